@@ -1,0 +1,1 @@
+//! The Debian archive, read by ourselves: signed index, resolver, `.deb`, files.

@@ -1,0 +1,16 @@
+//! What runs on your desk: Debian packages, overlays and a seed become a bootable image.
+//!
+//! ```text
+//!  debian/   signed index -> resolver -> .deb -> files ┐
+//!  overlays  what to keep, files, templates, services  ├─> root/   one tree, in memory
+//!  node      our own binaries, built static            ┘     │
+//!                                                            v
+//!  cluster/  PKI, secrets, the sealed seed ──────────> image/  ext4, verity, UKI, ESP, GPT
+//! ```
+//!
+//! Nothing of a package is executed, nothing needs root, and equal inputs give equal bytes.
+
+pub mod cli;
+pub mod debian;
+pub mod image;
+pub mod root;

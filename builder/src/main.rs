@@ -1,0 +1,7 @@
+//! The `builder` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    builder::cli::main()
+}

@@ -1,0 +1,1 @@
+//! The proof: images booted in QEMU.
