@@ -13,4 +13,6 @@
 pub mod cli;
 pub mod debian;
 pub mod image;
+pub mod node;
+pub mod project;
 pub mod root;

@@ -1,1 +1,7 @@
-//! Placeholder until the first module lands.
+//! System calls that the node needs and that no maintained crate wraps safely.
+//!
+//! This is the only crate with `unsafe`. Everything else of a node uses these functions, or
+//! rustix where rustix has a safe one.
+
+pub mod device_mapper;
+pub mod signals;

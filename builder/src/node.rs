@@ -1,0 +1,118 @@
+//! Our own binaries for the node, built by cargo as needed: static, small, and the same bytes
+//! wherever the checkout lies.
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use thiserror::Error;
+
+use crate::project::Project;
+use crate::root::definition::Architecture;
+
+/// The packages whose binary of the same name goes onto the node.
+const PACKAGES: &[&str] = &["init"];
+/// The profile of `Cargo.toml` for them.
+const PROFILE: &str = "node";
+
+#[derive(Debug, Error)]
+pub enum NodeError {
+    #[error("can't start cargo ({}): {source}; a Rust toolchain is needed to build the node's \
+             binaries", cargo.display())]
+    Start { cargo: PathBuf, source: io::Error },
+    #[error("cargo could not build the node's binaries for {target}:\n{output}\n{hint}")]
+    Failed {
+        target: &'static str,
+        output: String,
+        hint: String,
+    },
+}
+
+/// A built binary.
+#[derive(Clone, Debug)]
+pub struct NodeBinary {
+    pub name: &'static str,
+    pub path: PathBuf,
+}
+
+/// Builds what is not up to date and says where it lies.
+pub fn build(
+    project: &Project,
+    architecture: Architecture,
+    offline: bool,
+) -> Result<Vec<NodeBinary>, NodeError> {
+    let cargo = PathBuf::from(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    let target = architecture.rust_target();
+    // A folder of its own: the flags differ from the desk's, and cargo would lock out a cargo that
+    // is waiting for us.
+    let folder = project.root().join("target/node");
+    let mut command = Command::new(&cargo);
+    command.current_dir(project.root()).stdin(Stdio::null());
+    command.args([
+        "build",
+        "--locked",
+        "--profile",
+        PROFILE,
+        "--target",
+        target,
+    ]);
+    command.arg("--target-dir").arg(&folder);
+    for package in PACKAGES {
+        command.args(["--package", package]);
+    }
+    if offline {
+        command.arg("--offline");
+    }
+    // What the outer cargo set for the desk's build is not meant for this one.
+    for variable in ["RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_TARGET_DIR"] {
+        command.env_remove(variable);
+    }
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags(project).join("\x1f"));
+    let output = command.output().map_err(|source| NodeError::Start {
+        cargo: cargo.clone(),
+        source,
+    })?;
+    if !output.status.success() {
+        let output = String::from_utf8_lossy(&output.stderr)
+            .trim_end()
+            .to_owned();
+        return Err(NodeError::Failed {
+            target,
+            hint: hint(&output, target),
+            output,
+        });
+    }
+    let binary = |&name| NodeBinary {
+        name,
+        path: folder.join(target).join(PROFILE).join(name),
+    };
+    Ok(PACKAGES.iter().map(binary).collect())
+}
+
+/// Static, and without the paths of this machine in panic messages.
+fn flags(project: &Project) -> Vec<String> {
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let cargo_home = env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
+    for (from, to) in [
+        (cargo_home, "/cargo"),
+        (project.root().to_owned(), "/project"),
+    ] {
+        flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    }
+    flags
+}
+
+fn hint(output: &str, target: &'static str) -> String {
+    if output.contains("can't find crate for `core`")
+        || output.contains("can't find crate for `std`")
+    {
+        format!("mend: rustup target add {target}")
+    } else if output.contains("linker") {
+        format!("mend: install a C compiler that links for {target}")
+    } else {
+        "mend: see cargo's message above".to_owned()
+    }
+}

@@ -1,0 +1,104 @@
+//! Where things lie: the project's own folders, and the user's cache.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum ProjectError {
+    #[error(
+        "no project here: {} has no overlays/ and images/ folders; \
+         start the builder inside a checkout or name one with --project", looked_in.display()
+    )]
+    NotFound { looked_in: PathBuf },
+    #[error("no cache folder: set HOME, XDG_CACHE_HOME or --cache")]
+    NoCache,
+    #[error("no image definition {name:?}: there are {known}; or give the path of a .toml file")]
+    NoSuchImage { name: String, known: String },
+}
+
+/// A checkout of this project.
+#[derive(Clone, Debug)]
+pub struct Project {
+    root: PathBuf,
+}
+
+impl Project {
+    /// The given folder; else the nearest above the current one; else where the builder was built.
+    pub fn find(given: Option<&Path>) -> Result<Self, ProjectError> {
+        if let Some(root) = given {
+            return Self::at(root).ok_or_else(|| ProjectError::NotFound {
+                looked_in: root.into(),
+            });
+        }
+        let here = env::current_dir().unwrap_or_default();
+        let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+        here.ancestors()
+            .chain(built_in)
+            .find_map(Self::at)
+            .ok_or(ProjectError::NotFound {
+                looked_in: here.clone(),
+            })
+    }
+
+    fn at(root: &Path) -> Option<Self> {
+        let complete = root.join("overlays").is_dir() && root.join("images").is_dir();
+        complete.then(|| Self {
+            root: root.to_owned(),
+        })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn overlays(&self) -> PathBuf {
+        self.root.join("overlays")
+    }
+
+    /// The file that defines an image: a name in `images/`, or a path.
+    pub fn image_definition(&self, image: &str) -> Result<PathBuf, ProjectError> {
+        if image.contains('/') || image.ends_with(".toml") {
+            return Ok(PathBuf::from(image));
+        }
+        let folder = self.root.join("images");
+        let path = folder.join(format!("{image}.toml"));
+        if path.is_file() {
+            return Ok(path);
+        }
+        let mut known: Vec<String> = folder
+            .read_dir()
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                entry
+                    .file_name()
+                    .to_str()?
+                    .strip_suffix(".toml")
+                    .map(str::to_owned)
+            })
+            .collect();
+        known.sort();
+        Err(ProjectError::NoSuchImage {
+            name: image.to_owned(),
+            known: known.join(", "),
+        })
+    }
+}
+
+/// The folder for everything that can be fetched or made again.
+pub fn cache_folder(given: Option<&Path>) -> Result<PathBuf, ProjectError> {
+    if let Some(folder) = given {
+        return Ok(folder.to_owned());
+    }
+    let from = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let base = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
+    base.map(|base| base.join("edgepair"))
+        .ok_or(ProjectError::NoCache)
+}
