@@ -89,6 +89,7 @@ impl<'a> Closure<'a> {
             source,
             library_folder,
             queue: VecDeque::new(),
+            used: BTreeSet::new(),
         }
     }
 
