@@ -1,0 +1,210 @@
+//! What is wrong with a seed, said so that a person can mend it without reading any manual.
+//!
+//! A [`Problem`] points at one place of one file; [`Problems`] is everything that was found in one
+//! pass. Both print like a compiler's errors and serialise for `--json`. A line that holds a secret
+//! is shown without its value, because problems end up on consoles and in tickets.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::Serialize;
+
+/// How many problems are reported at most. More than a screenful helps nobody, and a hostile seed
+/// must not fill the console of a node.
+pub const MAX_PROBLEMS: usize = 50;
+
+/// How many characters of a source line are shown at most; longer lines are cut around the caret.
+const MAX_SHOWN_CHARACTERS: usize = 120;
+
+/// Why one value is refused, before it is known where that value stands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {why}; {mend}")]
+pub struct Wrong {
+    /// The headline: the rule that was broken.
+    pub what: String,
+    /// What is the matter with this very value; printed beside the caret.
+    pub why: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+impl Wrong {
+    /// A refusal from its three parts.
+    pub fn new(what: impl Into<String>, why: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            why: why.into(),
+            mend: mend.into(),
+        }
+    }
+}
+
+/// One mistake in a seed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The file's name as the caller gave it.
+    pub file: String,
+    /// Dotted path of the key, such as `links[0].addresses[1]`; empty for mistakes of syntax.
+    pub key: String,
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Column in characters, counted from 1.
+    pub column: usize,
+    /// How many characters are marked, at least 1.
+    pub length: usize,
+    /// The line itself (without the value, if it is a secret).
+    pub source_line: String,
+    /// The headline.
+    pub what: String,
+    /// What is wrong with the marked text.
+    pub why: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+impl Problem {
+    /// Points at `span` of `text`. `secret` hides the value on the shown line.
+    pub(crate) fn at(
+        file: &str,
+        text: &str,
+        span: &Range<usize>,
+        key: &str,
+        secret: bool,
+        wrong: Wrong,
+    ) -> Self {
+        let start = floor_boundary(text, span.start);
+        let end = floor_boundary(text, span.end).max(start);
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = text[start..]
+            .find('\n')
+            .map_or(text.len(), |newline| start + newline);
+        let line_text = text[line_start..line_end].trim_end_matches('\r');
+        let marked_end = end.min(line_start + line_text.len()).max(start);
+        let length = text[start..marked_end].chars().count().max(1);
+        Self {
+            file: file.to_owned(),
+            key: key.to_owned(),
+            line: text[..start].matches('\n').count() + 1,
+            column: text[line_start..start].chars().count() + 1,
+            length: if secret { 1 } else { length },
+            source_line: if secret {
+                hide_value(line_text)
+            } else {
+                line_text.to_owned()
+            },
+            what: wrong.what,
+            why: wrong.why,
+            mend: wrong.mend,
+        }
+        .cut_to_window()
+    }
+
+    /// Shortens an overlong source line around the mark, so that the output stays bounded.
+    fn cut_to_window(mut self) -> Self {
+        let characters = self.source_line.chars().count();
+        self.length = self.length.min(MAX_SHOWN_CHARACTERS);
+        if characters <= MAX_SHOWN_CHARACTERS {
+            return self;
+        }
+        // The mark begins in the first third of the window, so that its neighbours are seen too.
+        let first = (self.column - 1).saturating_sub(MAX_SHOWN_CHARACTERS / 3);
+        self.source_line = self
+            .source_line
+            .chars()
+            .skip(first)
+            .take(MAX_SHOWN_CHARACTERS)
+            .collect();
+        self.column -= first;
+        self
+    }
+}
+
+/// The greatest character boundary at or below `index`.
+fn floor_boundary(text: &str, index: usize) -> usize {
+    text.floor_char_boundary(index.min(text.len()))
+}
+
+/// The line up to its `=`, for lines whose value must not be shown.
+fn hide_value(line: &str) -> String {
+    match line.split_once('=') {
+        Some((key, _)) => format!("{key}= (hidden)"),
+        None if line.trim_start().starts_with('[') => line.to_owned(),
+        None => "(hidden)".to_owned(),
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.line.to_string();
+        let margin = " ".repeat(number.len());
+        // A tab would move the caret; control characters could move the terminal's cursor.
+        let shown: String = self
+            .source_line
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let shown = shown.trim_end();
+        let indent = " ".repeat(self.column.saturating_sub(1));
+        let carets = "^".repeat(self.length);
+        writeln!(out, "error: {}", self.what)?;
+        writeln!(
+            out,
+            "{margin}--> {}:{}:{}",
+            self.file, self.line, self.column
+        )?;
+        writeln!(out, "{margin} |")?;
+        writeln!(out, "{number} | {shown}")?;
+        writeln!(out, "{margin} | {indent}{carets} {}", self.why)?;
+        writeln!(out, "{margin} = mend: {}", self.mend)
+    }
+}
+
+/// Everything that is wrong with one seed, in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, thiserror::Error)]
+pub struct Problems {
+    /// The problems that are shown, at most [`MAX_PROBLEMS`].
+    pub problems: Vec<Problem>,
+    /// How many more there were.
+    pub left_out: usize,
+}
+
+impl Problems {
+    /// Adds one, or only counts it when the list is full.
+    pub(crate) fn push(&mut self, problem: Problem) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// How many problems there are, shown or not.
+    pub fn count(&self) -> usize {
+        self.problems.len() + self.left_out
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            writeln!(out, "{problem}")?;
+        }
+        let file = self
+            .problems
+            .first()
+            .map_or("the seed", |problem| problem.file.as_str());
+        match self.count() {
+            1 => write!(out, "{file}: 1 problem")?,
+            count => write!(out, "{file}: {count} problems")?,
+        }
+        if self.left_out > 0 {
+            write!(out, " ({} more not shown)", self.left_out)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,22 @@
+//! The single values of a seed: names, addresses, durations, sizes, secrets.
+//!
+//! Each is a type that can't hold anything invalid; its `FromStr` says what is wrong and how to mend
+//! it, so that the same rule speaks the same words wherever the value stands.
+
+mod names;
+mod network;
+mod numbers;
+mod quantity;
+mod secret;
+mod text;
+
+pub use names::{Identifier, LinkName, LinkPattern, NodeName, Word};
+pub use network::{AddressRange, Cidr, Destination, Endpoint, HostName, MacAddress, Network, Url};
+pub use numbers::{Count, Mtu, Percent, Port, Priority, UnixId, VlanId, Vrid, Weight};
+pub use quantity::{Bytes, DurationText};
+pub use secret::{REDACTED, Secret};
+pub use text::{
+    AbsolutePath, Argument, Console, Fingerprint, Line, NodeLabel, NodeTaint, TimeZone,
+};
+
+pub(crate) use network::address_from;

@@ -1,0 +1,48 @@
+//! Whole numbers with a range and a meaning.
+
+use crate::reader::number;
+
+number! {
+    /// A TCP or UDP port; 0 is no port that a client could be told.
+    Port, u16, 1, 65535, "port"
+}
+
+number! {
+    /// A virtual router identifier of VRRP: two groups on one link must differ in it.
+    Vrid, u8, 1, 255, "VRID"
+}
+
+number! {
+    /// A VRRP priority. 255 means "this node owns the address", the rest are for backups.
+    Priority, u8, 1, 255, "priority"
+}
+
+number! {
+    /// How much a failing check changes a VRRP priority, or the share of a server in a balancer.
+    Weight, i16, -253, 253, "weight"
+}
+
+number! {
+    /// The tag of a VLAN.
+    VlanId, u16, 1, 4094, "VLAN id"
+}
+
+number! {
+    /// The largest packet of a link in bytes. IPv6 needs at least 1280.
+    Mtu, u32, 1280, 65535, "MTU in bytes"
+}
+
+number! {
+    /// A count of things: attempts, connections, kept backups.
+    Count, u32, 1, 1_000_000, "count"
+}
+
+number! {
+    /// A share of a whole.
+    Percent, u8, 1, 100, "percentage"
+}
+
+number! {
+    /// A user or group number.
+    UnixId, u32, 0, 65533, "user number"
+}
