@@ -140,6 +140,22 @@ impl fmt::Display for TreePath {
     }
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Implied => f.write_str("a parent of other files"),
+            Self::Builder => f.write_str("the builder itself"),
+            Self::Overlay(overlay) => write!(f, "overlay {overlay}"),
+            Self::Package { package, overlay } => {
+                write!(f, "package {package}, wanted by overlay {overlay}")
+            }
+            Self::Library { package, needed_by } => {
+                write!(f, "package {package}, a library that {needed_by} needs")
+            }
+        }
+    }
+}
+
 impl NodeKind {
     pub fn name(&self) -> &'static str {
         match self {
