@@ -1,5 +1,6 @@
 //! On-disk formats that both sides must agree about: the builder writes them, PID 1 reads them.
 //!
+//! - [`boot`]: what the kernel's command line tells stage 1;
 //! - [`gpt`]: the partition table, with its backup, and growing the last partition;
 //! - [`fat`]: the ESP and the SEED volume, written fresh and read back;
 //! - [`verity`]: where a dm-verity hash tree lies and how the kernel is told about it.
@@ -9,6 +10,7 @@
 //! takes hostile bytes without a panic, an endless loop or an unbounded allocation.
 
 mod access;
+pub mod boot;
 pub mod fat;
 pub mod gpt;
 mod little_endian;

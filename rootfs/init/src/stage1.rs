@@ -16,6 +16,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use disk::boot::{BootArguments, BootArgumentsError};
+use disk::verity::Target;
 use rustix::mount::{MountFlags, mount, mount_move};
 use sys::device_mapper::{self, DeviceMapperError, ReadOnlyDevice};
 use thiserror::Error;
@@ -108,12 +109,20 @@ fn open_verity(
     arguments: &BootArguments,
     device: &Path,
 ) -> Result<(u32, u32), DeviceMapperError> {
-    let parameters = arguments.verity.target_parameters(&device.display().to_string());
+    let verity = &arguments.verity;
+    let target = Target {
+        device: &device.display().to_string(),
+        data_blocks: verity.data_blocks,
+        hash_start_block: verity.data_blocks + 1,
+        root_hash: &verity.root_hash,
+        salt: &verity.salt,
+        options: &[],
+    };
     device_mapper::create(&ReadOnlyDevice {
         name: "edgepair-root",
-        sectors: arguments.verity.sectors(),
+        sectors: target.sectors(),
         target: "verity",
-        parameters: &parameters,
+        parameters: &target.parameters(),
     })
 }
 
