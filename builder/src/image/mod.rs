@@ -1,6 +1,10 @@
 //! The disk image: ext4, dm-verity, UKI, ESP and GPT, from a tree in memory.
 
+pub mod assemble;
 pub mod cpio;
 pub mod ext4;
+pub mod identity;
+pub mod layout;
+pub mod region;
 pub mod uki;
 pub mod verity;
