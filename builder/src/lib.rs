@@ -10,9 +10,10 @@
 //!
 //! Nothing of a package is executed, nothing needs root, and equal inputs give equal bytes.
 
-pub mod cli;
 pub mod debian;
 pub mod image;
 pub mod node;
+pub mod progress;
 pub mod project;
 pub mod root;
+pub mod unfinished;

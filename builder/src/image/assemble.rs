@@ -27,7 +27,7 @@ use super::uki::{self, Section, UkiError};
 use super::verity::{HashTreeError, Verity};
 use crate::progress::Progress;
 use crate::root::compose::Composition;
-use crate::root::definition::{Definition, Purpose};
+use crate::root::definition::Definition;
 
 /// Filesystem sizes are whole multiples of this, so that small changes keep the layout.
 const ROOT_ROUNDING_BYTES: u64 = 1 << 20;
@@ -82,7 +82,7 @@ pub fn assemble(
     let slot_a = find(&provisional, Part::Root(Slot::A))?;
     let step = progress.step("root filesystem");
     let salt = derived_salt(definition);
-    let (written, verity) = write_root(file, composition, definition, slot_a, &salt)?;
+    let (written, verity) = write_root(file, composition, slot_a, &salt)?;
     let (files, size) = (composition.root.len(), written.used_bytes);
     step.finish(&format!("{files} entries, {}", crate::progress::readable_bytes(size)));
 
@@ -137,7 +137,6 @@ fn derived_salt(definition: &Definition) -> verity::RootHash {
 fn write_root(
     file: &File,
     composition: &Composition,
-    definition: &Definition,
     slot: &Partition,
     salt: &verity::RootHash,
 ) -> Result<(ext4::Written, Verity), AssembleError> {
@@ -219,8 +218,8 @@ fn write_esp(
     let read_failed = |source| AssembleError::Content { what: "the boot loader", source };
     let loader = composition.boot_loader.to_vec().map_err(read_failed)?;
     let fallback = format!("EFI/BOOT/BOOT{}.EFI", definition.architecture.efi().to_uppercase());
-    // A lab image has someone at its console; an appliance must not be stopped by a stray key.
-    let menu = if definition.purpose == Purpose::Lab { "menu-hidden" } else { "0" };
+    // An image with a shell has someone at its console; an appliance must not be stopped by a key.
+    let menu = if composition.manifest.debug { "menu-hidden" } else { "0" };
     let settings = format!("timeout {menu}\neditor no\ndefault edgepair-*\n").into_bytes();
     let mut files = vec![
         NewFile { path: &fallback, content: &loader },

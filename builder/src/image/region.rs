@@ -36,10 +36,9 @@ impl ReadAt for Region<'_> {
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), AccessFailed> {
         let place = self.place(offset, buffer.len())?;
-        let failed = |error| AccessFailed::new(offset, buffer.len(), error);
-        // The closure borrows the length only; the buffer itself is filled here.
-        let result = self.file.read_exact_at(buffer, place);
-        result.map_err(failed)
+        let length = buffer.len();
+        let failed = |error| AccessFailed::new(offset, length, error);
+        self.file.read_exact_at(buffer, place).map_err(failed)
     }
 }
 

@@ -7,13 +7,13 @@
 
 use std::collections::BTreeSet;
 
-use seed::manifest::Manifest;
+use seed::manifest::{Manifest, ManifestError, OverlayRecord, RENDERED_PATH, TEMPLATES_PATH, MANIFEST_PATH, FileMode, Template};
 use thiserror::Error;
 
 use super::accounts::{AccountError, Accounts};
 use super::closure::{Closure, ClosureError, Files, PackageSource, PackageSourceError, resolve_link};
 use super::content::Content;
-use super::definition::{Definition, Purpose};
+use super::definition::Definition;
 use super::modules::{ModuleCatalogue, ModuleForm, ModuleSelection, ModulesError};
 use super::overlay::{Overlay, OverlayError};
 use super::pick::{self, PickError};
@@ -21,8 +21,6 @@ use super::tree::{Node, NodeKind, Origin, Tree, TreeError, TreePath};
 
 /// Where everything of ours lies on a node.
 pub const OWN_FOLDER: &str = "/usr/lib/edgepair";
-/// Where the node puts what it renders; the paths of templates are links into it.
-pub const RENDERED_FOLDER: &str = "/run/edgepair/rendered";
 /// What the initramfs loads, in order; stage 1 reads it.
 const EARLY_MODULES: &str = "/etc/edgepair/early-modules";
 /// The package with the EFI stub and the boot loader.
@@ -57,8 +55,8 @@ pub enum ComposeError {
     Dangling { link: TreePath, target: String },
     #[error("package {package} and what it depends on hold no {what}: name another package")]
     NoBootFile { package: String, what: &'static str },
-    #[error("the manifest can't be written: {0}")]
-    Manifest(#[from] serde_json::Error),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     #[error("can't read {path}: {source}")]
     Read { path: String, source: std::io::Error },
 }
@@ -135,10 +133,11 @@ pub fn compose(
         let node = Node::file(extra.content, extra.mode, Origin::Builder);
         root.insert(TreePath::new(&extra.path)?, node)?;
     }
-    fill_manifest(&mut manifest, definition, overlays, &selection, &root);
+    fill_manifest(&mut manifest, definition, overlays, &selection);
+    manifest.packages = source.records(&packages_in([&root, &initramfs]));
     lay_text(&mut root, "/etc/os-release", os_release(definition, &manifest))?;
-    let text = serde_json::to_string_pretty(&manifest)? + "\n";
-    lay_text(&mut root, &format!("{OWN_FOLDER}/manifest.json"), text)?;
+    manifest.check()?;
+    lay_text(&mut root, MANIFEST_PATH, manifest.to_json()?)?;
     check_links(&root)?;
 
     let boot = source.files(BOOT_PACKAGE)?;
@@ -221,7 +220,7 @@ fn lay_directories(
     for overlay in overlays {
         for directory in &overlay.manifest.directories {
             let mut node = Node::directory(Origin::Overlay(overlay.name.clone()));
-            node.mode = directory.mode;
+            node.mode = permission_bits(directory.mode);
             if let Some(user) = &directory.user {
                 let Some(account) = accounts.get(user) else {
                     return Err(ComposeError::NoSuchUser {
@@ -244,11 +243,11 @@ fn lay_templates(root: &mut Tree, overlay: &Overlay) -> Result<(), ComposeError>
     let origin = Origin::Overlay(overlay.name.clone());
     for template in &overlay.manifest.templates {
         let text = overlay.template(&template.source)?;
-        let stored = format!("{OWN_FOLDER}/templates/{}/{}", overlay.name, template.source);
+        let stored = format!("{TEMPLATES_PATH}/{}/{}", overlay.name, template.source);
         let node = Node::file(Content::from_bytes(text), 0o644, origin.clone());
         root.insert(TreePath::new(&stored)?, node)?;
-        let path = TreePath::new(&template.path)?;
-        let link = Node::symlink(format!("{RENDERED_FOLDER}{path}"), origin.clone());
+        let path = TreePath::new(template.path.as_str())?;
+        let link = Node::symlink(format!("{RENDERED_PATH}{path}"), origin.clone());
         refuse_second_owner(root, &path, &link)?;
         root.insert(path, link)?;
     }
@@ -310,6 +309,11 @@ fn initramfs(
     Ok(tree)
 }
 
+/// A `FileMode` holds no more than these twelve bits.
+fn permission_bits(mode: FileMode) -> u16 {
+    u16::try_from(mode.bits() & 0o7777).unwrap_or(0)
+}
+
 fn lay_text(tree: &mut Tree, path: &str, text: String) -> Result<(), TreeError> {
     let content = Content::from_bytes(text.into_bytes());
     tree.insert(TreePath::new(path)?, Node::file(content, 0o644, Origin::Builder))
@@ -339,4 +343,43 @@ fn check_links(root: &Tree) -> Result<(), ComposeError> {
         }
     }
     Ok(())
+}
+
+/// The manifest's lists, from what the overlays say and what went into the tree.
+fn fill_manifest(
+    manifest: &mut Manifest,
+    definition: &Definition,
+    overlays: &[Overlay],
+    selection: &ModuleSelection,
+) {
+    manifest.name.clone_from(&definition.name);
+    manifest.version.clone_from(&definition.version);
+    manifest.architecture = definition.architecture.debian().to_owned();
+    for overlay in overlays {
+        let Overlay { name, manifest: wishes, .. } = overlay;
+        manifest.overlays.push(OverlayRecord { name: name.clone(), version: None });
+        manifest.stand_in |= wishes.stand_in;
+        manifest.debug |= wishes.debug;
+        manifest.users.extend(wishes.users.iter().cloned());
+        let loaded = wishes.modules.load.iter().filter(|name| selection.contains(name));
+        manifest.modules.extend(loaded.cloned());
+        manifest.sysctls.extend(wishes.sysctls.clone());
+        manifest.services.extend(wishes.services.iter().cloned());
+        manifest.templates.extend(wishes.templates.iter().map(|template| {
+            // On the node the templates of all overlays lie in one folder.
+            Template { source: format!("{name}/{}", template.source), ..template.clone() }
+        }));
+    }
+}
+
+/// The packages that left something in a tree, by name.
+pub fn packages_in<'a>(trees: impl IntoIterator<Item = &'a Tree>) -> BTreeSet<&'a str> {
+    let nodes = trees.into_iter().flat_map(|tree| tree.iter().map(|(_, node)| node));
+    nodes
+        .filter_map(|node| match &node.origin {
+            Origin::Package { package, .. } | Origin::Library { package, .. } => Some(package),
+            Origin::Implied | Origin::Builder | Origin::Overlay(_) => None,
+        })
+        .map(String::as_str)
+        .collect()
 }

@@ -64,14 +64,6 @@ impl Architecture {
     }
 }
 
-/// What an image is for: a lab image is refused by `builder flash` unless forced.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Purpose {
-    Production,
-    Lab,
-}
-
 /// The whole definition.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,7 +72,6 @@ pub struct Definition {
     pub summary: String,
     pub version: String,
     pub architecture: Architecture,
-    pub purpose: Purpose,
     /// Overlays by folder name; what they need comes along.
     pub overlays: Vec<String>,
     pub debian: Debian,

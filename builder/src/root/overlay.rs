@@ -14,11 +14,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use seed::manifest::{Service, Template};
+use seed::manifest::{FileMode, Service, Template, User};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::accounts::User;
 use super::content::Content;
 use super::tree::{Node, Origin, Tree, TreeError, TreePath};
 
@@ -76,8 +75,6 @@ pub struct Manifest {
     pub templates: Vec<Template>,
     #[serde(default)]
     pub services: Vec<Service>,
-    #[serde(default)]
-    pub k3s: Option<crate::k3s::Pin>,
 }
 
 /// What to take from one package.
@@ -102,14 +99,14 @@ pub struct PackageWish {
 pub struct Directory {
     pub path: String,
     #[serde(default = "usual_mode")]
-    pub mode: u16,
+    pub mode: FileMode,
     /// Root, if not said otherwise.
     #[serde(default)]
     pub user: Option<String>,
 }
 
-fn usual_mode() -> u16 {
-    0o755
+fn usual_mode() -> FileMode {
+    FileMode::from_bits(0o755)
 }
 
 /// Kernel modules, by name or by glob.

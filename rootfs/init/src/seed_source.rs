@@ -20,7 +20,6 @@ use crate::disks::{self, BlockDevice};
 /// The file on a volume labelled SEED.
 pub(crate) const SEED_FILE: &str = "seed.toml";
 const SEED_LABEL: &str = "SEED";
-const NOCLOUD_LABEL: &str = "CIDATA";
 const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/seed/raw";
 
 /// A seed's text, and where it was.
@@ -75,12 +74,11 @@ fn seed_on_volume(device: &impl ReadAt) -> Result<Option<String>, String> {
     if label.eq_ignore_ascii_case(SEED_LABEL) {
         return read_text(&volume, SEED_FILE);
     }
-    if !label.eq_ignore_ascii_case(NOCLOUD_LABEL) {
+    if !label.eq_ignore_ascii_case(nocloud::VOLUME_LABEL) {
         return Ok(None);
     }
     let Some(user_data) = read_text(&volume, "user-data")? else { return Ok(None) };
-    let meta_data = read_text(&volume, "meta-data")?.unwrap_or_default();
-    nocloud::find_seed(&meta_data, &user_data).map(Some).map_err(|error| error.to_string())
+    nocloud::find_seed(&user_data).map(Some).map_err(|error| error.to_string())
 }
 
 fn read_text<R: ReadAt>(volume: &Volume<R>, name: &str) -> Result<Option<String>, String> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, WaitOptions, wait};
 use seed::Seed;
-use seed::manifest::Manifest;
+use seed::manifest::{MANIFEST_PATH, Manifest, ManifestError, RENDERED_PATH, TEMPLATES_PATH};
 use seed::render::{RenderError, Rendered};
 use sys::signals::SignalFd;
 use thiserror::Error;
@@ -23,9 +23,6 @@ use crate::power::{self, Buttons, Ending, PowerError};
 use crate::say;
 use crate::seed_source;
 
-const MANIFEST: &str = "/usr/lib/edgepair/manifest.json";
-const TEMPLATES: &str = "/usr/lib/edgepair/templates";
-const RENDERED: &str = "/run/edgepair/rendered";
 /// How often a node without a good seed looks for a better one.
 const SEED_POLL: Duration = Duration::from_secs(2);
 
@@ -35,8 +32,8 @@ pub(crate) enum Stage2Error {
     Mount(#[from] MountError),
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
-    #[error("{MANIFEST}: {0}")]
-    Manifest(serde_json::Error),
+    #[error("{MANIFEST_PATH}: {0}")]
+    Manifest(#[from] ManifestError),
     #[error(transparent)]
     Power(#[from] PowerError),
     #[error("signals: {0}")]
@@ -83,9 +80,8 @@ pub(crate) fn run() -> Result<Ending, Stage2Error> {
     let started = Instant::now();
     power::take_over_keystroke()?;
     let signals = SignalFd::new(power::SIGNALS).map_err(Stage2Error::Signals)?;
-    let text = read(Path::new(MANIFEST))?;
-    let manifest: Manifest = serde_json::from_str(&text).map_err(Stage2Error::Manifest)?;
-    say!("{} {}, phases: {}", manifest.image, manifest.version, phase_names());
+    let manifest = Manifest::from_json(&read(Path::new(MANIFEST_PATH))?)?;
+    say!("{} {}, phases: {}", manifest.name, manifest.version, phase_names());
     let buttons = Buttons::default();
     let mut node = Node { started, manifest, signals, buttons, seed: None };
     for phase in PHASES {
@@ -215,7 +211,7 @@ fn take_identity(node: &mut Node) -> Result<Step, Stage2Error> {
     rustix::system::sethostname(name.as_bytes())
         .map_err(|errno| Stage2Error::HostName { name, source: errno.into() })?;
     let context = seed::render::context(seed);
-    let read_source = |source: &str| fs::read_to_string(Path::new(TEMPLATES).join(source));
+    let read_source = |source: &str| fs::read_to_string(Path::new(TEMPLATES_PATH).join(source));
     for rendered in seed::render::render_all(&node.manifest, &context, &read_source)? {
         write_rendered(&rendered)?;
     }
@@ -224,13 +220,13 @@ fn take_identity(node: &mut Node) -> Result<Step, Stage2Error> {
 
 fn write_rendered(rendered: &Rendered) -> Result<(), Stage2Error> {
     use std::os::unix::fs::OpenOptionsExt;
-    let path = PathBuf::from(format!("{RENDERED}{}", rendered.path));
+    let path = PathBuf::from(format!("{RENDERED_PATH}{}", rendered.path));
     let fail = |source| Stage2Error::File { path: path.clone(), source };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(fail)?;
     }
     let mut options = fs::OpenOptions::new();
-    let mode = u32::from(rendered.mode);
+    let mode = rendered.mode.bits();
     let mut file =
         options.write(true).create(true).truncate(true).mode(mode).open(&path).map_err(fail)?;
     io::Write::write_all(&mut file, rendered.text.as_bytes()).map_err(fail)
