@@ -13,4 +13,5 @@
 pub mod cli;
 pub mod debian;
 pub mod image;
+pub mod progress;
 pub mod root;
