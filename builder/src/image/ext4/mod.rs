@@ -85,6 +85,10 @@ pub enum Ext4Error {
     LabelTooLong(String),
     #[error("{path} has {size} bytes; files end at {max} here")]
     FileTooLarge { path: TreePath, size: u64, max: u64 },
+    #[error(
+        "the symlink {path} has a target that is empty, has a zero byte or is longer than 4095"
+    )]
+    BadTarget { path: TreePath },
     #[error("more than {0} entries: no ext4 has so many inodes")]
     TooManyEntries(u32),
     #[error("{0} must be a directory: every ext4 has it for `e2fsck`")]

@@ -23,6 +23,9 @@ const MAX_LINKS: u32 = 65_000;
 /// Shorter symlink targets live in the inode.
 pub(super) const INLINE_TARGET_BYTES: usize = 59;
 
+/// Linux's limit for paths, which also keeps the target in one block.
+const MAX_TARGET_BYTES: usize = 4095;
+
 /// ext4 numbers inodes in 32 bits; far below that, our sums stay small.
 const MAX_INODES: u32 = 1 << 30;
 
@@ -111,6 +114,9 @@ impl<'t> Numbering<'t> {
             NodeKind::Directory => (self.add_directory(path, node)?, EntryType::Directory),
             NodeKind::File(content) => (self.add_file(path, node, content)?, EntryType::File),
             NodeKind::Symlink(target) => {
+                if target.is_empty() || target.len() > MAX_TARGET_BYTES || target.contains('\0') {
+                    return Err(Ext4Error::BadTarget { path: path.clone() });
+                }
                 let number = self.take_number()?;
                 self.push(number, node, target.len() as u64, Body::Symlink(target));
                 (number, EntryType::Symlink)
