@@ -25,6 +25,9 @@ mod reference;
 mod seal;
 mod validate;
 
+pub mod manifest;
+pub mod nocloud;
+pub mod render;
 pub mod scalar;
 pub mod section;
 

@@ -4,6 +4,17 @@
 //! that one mistake doesn't echo as several. Rules think like the operator at 3 a.m.: they refuse
 //! what would boot and then fail, such as two VIPs of one VRID on a link.
 
+mod balancer;
+mod cluster;
+mod database;
+mod kubernetes;
+mod links;
+mod ports;
+mod roles;
+mod secrets;
+mod services;
+mod vips;
+
 use crate::problem::Wrong;
 use crate::reader::Reader;
 use crate::section::Seed;
@@ -14,8 +25,24 @@ struct Rule {
     check: fn(&Seed, &mut Findings<'_, '_>),
 }
 
+/// Shortens the tables of rules.
+const fn rule(sections: &'static [&'static str], check: fn(&Seed, &mut Findings<'_, '_>)) -> Rule {
+    Rule { sections, check }
+}
+
 /// All rules, in the order in which they run.
-const RULES: &[Rule] = &[];
+const RULES: &[&[Rule]] = &[
+    roles::RULES,
+    cluster::RULES,
+    links::RULES,
+    vips::RULES,
+    database::RULES,
+    kubernetes::RULES,
+    balancer::RULES,
+    services::RULES,
+    ports::RULES,
+    secrets::RULES,
+];
 
 /// Where rules report what they find.
 struct Findings<'r, 't> {
@@ -35,11 +62,27 @@ impl Findings<'_, '_> {
     }
 }
 
-/// Runs every rule whose sections are sound.
+/// Runs every rule whose sections were read without a problem.
 pub(crate) fn validate(seed: &Seed, reader: &mut Reader<'_>) {
-    for rule in RULES {
-        if rule.sections.iter().all(|section| reader.is_sound(section)) {
-            (rule.check)(seed, &mut Findings { reader });
-        }
+    let runnable: Vec<&Rule> = RULES
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|rule| rule.sections.iter().all(|section| reader.is_sound(section)))
+        .collect();
+    for rule in runnable {
+        (rule.check)(seed, &mut Findings { reader });
     }
+}
+
+/// The position of every element that is equal to an earlier one, with that earlier one's.
+fn repeated<T: PartialEq>(list: &[T]) -> Vec<(usize, usize)> {
+    let first = |index: usize| {
+        list[..index]
+            .iter()
+            .position(|earlier| *earlier == list[index])
+    };
+    (1..list.len())
+        .filter_map(|index| Some((index, first(index)?)))
+        .collect()
 }

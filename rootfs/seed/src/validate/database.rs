@@ -1,0 +1,286 @@
+//! The PostgreSQL pair, its failover, Patroni, and etcd's timers.
+
+use super::links::link_exists;
+use super::{Findings, Rule, repeated, rule};
+use crate::section::{Permit, Role, Seed};
+
+pub(super) const RULES: &[Rule] = &[
+    rule(&["database", "vips", "node"], primary_can_be_found),
+    rule(&["database"], users_are_distinct),
+    rule(&["database"], settings_are_free),
+    rule(&["failover"], heartbeat_has_margin),
+    rule(&["failover", "cluster"], witness_is_a_third),
+    rule(&["failover", "links"], channels_exist),
+    rule(&["patroni"], patroni_timers),
+    rule(&["patroni", "cluster", "node"], patroni_has_etcd),
+    rule(&["etcd"], etcd_timers),
+];
+
+/// Settings that pgkeeper, or Patroni, writes itself: another value breaks safety, not taste.
+const KEPT_SETTINGS: &[&str] = &[
+    "archive_command",
+    "archive_mode",
+    "cluster_name",
+    "data_directory",
+    "fsync",
+    "full_page_writes",
+    "hba_file",
+    "hot_standby",
+    "ident_file",
+    "listen_addresses",
+    "max_connections",
+    "port",
+    "primary_conninfo",
+    "primary_slot_name",
+    "recovery_target_timeline",
+    "restore_command",
+    "shared_buffers",
+    "ssl",
+    "ssl_ca_file",
+    "ssl_cert_file",
+    "ssl_key_file",
+    "synchronous_commit",
+    "synchronous_standby_names",
+    "unix_socket_directories",
+    "wal_level",
+    "wal_log_hints",
+];
+
+/// A heartbeat may get lost; the peer is not. So the limit spans several of them.
+const LEAST_HEARTBEATS_IN_LOSS: u64 = 3;
+/// Patroni refuses a smaller ttl.
+const LEAST_PATRONI_TTL_MS: u64 = 20_000;
+/// etcd refuses an election timeout of fewer heartbeats.
+const LEAST_HEARTBEATS_IN_ELECTION: u64 = 5;
+
+fn primary_can_be_found(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let member = seed.node.roles.contains(&Role::Database) && seed.database.is_some();
+    if member && !seed.vips.iter().any(|vip| vip.permit == Permit::Database) {
+        findings.at(
+            "database",
+            "clients find the primary by a VIP that follows it",
+            "no VIP has `permit = \"database\"`",
+            "add [[vips]] with `permit = \"database\"`",
+        );
+    }
+}
+
+fn users_are_distinct(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let Some(database) = &seed.database else {
+        return;
+    };
+    if database.users.is_empty() {
+        findings.at(
+            "database",
+            "a database that nobody may log in to is of no use",
+            "no [[database.users]]",
+            "add [[database.users]] with `name = \"k3s\"` and `clients = [\"k3s\"]`",
+        );
+    }
+    let names: Vec<_> = database.users.iter().map(|user| &user.name).collect();
+    for (index, _) in repeated(&names) {
+        findings.at(
+            &format!("database.users[{index}].name"),
+            format!("two database users are called \"{}\"", names[index]),
+            "named before",
+            "put all clients of a user into one list",
+        );
+    }
+    let mut seen = Vec::new();
+    for (index, user) in database.users.iter().enumerate() {
+        for (position, client) in user.clients.iter().enumerate() {
+            if seen.contains(&client) {
+                findings.at(
+                    &format!("database.users[{index}].clients[{position}]"),
+                    format!("the client certificate \"{client}\" logs in as one user only"),
+                    "named before",
+                    "give the second user a client certificate of its own",
+                );
+            }
+            seen.push(client);
+        }
+    }
+}
+
+fn settings_are_free(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let Some(database) = &seed.database else {
+        return;
+    };
+    for name in database.settings.keys() {
+        let path = format!("database.settings.{name}");
+        if KEPT_SETTINGS.contains(&name.as_str()) {
+            findings.at(
+                &path,
+                format!("the setting {name} is kept by the node itself"),
+                "another value could lose data or cut off the peer",
+                match name.as_str() {
+                    "port" | "max_connections" | "shared_buffers" => {
+                        format!("write `{name}` in [database] itself")
+                    }
+                    "synchronous_commit" => "use `synchronous` in [database]".to_owned(),
+                    _ => "remove it".to_owned(),
+                },
+            );
+        } else if name.is_empty()
+            || !name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.".contains(&b))
+        {
+            findings.at(
+                &path,
+                "a setting's name consists of a-z, 0-9, '_' and '.'",
+                "is no such name",
+                "write it as in postgresql.conf",
+            );
+        }
+    }
+}
+
+fn heartbeat_has_margin(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let Some(failover) = &seed.failover else {
+        return;
+    };
+    let (interval, loss) = (
+        failover.heartbeat.interval.milliseconds(),
+        failover.heartbeat.loss.milliseconds(),
+    );
+    if interval == 0 || loss < interval.saturating_mul(LEAST_HEARTBEATS_IN_LOSS) {
+        findings.at(
+            "failover.heartbeat",
+            "one lost heartbeat must not look like a dead peer",
+            format!("`loss` is less than {LEAST_HEARTBEATS_IN_LOSS} times `interval`"),
+            "write for example `interval = \"100ms\"` and `loss = \"500ms\"`",
+        );
+    }
+}
+
+fn witness_is_a_third(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let Some(witness) = seed
+        .failover
+        .as_ref()
+        .and_then(|failover| failover.witness.as_ref())
+    else {
+        return;
+    };
+    let host = witness.address.as_str();
+    let address = host.parse().ok();
+    let member = seed.cluster.with_role(Role::Database).find(|node| {
+        node.name.as_str() == host || address.is_some_and(|ip| node.addresses.contains(&ip))
+    });
+    if let Some(member) = member {
+        findings.at(
+            "failover.witness.address",
+            "the witness must outlive either node of the pair",
+            format!("is \"{}\", a node of the pair", member.name),
+            "name a third machine, or remove the witness",
+        );
+    }
+}
+
+fn channels_exist(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let Some(failover) = &seed.failover else {
+        return;
+    };
+    for (index, channel) in failover.channels.iter().enumerate() {
+        let path = |key: &str| format!("failover.channels[{index}].{key}");
+        if !link_exists(seed, &path("link"), channel.link.as_str(), findings) {
+            continue;
+        }
+        let link = seed.links.iter().find(|link| link.name == channel.link);
+        let networks = link
+            .map(|link| link.addresses.as_slice())
+            .unwrap_or_default();
+        if !networks.iter().any(|own| own.contains(channel.peer)) {
+            findings.at(
+                &path("peer"),
+                format!(
+                    "the peer of channel \"{}\" can't be reached there",
+                    channel.name
+                ),
+                format!("is in no network of \"{}\"", channel.link),
+                "use the peer's address on that very link",
+            );
+        }
+    }
+    for (index, gateway) in failover.gateways.iter().enumerate() {
+        let own = seed.links.iter().flat_map(|link| &link.addresses);
+        if own.into_iter().any(|own| own.address() == *gateway) {
+            findings.at(
+                &format!("failover.gateways[{index}]"),
+                "asking oneself proves no connection",
+                "is an address of this node",
+                "name the router or another address beyond the switch",
+            );
+        }
+    }
+}
+
+fn patroni_timers(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let Some(patroni) = &seed.patroni else { return };
+    let timers = [
+        ("ttl", patroni.ttl),
+        ("loop_wait", patroni.loop_wait),
+        ("retry_timeout", patroni.retry_timeout),
+    ];
+    for (key, timer) in timers {
+        if timer.milliseconds() == 0 || !timer.milliseconds().is_multiple_of(1000) {
+            findings.at(
+                &format!("patroni.{key}"),
+                "Patroni counts whole seconds",
+                "is not whole seconds",
+                format!("write `{key} = \"10s\"`"),
+            );
+            return;
+        }
+    }
+    let ttl = patroni.ttl.milliseconds();
+    if ttl < LEAST_PATRONI_TTL_MS {
+        findings.at(
+            "patroni.ttl",
+            "Patroni's leader lock lasts at least 20s",
+            "is shorter",
+            "write `ttl = \"20s\"` or more",
+        );
+        return;
+    }
+    let cycle = patroni.loop_wait.milliseconds() + 2 * patroni.retry_timeout.milliseconds();
+    if cycle > ttl {
+        findings.at(
+            "patroni.ttl",
+            "a leader must be able to renew its lock in time",
+            "is less than loop_wait + 2 × retry_timeout",
+            format!("write `ttl = \"{}s\"` or more", cycle / 1000),
+        );
+    }
+}
+
+fn patroni_has_etcd(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let Some(patroni) = &seed.patroni else { return };
+    if patroni.etcd.is_empty() && seed.cluster.with_role(Role::Etcd).count() == 0 {
+        findings.at(
+            "patroni",
+            "Patroni keeps its state in etcd",
+            "there is no etcd",
+            "give three nodes the role \"etcd\", or name addresses in `patroni.etcd`",
+        );
+    }
+}
+
+fn etcd_timers(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let Some(etcd) = &seed.etcd else { return };
+    let (heartbeat, election) = (etcd.heartbeat.milliseconds(), etcd.election.milliseconds());
+    if heartbeat == 0 || election < heartbeat.saturating_mul(LEAST_HEARTBEATS_IN_ELECTION) {
+        findings.at(
+            "etcd.election",
+            "an election of etcd takes at least five heartbeats",
+            format!(
+                "`election` is less than five times `heartbeat` ({})",
+                etcd.heartbeat
+            ),
+            format!(
+                "write `election = \"{}ms\"` or more",
+                heartbeat.max(1).saturating_mul(10)
+            ),
+        );
+    }
+}
