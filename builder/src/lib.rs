@@ -10,8 +10,12 @@
 //!
 //! Nothing of a package is executed, nothing needs root, and equal inputs give equal bytes.
 
+pub mod build;
+pub mod cli;
+pub mod cluster;
 pub mod debian;
 pub mod image;
+pub mod k3s;
 pub mod node;
 pub mod progress;
 pub mod project;

@@ -6,5 +6,6 @@ pub mod ext4;
 pub mod identity;
 pub mod layout;
 pub mod region;
+pub mod sparse;
 pub mod uki;
 pub mod verity;
