@@ -6,16 +6,8 @@
 
 mod build;
 mod check;
-mod cluster;
 mod context;
-mod diff;
-mod flash;
-mod inspect;
-mod lock;
-mod render;
 mod run;
-mod seed;
-mod verify;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -39,14 +31,6 @@ struct Cli {
 enum Command {
     Build(build::Arguments),
     Check(check::Arguments),
-    Render(render::Arguments),
-    Cluster(cluster::Arguments),
-    Lock(lock::Arguments),
-    Inspect(inspect::Arguments),
-    Diff(diff::Arguments),
-    Verify(verify::Arguments),
-    Flash(flash::Arguments),
-    Seed(seed::Arguments),
     Run(run::Arguments),
 }
 
@@ -63,14 +47,6 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Check(arguments) => check::run(&context, &arguments),
-        Command::Render(arguments) => render::run(&context, &arguments),
-        Command::Cluster(arguments) => cluster::run(&context, &arguments),
-        Command::Lock(arguments) => lock::run(&context, &arguments),
-        Command::Inspect(arguments) => inspect::run(&context, &arguments),
-        Command::Diff(arguments) => diff::run(&context, &arguments),
-        Command::Verify(arguments) => verify::run(&context, &arguments),
-        Command::Flash(arguments) => flash::run(&context, &arguments),
-        Command::Seed(arguments) => seed::run(&context, &arguments),
         Command::Run(arguments) => run::run(&context, &arguments),
     };
     outcome.unwrap_or_else(|error| {

@@ -5,6 +5,7 @@ pub mod cpio;
 pub mod ext4;
 pub mod identity;
 pub mod layout;
+pub mod open;
 pub mod region;
 pub mod sparse;
 pub mod uki;

@@ -24,7 +24,7 @@ pub const OWN_FOLDER: &str = "/usr/lib/edgepair";
 /// What the initramfs loads, in order; stage 1 reads it.
 const EARLY_MODULES: &str = "/etc/edgepair/early-modules";
 /// The package with the EFI stub and the boot loader.
-const BOOT_PACKAGE: &str = "systemd-boot-efi";
+pub const BOOT_PACKAGE: &str = "systemd-boot-efi";
 /// Links may lead here although nothing is there at build time.
 const RUNTIME_FOLDERS: [&str; 6] = ["/run", "/proc", "/dev", "/sys", "/state", "/tmp"];
 /// The folders of the old layout and where they lie now.

@@ -88,9 +88,16 @@ pub struct Definition {
 pub struct Debian {
     /// Suites by code name; the highest version of a package among them is taken.
     pub suites: Vec<String>,
+    /// Parts of the archive; firmware is in `non-free-firmware`.
+    #[serde(default = "main_component")]
+    pub components: Vec<String>,
     /// Mirrors to ask; empty means what the host's apt sources name.
     #[serde(default)]
     pub mirrors: Vec<String>,
+}
+
+fn main_component() -> Vec<String> {
+    vec!["main".to_owned()]
 }
 
 /// The kernel and how it is started.
