@@ -10,7 +10,7 @@ mod section;
 mod suggest;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use toml::Spanned;
@@ -121,16 +121,13 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Whether the section of this name was read without any problem.
-    pub(crate) fn is_sound(&self, section: &str) -> bool {
-        !self.problems.iter().any(|(_, problem)| {
-            problem.key.is_empty()
-                || problem
-                    .key
-                    .split(['.', '['])
-                    .next()
-                    .is_some_and(|top| top == section)
-        })
+    /// The top-level sections that something was reported about.
+    pub(crate) fn unsound_sections(&self) -> BTreeSet<String> {
+        let top = |problem: &Problem| problem.key.split(['.', '[']).next().map(str::to_owned);
+        self.problems
+            .iter()
+            .filter_map(|(_, problem)| top(problem))
+            .collect()
     }
 
     /// Whether nothing was reported about any key below this path.
@@ -197,11 +194,21 @@ impl<'a> Table<'a> {
                 Wrong::new(
                     format!("the key `{key}` is missing from {table}"),
                     format!("needs `{key}`"),
-                    format!("add `{key} = …` ({})", T::kind()),
+                    self.how_to_add::<T>(key),
                 ),
             );
         }
         None
+    }
+
+    /// The mend for a missing key: a table is added in another way than a value.
+    fn how_to_add<T: Read>(&self, key: &str) -> String {
+        let path = join(&plain_path(&self.path), key);
+        match (T::section(), T::is_list()) {
+            (Some(_), true) => format!("add [[{path}]]"),
+            (Some(_), false) => format!("add [{path}]"),
+            (None, _) => format!("add `{key} = …`, which takes: {}", T::kind()),
+        }
     }
 
     /// Reads a key that may be absent.
@@ -267,8 +274,18 @@ fn join(path: &str, key: &str) -> String {
 /// How messages name the table at `path`.
 fn shown_table(path: &str) -> String {
     if path.is_empty() {
-        return "the top of the seed".to_owned();
+        return "the seed".to_owned();
     }
+    let plain = plain_path(path);
+    if path.ends_with(']') {
+        format!("[[{plain}]]")
+    } else {
+        format!("[{plain}]")
+    }
+}
+
+/// A path without the positions in lists, as headers are written.
+fn plain_path(path: &str) -> String {
     let mut plain = String::new();
     let mut inside = false;
     for character in path.chars() {
@@ -279,11 +296,7 @@ fn shown_table(path: &str) -> String {
             _ => {}
         }
     }
-    if path.ends_with(']') {
-        format!("[[{plain}]]")
-    } else {
-        format!("[{plain}]")
-    }
+    plain
 }
 
 fn unknown_key(name: &str, path: &str, known: &[&str]) -> Wrong {

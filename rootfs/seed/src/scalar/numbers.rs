@@ -29,7 +29,7 @@ number! {
 
 number! {
     /// The largest packet of a link in bytes. IPv6 needs at least 1280.
-    Mtu, u32, 1280, 65535, "MTU in bytes"
+    Mtu, u32, 1280, 65535, "packet size (MTU)"
 }
 
 number! {
