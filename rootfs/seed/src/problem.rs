@@ -42,6 +42,19 @@ impl Wrong {
     }
 }
 
+/// Where a mistake stands.
+#[derive(Debug)]
+pub(crate) struct Place<'s> {
+    /// The line, counted from 0.
+    pub(crate) line: usize,
+    /// Where that line begins.
+    pub(crate) line_start: usize,
+    /// The bytes that are marked.
+    pub(crate) span: &'s Range<usize>,
+    /// Whether the line's value must not be shown.
+    pub(crate) secret: bool,
+}
+
 /// One mistake in a seed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -69,18 +82,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Points at `span` of `text`. `secret` hides the value on the shown line.
-    pub(crate) fn at(
-        file: &str,
-        text: &str,
-        span: &Range<usize>,
-        key: &str,
-        secret: bool,
-        wrong: Wrong,
-    ) -> Self {
-        let start = floor_boundary(text, span.start);
-        let end = floor_boundary(text, span.end).max(start);
-        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    /// Points at a place of `text`.
+    pub(crate) fn at(file: &str, text: &str, key: &str, place: &Place<'_>, wrong: Wrong) -> Self {
+        let start = floor_boundary(text, place.span.start);
+        let end = floor_boundary(text, place.span.end).max(start);
+        let line_start = floor_boundary(text, place.line_start).min(start);
         let line_end = text[start..]
             .find('\n')
             .map_or(text.len(), |newline| start + newline);
@@ -88,17 +94,17 @@ impl Problem {
         let marked_end = end.min(line_start + line_text.len()).max(start);
         let column = text[line_start..start].chars().count();
         let length = text[start..marked_end].chars().count().max(1);
-        let (source_line, mark, length) = if secret {
+        let (source_line, mark, length) = if place.secret {
             let hidden = hide_value(line_text);
             let mark = column.min(hidden.chars().count().saturating_sub(HIDDEN.len()));
-            (hidden, mark, 1)
+            window(&hidden, mark, 1)
         } else {
             window(line_text, column, length)
         };
         Self {
             file: file.to_owned(),
             key: key.to_owned(),
-            line: text[..start].matches('\n').count() + 1,
+            line: place.line + 1,
             column: column + 1,
             length,
             source_line,

@@ -1,4 +1,4 @@
-//! The whole text: its size, its syntax, and which of its lines hold secrets.
+//! The whole text: its size and its syntax.
 
 use std::ops::Range;
 
@@ -78,13 +78,20 @@ fn drop_followers(reader: &mut Reader<'_>, open_list: usize) {
     });
 }
 
-/// An error at a line's end is shown on that line and not at the start of the next.
+/// The span on character boundaries; an error at a line's end is shown on that line and not at the
+/// start of the next.
 fn visible(text: &str, span: &Range<usize>) -> Range<usize> {
-    let at_end = span.start >= text.len() || text.as_bytes()[span.start] == b'\n';
-    if at_end && span.start > 0 && text.as_bytes()[span.start - 1] != b'\n' {
-        return span.start - 1..span.start;
+    let start = text.floor_char_boundary(span.start.min(text.len()));
+    let at_end = text[start..].is_empty() || text[start..].starts_with('\n');
+    match text[..start].char_indices().next_back() {
+        Some((last, character)) if at_end && character != '\n' => last..start,
+        _ => {
+            start
+                ..text
+                    .floor_char_boundary(span.end.min(text.len()))
+                    .max(start)
+        }
     }
-    span.clone()
 }
 
 fn is_repetition(error: &Error) -> bool {
@@ -126,25 +133,4 @@ fn syntax(error: &Error, header: bool) -> Wrong {
         "see https://toml.io for the syntax; text values need double quotes"
     };
     Wrong::new("this is not valid TOML", message, mend)
-}
-
-/// Whether a place of the text belongs to `[secrets]`, judged by the text alone, since a mistake of
-/// syntax has no path.
-pub(crate) fn within_secrets(text: &str, position: usize) -> bool {
-    let position = text.floor_char_boundary(position.min(text.len()));
-    let line_end = text[position..]
-        .find('\n')
-        .map_or(text.len(), |newline| position + newline);
-    let mut secret = false;
-    for line in text[..line_end].lines() {
-        let line = line.trim_start();
-        if line.starts_with('[') {
-            secret = line
-                .trim_start_matches(['[', ' ', '\t', '"', '\''])
-                .starts_with("secrets");
-        } else if line.starts_with("secrets") {
-            secret = true;
-        }
-    }
-    secret
 }

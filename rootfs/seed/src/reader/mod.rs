@@ -6,6 +6,7 @@
 //! [`Problem`]s instead of returning the first.
 
 mod document;
+mod lines;
 mod section;
 mod suggest;
 mod values;
@@ -16,15 +17,20 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::problem::{Problem, Problems, Wrong};
+use crate::problem::{Place, Problem, Problems, Wrong};
 use crate::reference::SectionDoc;
 
 pub(crate) use document::read_document;
+use lines::Lines;
 pub(crate) use section::{choice, key_of, section};
 pub(crate) use suggest::nearest;
 pub(crate) use values::{number, number_of, text_name, text_of, text_value, unknown_word};
 
 pub use document::MAX_SEED_BYTES;
+
+/// How many problems are kept until they are sorted and cut to `MAX_PROBLEMS`. Each costs a walk
+/// over the text, and a hostile seed can have tens of thousands.
+const MAX_COLLECTED: usize = 1000;
 
 /// A value that can be read from a seed.
 pub(crate) trait Read: Sized {
@@ -61,7 +67,9 @@ pub(crate) struct Item<'a> {
 pub(crate) struct Reader<'t> {
     file: &'t str,
     text: &'t str,
+    lines: Lines,
     problems: Vec<(Range<usize>, Problem)>,
+    uncollected: usize,
     places: BTreeMap<String, Range<usize>>,
     /// After a mistake of syntax keys may be missing that were in fact written.
     after_syntax_error: bool,
@@ -74,7 +82,9 @@ impl<'t> Reader<'t> {
         Self {
             file,
             text,
+            lines: Lines::of(text),
             problems: Vec::new(),
+            uncollected: 0,
             places: BTreeMap::new(),
             after_syntax_error: false,
             reading_default: false,
@@ -90,8 +100,19 @@ impl<'t> Reader<'t> {
 
     /// Reports a mistake at a span of the text.
     pub(crate) fn report(&mut self, path: &str, span: &Range<usize>, wrong: Wrong) {
-        let secret = path.starts_with("secrets") || document::within_secrets(self.text, span.start);
-        let problem = Problem::at(self.file, self.text, span, path, secret, wrong);
+        if self.problems.len() >= MAX_COLLECTED {
+            self.uncollected += 1;
+            return;
+        }
+        let line = self.lines.line_of(span.start);
+        let secret = path.starts_with("secrets") || self.lines.is_secret(line);
+        let at = Place {
+            line,
+            line_start: self.lines.start(line),
+            span,
+            secret,
+        };
+        let problem = Problem::at(self.file, self.text, path, &at, wrong);
         // One mistake is told once: a second finding about the same characters only repeats it.
         let told = self.problems.iter().any(|(_, old)| {
             old.line == problem.line && old.column == problem.column && old.what == problem.what
@@ -144,7 +165,10 @@ impl<'t> Reader<'t> {
     /// All problems in the order of the file.
     pub(crate) fn into_problems(mut self) -> Problems {
         self.problems.sort_by_key(|(span, _)| span.start);
-        let mut problems = Problems::default();
+        let mut problems = Problems {
+            left_out: self.uncollected,
+            ..Problems::default()
+        };
         for (_, problem) in self.problems {
             problems.push(problem);
         }

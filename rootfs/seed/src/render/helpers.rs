@@ -34,7 +34,7 @@ pub(super) fn register(engine: &mut Handlebars<'_>) {
     engine.register_helper("bracket", Box::new(bracket));
     engine.register_helper("quote", Box::new(quote));
     engine.register_helper("sqlquote", Box::new(sqlquote));
-    let parsers: [(&'static str, fn(&str) -> Option<Value>); 6] = [
+    let parsers: [(&'static str, Parse); 6] = [
         ("address", |text| {
             Some(text.parse::<Cidr>().ok()?.address().to_string().into())
         }),
@@ -93,10 +93,13 @@ fn plain(value: &Value) -> String {
     }
 }
 
+/// Reads a text into what the template gets.
+type Parse = fn(&str) -> Option<Value>;
+
 /// A helper that reads a typed text, and refuses what is none.
 struct Parsing {
     name: &'static str,
-    parse: fn(&str) -> Option<Value>,
+    parse: Parse,
 }
 
 impl HelperDef for Parsing {

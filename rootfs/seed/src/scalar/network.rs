@@ -280,8 +280,11 @@ impl FromStr for MacAddress {
 
 impl fmt::Display for MacAddress {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, f] = self.0;
-        write!(out, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+        for (index, byte) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ":" };
+            write!(out, "{separator}{byte:02x}")?;
+        }
+        Ok(())
     }
 }
 
@@ -384,6 +387,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// A host and its port; `None` if either is invalid.
+    pub(crate) fn new(host: &str, port: u16) -> Option<Self> {
+        Some(Self {
+            host: host.parse().ok()?,
+            port: Some(port).filter(|port| *port > 0)?,
+        })
+    }
+
+    /// The URL of the endpoint.
+    pub(crate) fn url(&self, scheme: &str) -> Option<Url> {
+        format!("{scheme}://{self}").parse().ok()
+    }
+
     /// The host's name or address.
     pub fn host(&self) -> &HostName {
         &self.host

@@ -1,5 +1,7 @@
 //! `[secrets]`: everything that must not be committed.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value};
 
 use crate::problem::Wrong;
@@ -126,16 +128,12 @@ impl Secrets {
     pub(crate) fn to_toml(&self) -> String {
         let mut table = String::from("[secrets]\n");
         for (key, text) in self.texts() {
-            table.push_str(&format!("{key} = {}\n", quoted(text)));
+            let _ = writeln!(table, "{key} = {}", quoted(text));
         }
         for (key, map) in self.maps() {
-            table.push_str(&format!("\n[secrets.{key}]\n"));
+            let _ = writeln!(table, "\n[secrets.{key}]");
             for (name, text) in map {
-                table.push_str(&format!(
-                    "{} = {}\n",
-                    quoted(&Secret::new(name)),
-                    quoted(text)
-                ));
+                let _ = writeln!(table, "{} = {}", quoted(&Secret::new(name)), quoted(text));
             }
         }
         table
@@ -237,7 +235,9 @@ fn quoted(secret: &Secret) -> String {
             '"' => quoted.push_str("\\\""),
             '\\' => quoted.push_str("\\\\"),
             '\n' if lines => quoted.push('\n'),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
             c => quoted.push(c),
         }
     }
