@@ -157,9 +157,9 @@ fn limits_hold() {
     );
 
     // As many mistakes as fit: still told in an instant.
-    let all = numbered_keys(30_000);
+    let all = numbered_keys(10_000);
     let problems = seed::parse("all.toml", &all).expect_err("unknown keys");
-    assert_eq!(problems.count(), 30_003);
+    assert_eq!(problems.count(), 10_003);
 
     let long = format!("format = 1\nlinks = [{}]", "{},".repeat(60_000));
     let problems = seed::parse("long.toml", &long).expect_err("a long list");
