@@ -97,6 +97,10 @@ fn sealing_keeps_the_text_and_brings_the_secrets() {
         let sealed = seed::sealed(&text, &secrets).unwrap_or_else(|e| panic!("{path:?}: {e}"));
         assert!(sealed.starts_with(&text), "{path:?} was changed by sealing");
         let read = seed::parse("sealed", &sealed).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(
+            Secrets::from_toml("secrets.toml", &secrets.to_toml()),
+            Ok(secrets.clone())
+        );
         assert_eq!(read.secrets, Some(secrets));
         assert_eq!(read.redacted(), seed);
         assert!(matches!(

@@ -45,6 +45,11 @@ pub(crate) trait Read: Sized {
         None
     }
 
+    /// The words that may stand here, with their meanings.
+    fn words() -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// What the reference page adds to a section's name: `[[…]]` for a list of tables.
     fn is_list() -> bool {
         false

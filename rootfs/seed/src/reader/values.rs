@@ -149,6 +149,10 @@ impl<T: Read> Read for Vec<T> {
         T::section()
     }
 
+    fn words() -> &'static [(&'static str, &'static str)] {
+        T::words()
+    }
+
     fn is_list() -> bool {
         true
     }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-use crate::problem::Wrong;
-use crate::reader::{Item, Reader, section};
+use crate::problem::{Problems, Wrong};
+use crate::reader::{Item, Reader, read_document, section};
 use crate::scalar::Secret;
 use crate::section::{Authentication, BackupTarget, Datastore, Role, SecretMap, Seed};
 
@@ -95,6 +95,14 @@ secrets! {
     }
 }
 
+section! {
+    /// A file of secrets alone.
+    SecretsFile {
+        /// The table.
+        secrets: Secrets = required;
+    }
+}
+
 /// A secret that a seed can't do without on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NeededSecret {
@@ -124,8 +132,20 @@ impl Secrets {
         Value::Object(open)
     }
 
-    /// The `[secrets]` table as TOML in the open, for sealing.
-    pub(crate) fn to_toml(&self) -> String {
+    /// Reads a file that consists of the `[secrets]` table alone, as [`Secrets::to_toml`] writes it.
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, Problems> {
+        let mut reader = Reader::new(file, text);
+        let read = read_document::<SecretsFile>(&mut reader);
+        let problems = reader.into_problems();
+        match read {
+            Some(read) if problems.is_empty() => Ok(read.secrets),
+            _ => Err(problems),
+        }
+    }
+
+    /// The `[secrets]` table as TOML in the open: for sealing a seed, and for the private folder in
+    /// which the builder keeps a site's secrets.
+    pub fn to_toml(&self) -> String {
         let mut table = String::from("[secrets]\n");
         for (key, text) in self.texts() {
             let _ = writeln!(table, "{key} = {}", quoted(text));
