@@ -223,7 +223,7 @@ fn conditions_are_about_presence() {
     assert!(is_met(None, &context));
 }
 
-fn manifest(templates: Value, services: Value) -> String {
+fn manifest(templates: &Value, services: &Value) -> String {
     json!({
         "name": "lab", "version": "1", "seed_format": 1, "source_date": 1_767_225_600,
         "architecture": "amd64", "stand_in": false, "debug": true,
@@ -248,7 +248,8 @@ fn files_are_rendered_where_their_condition_holds() {
             "when": "roles.server",
         },
     ]);
-    let manifest = Manifest::from_json(&manifest(templates, json!([]))).expect("a sound manifest");
+    let manifest =
+        Manifest::from_json(&manifest(&templates, &json!([]))).expect("a sound manifest");
     let source = |path: &str| match path {
         "base/hostname.hbs" => Ok("{{node.name}}\n".to_owned()),
         "lb/h.hbs" => Ok("# empty\n".to_owned()),
@@ -292,7 +293,7 @@ fn a_manifest_survives_its_way_through_json() {
             "directories": [{ "path": "/run/haproxy" }],
         },
     ]);
-    let first = Manifest::from_json(&manifest(json!([]), services)).expect("a sound manifest");
+    let first = Manifest::from_json(&manifest(&json!([]), &services)).expect("a sound manifest");
     let text = first.to_json().expect("plain data");
     let again = Manifest::from_json(&text).expect("what was written is read");
     assert_eq!(first, again);
@@ -368,10 +369,10 @@ fn a_bad_manifest_is_refused_with_a_reason() {
         (json!([service("A b", json!({}))]), "small letters"),
     ];
     for (services, reason) in cases {
-        let error = Manifest::from_json(&manifest(json!([]), services)).expect_err(reason);
+        let error = Manifest::from_json(&manifest(&json!([]), &services)).expect_err(reason);
         assert!(error.to_string().contains(reason), "{reason}: {error}");
     }
     let template = json!([{ "path": "/x", "source": "x.hbs", "mode": "rw" }]);
-    let error = Manifest::from_json(&manifest(template, json!([]))).expect_err("a bad mode");
+    let error = Manifest::from_json(&manifest(&template, &json!([]))).expect_err("a bad mode");
     assert!(error.to_string().contains("octal"), "{error}");
 }

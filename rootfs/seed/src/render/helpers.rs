@@ -73,7 +73,7 @@ const FUNCTIONS: &[Function] = &[
     Function {
         name: "confquote",
         parameters: 1,
-        compute: confquote,
+        compute: |given| Some(escaped_for_conf(given[0]).into()),
     },
     Function {
         name: "join",
@@ -98,12 +98,12 @@ const FUNCTIONS: &[Function] = &[
     Function {
         name: "quote",
         parameters: 1,
-        compute: quote,
+        compute: |given| Some(Value::String(plain(given[0])).to_string().into()),
     },
     Function {
         name: "sqlquote",
         parameters: 1,
-        compute: sqlquote,
+        compute: |given| Some(format!("'{}'", plain(given[0]).replace('\'', "''")).into()),
     },
     Function {
         name: "address",
@@ -165,7 +165,7 @@ impl HelperDef for &'static Function {
             given.push(parameter.value());
         }
         let value = (self.compute)(&given).ok_or_else(|| {
-            let shown: Vec<String> = given.iter().map(|value| value.to_string()).collect();
+            let shown: Vec<String> = given.iter().map(ToString::to_string).collect();
             RenderErrorReason::Other(format!("`{}` can't read {}", self.name, shown.join(" ")))
         })?;
         Ok(ScopedJson::Derived(value))
@@ -201,17 +201,12 @@ fn bracket(given: &[&Value]) -> Option<Value> {
     })
 }
 
-fn quote(given: &[&Value]) -> Option<Value> {
-    Some(Value::String(plain(given[0])).to_string().into())
-}
-
-fn sqlquote(given: &[&Value]) -> Option<Value> {
-    Some(format!("'{}'", plain(given[0]).replace('\'', "''")).into())
-}
-
-fn confquote(given: &[&Value]) -> Option<Value> {
-    let escaped = plain(given[0]).replace('\\', "\\\\").replace('\'', "''");
-    Some(format!("'{escaped}'").into())
+/// A text for `postgresql.conf`.
+fn escaped_for_conf(value: &Value) -> String {
+    format!(
+        "'{}'",
+        plain(value).replace('\\', "\\\\").replace('\'', "''")
+    )
 }
 
 fn duration(value: &Value) -> Option<DurationText> {

@@ -46,3 +46,8 @@ number! {
     /// A user or group number.
     UnixId, u32, 0, 65533, "user number"
 }
+
+number! {
+    /// A time to live (IPv4) or hop limit (IPv6).
+    Ttl, u8, 1, 255, "TTL"
+}

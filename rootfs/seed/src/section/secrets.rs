@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value};
 
 use crate::problem::{Problems, Wrong};
-use crate::reader::{Item, Reader, read_document, section};
+use crate::reader::{Item, Read, Reader, Table, read_document, section};
 use crate::scalar::Secret;
 use crate::section::{Authentication, BackupTarget, Datastore, Role, SecretMap, Seed};
 
@@ -95,11 +95,18 @@ secrets! {
     }
 }
 
-section! {
-    /// A file of secrets alone.
-    SecretsFile {
-        /// The table.
-        secrets: Secrets = required;
+/// A file that has the `[secrets]` table alone.
+struct SecretsFile(Secrets);
+
+impl Read for SecretsFile {
+    fn kind() -> String {
+        "table".to_owned()
+    }
+
+    fn read(item: &Item<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        Table::open(item, &["secrets"], reader)?
+            .required("secrets", reader)
+            .map(Self)
     }
 }
 
@@ -138,7 +145,7 @@ impl Secrets {
         let read = read_document::<SecretsFile>(&mut reader);
         let problems = reader.into_problems();
         match read {
-            Some(read) if problems.is_empty() => Ok(read.secrets),
+            Some(read) if problems.is_empty() => Ok(read.0),
             _ => Err(problems),
         }
     }
