@@ -83,6 +83,7 @@ macro_rules! section {
                         about: concat!($($field_doc, "\n"),+),
                         section: <$type as $crate::reader::Read>::section(),
                         is_list: <$type as $crate::reader::Read>::is_list(),
+                        words: <$type as $crate::reader::Read>::words(),
                     } ),+],
                 })
             }
@@ -138,6 +139,10 @@ macro_rules! choice {
         impl $crate::reader::Read for $name {
             fn kind() -> String {
                 [$( concat!("\"", $word, "\"") ),+].join(" or ")
+            }
+
+            fn words() -> &'static [(&'static str, &'static str)] {
+                &[$( ($word, concat!($($word_doc),+)) ),+]
             }
 
             fn read(
