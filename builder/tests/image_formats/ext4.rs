@@ -1,8 +1,6 @@
 //! ext4: what we write must satisfy `e2fsck`, a foreign reader and the kernel, and come back as it
 //! went in.
 
-mod image_support;
-
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,12 +9,12 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::support::{add_file, add_symlink, oracle, path, run};
 use builder::image::ext4::read::{EntryKind, Filesystem};
-use builder::image::ext4::{self, Ext4Error, Spec, Written};
+use builder::image::ext4::{Ext4Error, Spec, Written, write};
 use builder::root::content::Content;
 use builder::root::tree::{Node, NodeKind, Origin, Tree};
 use disk::gpt::Guid;
-use image_support::{add_file, add_symlink, oracle, path, run};
 use proptest::prelude::*;
 use tempfile::NamedTempFile;
 
@@ -36,7 +34,7 @@ fn spec() -> Spec {
 
 fn written_at(tree: &Tree, offset: u64) -> (NamedTempFile, Written) {
     let image = NamedTempFile::new().expect("a temporary file");
-    let written = ext4::write(image.as_file(), offset, tree, &spec()).expect("written");
+    let written = write(image.as_file(), offset, tree, &spec()).expect("written");
     (image, written)
 }
 
@@ -180,13 +178,13 @@ fn a_tree_that_does_not_fit_says_what_it_needs() {
         max_bytes: written.used_bytes,
         ..spec()
     };
-    let fitted = ext4::write(image.as_file(), 0, &tree, &exact).expect("it fits exactly");
+    let fitted = write(image.as_file(), 0, &tree, &exact).expect("it fits exactly");
     assert_eq!(fitted.bytes, written.used_bytes);
     let small = Spec {
         max_bytes: written.used_bytes - 1,
         ..spec()
     };
-    match ext4::write(image.as_file(), 0, &tree, &small) {
+    match write(image.as_file(), 0, &tree, &small) {
         Err(Ext4Error::TooBig { needed, .. }) => assert_eq!(needed, written.used_bytes),
         other => panic!("{other:?}"),
     }
@@ -198,7 +196,7 @@ fn symlinks_that_no_kernel_can_follow_are_refused() {
     for bad in [String::new(), "a\0b".to_owned(), target(4096)] {
         let mut tree = Tree::default();
         add_symlink(&mut tree, "/link", &bad);
-        let refused = ext4::write(&image, 0, &tree, &spec());
+        let refused = write(&image, 0, &tree, &spec());
         assert!(
             matches!(refused, Err(Ext4Error::BadTarget { .. })),
             "{refused:?}"
@@ -231,7 +229,7 @@ fn a_filesystem_that_exactly_fills_its_groups_is_clean() {
             round_to_bytes: 4096,
             ..spec()
         };
-        ext4::write(image.as_file(), 0, &tree, &exact).expect("written");
+        write(image.as_file(), 0, &tree, &exact).expect("written");
         run(
             &e2fsck,
             &["-f", "-n", image.path().to_str().expect("a UTF-8 path")],
