@@ -215,12 +215,12 @@ fn a_filesystem_that_exactly_fills_its_groups_is_clean() {
     let holes = Arc::new(holes);
     // Around 128 MiB, where the second group begins with a single block.
     let (_, plain) = written_at(&tree, 0);
-    for extra in -3_i64..=3 {
-        let length = (128 << 20) - plain.used_bytes as i64 + extra * 4096;
+    for fewer in 0..7 {
+        let length = (128 << 20) + 3 * 4096 - plain.used_bytes - fewer * 4096;
         let content = Content::Slice {
             file: holes.clone(),
             offset: 0,
-            length: length as u64,
+            length,
         };
         tree.insert(path("/fill"), Node::file(content, 0o644, Origin::Builder))
             .expect("inserted");
@@ -261,7 +261,7 @@ fn a_file_of_many_extents_is_clean_and_stays_sparse() {
         written.bytes,
     )
     .expect("opened");
-    let mut last = Tail::default();
+    let mut last = Ends::default();
     filesystem.copy_file("/large", &mut last).expect("copied");
     assert_eq!(
         (last.count, last.head, last.tail),
@@ -272,13 +272,13 @@ fn a_file_of_many_extents_is_clean_and_stays_sparse() {
 
 /// Counts bytes and remembers the first and the last.
 #[derive(Default)]
-struct Tail {
+struct Ends {
     count: u64,
     head: [u8; 5],
     tail: [u8; 3],
 }
 
-impl Write for Tail {
+impl Write for Ends {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         if self.count == 0 {
             self.head.copy_from_slice(&bytes[..5]);

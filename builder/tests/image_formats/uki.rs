@@ -1,5 +1,7 @@
 //! The unified kernel image: structure, refusals, and equality with systemd's own `ukify`.
 
+#![expect(clippy::cast_possible_truncation, reason = "test data is small")]
+
 use std::path::PathBuf;
 use std::process::Command;
 

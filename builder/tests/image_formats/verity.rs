@@ -1,6 +1,8 @@
 //! The hash tree: equal to what `veritysetup` makes, independent of the number of threads, and any
 //! changed bit is found.
 
+#![expect(clippy::cast_possible_truncation, reason = "test data is small")]
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::Command;

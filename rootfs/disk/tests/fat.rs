@@ -1,6 +1,8 @@
 //! FAT: what we format satisfies `fsck.fat` and mtools, and we read what they write, and nothing that
 //! anyone writes makes the reader panic, loop or allocate without bound.
 
+#![expect(clippy::cast_possible_truncation, reason = "test volumes are small")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! The partition table: what we write is what others read, whatever else is on the disk is refused,
 //! and one good copy is enough.
 
+#![expect(clippy::cast_possible_truncation, reason = "test volumes are small")]
+
 mod support;
 
 use std::process::Command;
