@@ -12,7 +12,7 @@ use crate::root::tree::{Node, NodeKind, Tree, TreePath};
 
 const MAGIC: &str = "070701";
 const TRAILER: &str = "TRAILER!!!";
-const ALIGNMENT: u64 = 4;
+const ALIGNMENT: usize = 4;
 
 const TYPE_DIRECTORY: u32 = 0o040_000;
 const TYPE_FILE: u32 = 0o100_000;
@@ -73,7 +73,7 @@ struct Header {
 /// Counts what was written, because the format aligns.
 struct Archive<'a> {
     out: &'a mut dyn Write,
-    position: u64,
+    position: usize,
     inode: u32,
 }
 
@@ -169,7 +169,8 @@ impl Archive<'_> {
 
     /// A header and its name, up to where the content starts.
     fn start(&mut self, name: &str, header: &Header) -> io::Result<()> {
-        let name_bytes = name.len() as u32 + 1;
+        // A TreePath is at most 4095 bytes long.
+        let name_bytes = u32::try_from(name.len() + 1).map_err(io::Error::other)?;
         let fields = [
             header.inode,
             header.mode,
@@ -196,14 +197,14 @@ impl Archive<'_> {
 
     fn align(&mut self) -> io::Result<()> {
         let padding = self.position.next_multiple_of(ALIGNMENT) - self.position;
-        self.write_all(&[0; ALIGNMENT as usize][..padding as usize])
+        self.write_all(&[0; ALIGNMENT][..padding])
     }
 }
 
 impl Write for Archive<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.out.write(bytes)?;
-        self.position += count as u64;
+        self.position += count;
         Ok(count)
     }
 

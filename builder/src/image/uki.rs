@@ -13,6 +13,11 @@
 //! equal bytes: sections follow in memory at the section alignment, in the file at the file alignment; the
 //! checksum field is zero, as in the stub itself, because firmware ignores it and signers replace it.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "lengths are those of slices in memory"
+)]
+
 use object::LittleEndian as LE;
 use object::pe::{
     IMAGE_DLLCHARACTERISTICS_NX_COMPAT, IMAGE_SCN_CNT_CODE, IMAGE_SCN_CNT_INITIALIZED_DATA,

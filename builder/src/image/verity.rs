@@ -4,6 +4,11 @@
 //! time than writing it, so data blocks are hashed by as many threads as the machine has; each fills its own
 //! part of the digest array, so the bytes don't depend on how many there were.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "digests are held in memory, so their number fits"
+)]
+
 use std::fs::File;
 use std::io;
 use std::num::NonZero;
@@ -233,5 +238,34 @@ impl Hasher {
             offset += bytes.len() as u64;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let blocks = 3 * MIN_BLOCKS_PER_THREAD + 77;
+        let image = tempfile::tempfile().expect("a temporary file");
+        for block in 0..blocks {
+            let bytes = block.to_le_bytes();
+            image
+                .write_all_at(&bytes, block * BLOCK_BYTES)
+                .expect("written");
+        }
+        let with_threads = |threads| {
+            let data_bytes = blocks * BLOCK_BYTES;
+            let verity = append_with_threads(&image, 0, data_bytes, b"salt", Guid::ZERO, threads);
+            let verity = verity.expect("appended");
+            let mut tree = vec![0; (verity.total_bytes - data_bytes) as usize];
+            image.read_exact_at(&mut tree, data_bytes).expect("read");
+            (verity, tree)
+        };
+        let one = with_threads(1);
+        for threads in [2, 3, 4, 100] {
+            assert!(with_threads(threads) == one, "{threads} threads");
+        }
     }
 }

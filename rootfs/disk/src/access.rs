@@ -39,6 +39,10 @@ pub struct Window<R> {
 
 impl AccessFailed {
     /// Names the range that could not be reached and why.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a caller has no more use for its error"
+    )]
     pub fn new(offset: u64, length: usize, reason: impl ToString) -> Self {
         Self {
             offset,

@@ -13,6 +13,11 @@
 //!
 //! The hashing itself is the builder's, and the kernel's; here is only what both must agree about.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "constants and hexadecimal digits fit"
+)]
+
 use std::fmt::Write;
 
 use thiserror::Error;
@@ -34,6 +39,7 @@ pub const MAX_SALT_BYTES: usize = 256;
 /// 16 TiB of data: far above any image, and low enough that no product here can overflow.
 pub const MAX_DATA_BLOCKS: u64 = 1 << 32;
 
+const BLOCK: usize = 4096;
 const SUPERBLOCK_BYTES: usize = 512;
 const SIGNATURE: &[u8; 8] = b"verity\0\0";
 const ALGORITHM: &[u8; 7] = b"sha256\0";
@@ -106,8 +112,8 @@ impl Superblock {
         if self.salt.len() > MAX_SALT_BYTES {
             return Err(VerityError::SaltTooLong(self.salt.len()));
         }
-        let block_bytes = (BLOCK_BYTES as u32).to_le_bytes();
-        let mut block = vec![0; BLOCK_BYTES as usize];
+        let block_bytes = (BLOCK as u32).to_le_bytes();
+        let mut block = vec![0; BLOCK];
         put(&mut block, 0, SIGNATURE);
         put(&mut block, 8, &1_u32.to_le_bytes());
         put(&mut block, 12, &1_u32.to_le_bytes());
@@ -218,11 +224,8 @@ impl Target<'_> {
              sha256 {root} {salt}"
         );
         if !self.options.is_empty() {
-            line.push_str(&format!(
-                " {} {}",
-                self.options.len(),
-                self.options.join(" ")
-            ));
+            let (count, options) = (self.options.len(), self.options.join(" "));
+            write!(line, " {count} {options}").expect("writing to a string does not fail");
         }
         line
     }

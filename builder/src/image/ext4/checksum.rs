@@ -4,6 +4,11 @@
 //! Only metadata is summed, one or two megabytes of a root, so a table of 256 entries (half a
 //! gigabyte per second) is enough and a dependency is not.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "an index into 256 entries fits"
+)]
+
 /// The reflected Castagnoli polynomial.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 

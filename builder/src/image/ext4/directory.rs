@@ -1,5 +1,10 @@
 //! Directory blocks: names in a row, each block closed by a checksum.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "what is cast was checked or planned to fit its field"
+)]
+
 use super::BLOCK;
 use super::checksum::crc32c;
 

@@ -3,6 +3,11 @@
 //! Every file is one run here, but an extent spans at most 32,768 blocks (128 MiB). Four extents fit
 //! into the inode; longer files get leaf blocks, which the inode then indexes.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "what is cast was checked or planned to fit its field"
+)]
+
 use super::BLOCK;
 use super::checksum::crc32c;
 
@@ -124,9 +129,9 @@ pub(super) fn encode(
 fn encode_leaf(extents: &[Extent], inode_seed: u32) -> Vec<u8> {
     let mut block = Vec::with_capacity(BLOCK);
     block.extend(header(extents.len(), RECORDS_IN_BLOCK, 0));
-    extents
-        .iter()
-        .for_each(|extent| block.extend(extent.encode()));
+    for extent in extents {
+        block.extend(extent.encode());
+    }
     block.resize(BLOCK - 4, 0);
     let checksum = crc32c(inode_seed, &block);
     block.extend(checksum.to_le_bytes());

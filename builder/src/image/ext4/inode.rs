@@ -1,5 +1,10 @@
 //! One inode as bytes.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "what is cast was checked or planned to fit its field"
+)]
+
 use super::checksum::crc32c;
 use super::extents::{self, INODE_AREA_BYTES, Run, halves, leaf_blocks};
 use super::layout::INODE_BYTES;

@@ -1,5 +1,10 @@
 //! How large the filesystem is and where its fixed parts lie: arithmetic only.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "what is cast was checked or planned to fit its field"
+)]
+
 use super::{BLOCK, BLOCK_BYTES, Ext4Error, Spec};
 
 /// One block of bitmap describes so many blocks or inodes.

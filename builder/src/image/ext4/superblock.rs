@@ -1,5 +1,10 @@
 //! The superblock, the group descriptors and the bitmaps.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "what is cast was checked or planned to fit its field"
+)]
+
 use super::checksum::{START, crc32c};
 use super::extents::halves;
 use super::inode::EXTRA_BYTES;

@@ -1,5 +1,10 @@
 //! The boot sector, and FAT32's information sector.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "clusters are fewer than the 32-bit number of sectors"
+)]
+
 use super::geometry::{Geometry, Kind};
 use super::read::ReadError;
 use crate::little_endian::{bytes_at, put, u16_at, u32_at};

@@ -4,6 +4,11 @@
 //! contiguous), write. Nothing is written before everything is known to fit. What is written is the
 //! reserved sectors, both tables, the folders and the files: free clusters are left alone.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "what is cast was checked to fit the volume or a FAT field"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
@@ -161,7 +166,9 @@ pub fn format(
 
 fn geometry_of(spec: &Spec<'_>) -> Result<Geometry, FormatError> {
     let bad_size = || FormatError::Size(spec.size_bytes);
-    if spec.size_bytes % u64::from(SECTOR_BYTES) != 0 || spec.size_bytes > MAX_VOLUME_BYTES {
+    if !spec.size_bytes.is_multiple_of(u64::from(SECTOR_BYTES))
+        || spec.size_bytes > MAX_VOLUME_BYTES
+    {
         return Err(bad_size());
     }
     let sectors = u32::try_from(spec.size_bytes / u64::from(SECTOR_BYTES));

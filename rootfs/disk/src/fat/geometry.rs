@@ -1,5 +1,10 @@
 //! Where the parts of a volume lie, for volumes that we make and for those that we meet.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "all counts are below the 32-bit number of sectors"
+)]
+
 use super::SLOT_BYTES;
 
 /// What we format with; every machine can read it.

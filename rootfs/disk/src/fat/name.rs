@@ -313,7 +313,9 @@ mod tests {
     fn parts_of_another_entry_are_ignored() {
         let parts = long_name_parts("a name of two parts", b"ANAME~1    ");
         let mut collected = LongName::default();
-        parts.iter().for_each(|part| collected.push(part));
+        for part in &parts {
+            collected.push(part);
+        }
         assert_eq!(collected.take(b"OTHER      "), None);
         collected.push(&parts[1]);
         assert_eq!(

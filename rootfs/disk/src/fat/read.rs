@@ -3,6 +3,11 @@
 //! A chain of clusters is followed only as far as the file's size or the largest directory needs, so
 //! that a loop ends by itself; sizes are checked against the volume before anything is allocated.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "what is cast is bounded by a directory or by the caller's buffer"
+)]
+
 use thiserror::Error;
 
 use super::boot_sector::{BOOT_SECTOR_BYTES, BootSector};
@@ -141,10 +146,36 @@ impl<R: ReadAt> Volume<R> {
 
     /// Opens a file; upper and lower case are the same, long and short names both lead to it.
     pub fn open_file(&self, path: &str) -> Result<OpenFile<'_, R>, ReadError> {
-        let entry = match self.find(path)? {
-            Some(entry) if !entry.is_directory => entry,
-            _ => return Err(ReadError::IsFolder(path.to_owned())),
+        self.open_entry(&self.find_file(path)?)
+    }
+
+    /// All bytes of a file of at most `limit` bytes.
+    pub fn read_file(&self, path: &str, limit: u64) -> Result<Vec<u8>, ReadError> {
+        let entry = self.find_file(path)?;
+        let size = u64::from(entry.size);
+        let too_large = || ReadError::TooLarge {
+            path: path.to_owned(),
+            size,
+            limit,
         };
+        // Before its chain is followed, which may be as long as the size claims.
+        if size > limit {
+            return Err(too_large());
+        }
+        let file = self.open_entry(&entry)?;
+        let mut bytes = vec![0; usize::try_from(size).map_err(|_| too_large())?];
+        file.read_exact_at(0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn find_file(&self, path: &str) -> Result<DirectoryEntry, ReadError> {
+        match self.find(path)? {
+            Some(entry) if !entry.is_directory => Ok(entry),
+            _ => Err(ReadError::IsFolder(path.to_owned())),
+        }
+    }
+
+    fn open_entry(&self, entry: &DirectoryEntry) -> Result<OpenFile<'_, R>, ReadError> {
         let size = u64::from(entry.size);
         let clusters = self.geometry().clusters_for(size);
         let runs = self.chain(entry.first_cluster, clusters, true)?;
@@ -153,23 +184,6 @@ impl<R: ReadAt> Volume<R> {
             size,
             runs,
         })
-    }
-
-    /// All bytes of a file of at most `limit` bytes.
-    pub fn read_file(&self, path: &str, limit: u64) -> Result<Vec<u8>, ReadError> {
-        let file = self.open_file(path)?;
-        let size = file.size();
-        let too_large = || ReadError::TooLarge {
-            path: path.to_owned(),
-            size,
-            limit,
-        };
-        if size > limit {
-            return Err(too_large());
-        }
-        let mut bytes = vec![0; usize::try_from(size).map_err(|_| too_large())?];
-        file.read_exact_at(0, &mut bytes)?;
-        Ok(bytes)
     }
 
     fn geometry(&self) -> &Geometry {

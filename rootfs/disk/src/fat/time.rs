@@ -25,9 +25,10 @@ impl Timestamp {
             return Self::EPOCH;
         }
         if year > LAST_YEAR {
+            // The last two seconds of that year.
             return Self {
-                date: 127 << 9 | 12 << 5 | 31,
-                time: 23 << 11 | 59 << 5 | 29,
+                date: 0xff9f,
+                time: 0xbf7d,
             };
         }
         let second = seconds % SECONDS_PER_DAY;

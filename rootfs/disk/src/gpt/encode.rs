@@ -20,11 +20,11 @@ pub struct Piece {
     pub bytes: Vec<u8>,
 }
 
-/// Where one of the two copies lies.
+/// The sectors in which one of the two copies lies.
 struct Place {
-    header_lba: u64,
-    other_header_lba: u64,
-    entries_lba: u64,
+    header: u64,
+    other_header: u64,
+    entries: u64,
 }
 
 impl Table {
@@ -35,30 +35,30 @@ impl Table {
         let last = self.disk_sectors - 1;
         let backup_entries = last - entry_sectors(self.entry_slots);
         let backup = Place {
-            header_lba: last,
-            other_header_lba: 1,
-            entries_lba: backup_entries,
+            header: last,
+            other_header: 1,
+            entries: backup_entries,
         };
         let primary = Place {
-            header_lba: 1,
-            other_header_lba: last,
-            entries_lba: 2,
+            header: 1,
+            other_header: last,
+            entries: 2,
         };
         Ok(vec![
             Piece {
-                offset: backup.entries_lba * SECTOR_BYTES,
+                offset: backup.entries * SECTOR_BYTES,
                 bytes: entries.clone(),
             },
             Piece {
-                offset: backup.header_lba * SECTOR_BYTES,
+                offset: backup.header * SECTOR_BYTES,
                 bytes: self.encode_header(&backup, &entries),
             },
             Piece {
-                offset: primary.entries_lba * SECTOR_BYTES,
+                offset: primary.entries * SECTOR_BYTES,
                 bytes: entries.clone(),
             },
             Piece {
-                offset: primary.header_lba * SECTOR_BYTES,
+                offset: primary.header * SECTOR_BYTES,
                 bytes: self.encode_header(&primary, &entries),
             },
             Piece {
@@ -99,12 +99,12 @@ impl Table {
         put(&mut header, 0, SIGNATURE);
         put(&mut header, 8, &REVISION.to_le_bytes());
         put(&mut header, 12, &HEADER_BYTES.to_le_bytes());
-        put(&mut header, 24, &place.header_lba.to_le_bytes());
-        put(&mut header, 32, &place.other_header_lba.to_le_bytes());
+        put(&mut header, 24, &place.header.to_le_bytes());
+        put(&mut header, 32, &place.other_header.to_le_bytes());
         put(&mut header, 40, &self.first_usable_lba.to_le_bytes());
         put(&mut header, 48, &self.last_usable_lba.to_le_bytes());
         put(&mut header, 56, &disk_guid.to_disk());
-        put(&mut header, 72, &place.entries_lba.to_le_bytes());
+        put(&mut header, 72, &place.entries.to_le_bytes());
         put(&mut header, 80, &self.entry_slots.to_le_bytes());
         put(&mut header, 84, &ENTRY_BYTES.to_le_bytes());
         put(&mut header, 88, &crc32fast::hash(entries).to_le_bytes());

@@ -12,6 +12,7 @@ use crate::access::{AccessFailed, ReadAt};
 use crate::little_endian::{bytes_at, put, u16_at, u32_at, u64_at};
 
 const SECTOR: usize = 512;
+const MAX_HEADER_BYTES: u32 = 512;
 
 /// The largest entry that we accept; all known tools write 128 bytes.
 const MAX_ENTRY_BYTES: u32 = 1024;
@@ -192,7 +193,7 @@ fn check_header(header: &[u8; SECTOR], header_lba: u64) -> Result<(), CopyFault>
         return Err(CopyFault::Revision(revision));
     }
     let header_bytes = u32_at(header, 12);
-    if !(HEADER_BYTES..=SECTOR as u32).contains(&header_bytes) {
+    if !(HEADER_BYTES..=MAX_HEADER_BYTES).contains(&header_bytes) {
         return Err(CopyFault::HeaderSize(header_bytes));
     }
     let mut checked = *header;

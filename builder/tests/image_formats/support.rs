@@ -7,25 +7,25 @@ use builder::root::content::Content;
 use builder::root::tree::{Node, Origin, Tree, TreePath};
 
 /// A path that the test knows to be good.
-pub fn path(text: &str) -> TreePath {
+pub(crate) fn path(text: &str) -> TreePath {
     TreePath::new(text).expect("a good path")
 }
 
 /// Adds a file of root's.
-pub fn add_file(tree: &mut Tree, at: &str, bytes: &[u8], mode: u16) {
+pub(crate) fn add_file(tree: &mut Tree, at: &str, bytes: &[u8], mode: u16) {
     let node = Node::file(Content::from_bytes(bytes), mode, Origin::Builder);
     tree.insert(path(at), node).expect("inserted");
 }
 
 /// Adds a symlink.
-pub fn add_symlink(tree: &mut Tree, at: &str, target: &str) {
+pub(crate) fn add_symlink(tree: &mut Tree, at: &str, target: &str) {
     tree.insert(path(at), Node::symlink(target, Origin::Builder))
         .expect("inserted");
 }
 
 /// Finds a tool by the environment (`E2FSCK=/path`) or in the usual folders. A test that gets none
 /// says so and passes: the tool only is a second opinion.
-pub fn oracle(tool: &str) -> Option<PathBuf> {
+pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
     let variable = tool.to_uppercase().replace(['.', '-'], "_");
     if let Some(named) = std::env::var_os(&variable) {
         return Some(named.into());
@@ -42,7 +42,7 @@ pub fn oracle(tool: &str) -> Option<PathBuf> {
 }
 
 /// Runs a tool and wants success.
-pub fn run(tool: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn run(tool: &Path, arguments: &[&str]) -> Output {
     let output = Command::new(tool)
         .args(arguments)
         .output()

@@ -1,8 +1,6 @@
 //! ext4: what we write must satisfy `e2fsck`, a foreign reader and the kernel, and come back as it
 //! went in.
 
-mod image_support;
-
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,12 +9,12 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::support::{add_file, add_symlink, oracle, path, run};
 use builder::image::ext4::read::{EntryKind, Filesystem};
-use builder::image::ext4::{self, Ext4Error, Spec, Written};
+use builder::image::ext4::{Ext4Error, Spec, Written, write};
 use builder::root::content::Content;
 use builder::root::tree::{Node, NodeKind, Origin, Tree};
 use disk::gpt::Guid;
-use image_support::{add_file, add_symlink, oracle, path, run};
 use proptest::prelude::*;
 use tempfile::NamedTempFile;
 
@@ -36,7 +34,7 @@ fn spec() -> Spec {
 
 fn written_at(tree: &Tree, offset: u64) -> (NamedTempFile, Written) {
     let image = NamedTempFile::new().expect("a temporary file");
-    let written = ext4::write(image.as_file(), offset, tree, &spec()).expect("written");
+    let written = write(image.as_file(), offset, tree, &spec()).expect("written");
     (image, written)
 }
 
@@ -180,13 +178,13 @@ fn a_tree_that_does_not_fit_says_what_it_needs() {
         max_bytes: written.used_bytes,
         ..spec()
     };
-    let fitted = ext4::write(image.as_file(), 0, &tree, &exact).expect("it fits exactly");
+    let fitted = write(image.as_file(), 0, &tree, &exact).expect("it fits exactly");
     assert_eq!(fitted.bytes, written.used_bytes);
     let small = Spec {
         max_bytes: written.used_bytes - 1,
         ..spec()
     };
-    match ext4::write(image.as_file(), 0, &tree, &small) {
+    match write(image.as_file(), 0, &tree, &small) {
         Err(Ext4Error::TooBig { needed, .. }) => assert_eq!(needed, written.used_bytes),
         other => panic!("{other:?}"),
     }
@@ -198,7 +196,7 @@ fn symlinks_that_no_kernel_can_follow_are_refused() {
     for bad in [String::new(), "a\0b".to_owned(), target(4096)] {
         let mut tree = Tree::default();
         add_symlink(&mut tree, "/link", &bad);
-        let refused = ext4::write(&image, 0, &tree, &spec());
+        let refused = write(&image, 0, &tree, &spec());
         assert!(
             matches!(refused, Err(Ext4Error::BadTarget { .. })),
             "{refused:?}"
@@ -217,12 +215,12 @@ fn a_filesystem_that_exactly_fills_its_groups_is_clean() {
     let holes = Arc::new(holes);
     // Around 128 MiB, where the second group begins with a single block.
     let (_, plain) = written_at(&tree, 0);
-    for extra in -3_i64..=3 {
-        let length = (128 << 20) - plain.used_bytes as i64 + extra * 4096;
+    for fewer in 0..7 {
+        let length = (128 << 20) + 3 * 4096 - plain.used_bytes - fewer * 4096;
         let content = Content::Slice {
             file: holes.clone(),
             offset: 0,
-            length: length as u64,
+            length,
         };
         tree.insert(path("/fill"), Node::file(content, 0o644, Origin::Builder))
             .expect("inserted");
@@ -231,7 +229,7 @@ fn a_filesystem_that_exactly_fills_its_groups_is_clean() {
             round_to_bytes: 4096,
             ..spec()
         };
-        ext4::write(image.as_file(), 0, &tree, &exact).expect("written");
+        write(image.as_file(), 0, &tree, &exact).expect("written");
         run(
             &e2fsck,
             &["-f", "-n", image.path().to_str().expect("a UTF-8 path")],
@@ -263,7 +261,7 @@ fn a_file_of_many_extents_is_clean_and_stays_sparse() {
         written.bytes,
     )
     .expect("opened");
-    let mut last = Tail::default();
+    let mut last = Ends::default();
     filesystem.copy_file("/large", &mut last).expect("copied");
     assert_eq!(
         (last.count, last.head, last.tail),
@@ -274,13 +272,13 @@ fn a_file_of_many_extents_is_clean_and_stays_sparse() {
 
 /// Counts bytes and remembers the first and the last.
 #[derive(Default)]
-struct Tail {
+struct Ends {
     count: u64,
     head: [u8; 5],
     tail: [u8; 3],
 }
 
-impl Write for Tail {
+impl Write for Ends {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         if self.count == 0 {
             self.head.copy_from_slice(&bytes[..5]);
