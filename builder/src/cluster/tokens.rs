@@ -11,7 +11,7 @@ use seed::Seed;
 use seed::section::{Authentication, Role};
 use serde::{Deserialize, Serialize};
 
-use super::pki::PkiError;
+use super::pki::{PkiError, hex};
 
 /// Random bytes in a token or key: as strong as the certificates' keys and more.
 const TOKEN_BYTES: usize = 32;
@@ -59,6 +59,23 @@ impl Tokens {
     /// The file's text.
     pub(super) fn to_toml(&self) -> Result<String, toml::ser::Error> {
         Ok(format!("{HEADER}{}", toml::to_string(self)?))
+    }
+
+    /// Takes every value that `given` has.
+    pub(super) fn replace_with(&mut self, given: Self) {
+        fn take(own: &mut Option<String>, given: Option<String>) {
+            if given.is_some() {
+                *own = given;
+            }
+        }
+        take(&mut self.k3s_token, given.k3s_token);
+        take(&mut self.k3s_agent_token, given.k3s_agent_token);
+        take(&mut self.datastore_password, given.datastore_password);
+        take(&mut self.backup_access_key, given.backup_access_key);
+        take(&mut self.backup_secret_key, given.backup_secret_key);
+        take(&mut self.backup_passphrase, given.backup_passphrase);
+        self.vrrp_passwords.extend(given.vrrp_passwords);
+        self.vrrp_keys.extend(given.vrrp_keys);
     }
 
     /// Adds what this node needs and is not there yet.
@@ -112,7 +129,7 @@ fn random_hex() -> Result<String, PkiError> {
     SystemRandom::new()
         .fill(&mut bytes)
         .map_err(|_| PkiError::Random)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 /// Eight letters and digits, each equally likely.
