@@ -258,13 +258,12 @@ impl Site {
     /// fits.
     fn certified(&self, file: &str, subject: &Subject) -> Result<(String, String), SecretsError> {
         let (certificate_file, key_file) = (format!("{file}.pem"), format!("{file}.key"));
-        let key = match self.folder.read(&key_file)? {
-            Some(key) => key,
-            None => {
-                let key = pki::new_key().map_err(|source| self.pki(source))?;
-                self.folder.write(&key_file, &key)?;
-                key
-            }
+        let key = if let Some(key) = self.folder.read(&key_file)? {
+            key
+        } else {
+            let key = pki::new_key().map_err(|source| self.pki(source))?;
+            self.folder.write(&key_file, &key)?;
+            key
         };
         if let Some(certificate) = self.folder.read(&certificate_file)?
             && self.authority.still_fits(&certificate, &key, subject)

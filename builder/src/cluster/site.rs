@@ -246,17 +246,14 @@ impl Site {
                 continue;
             };
             let same = |(link, _): &&mut (Table, _)| text(link, "name") == Some(name);
-            match links.iter_mut().find(same) {
-                Some((link, places)) => {
-                    merge(link, own);
-                    places.insert(0, path);
-                }
-                None => {
-                    let mut link = Table::new();
-                    set(&mut link, "name", toml_edit::value(name));
-                    merge(&mut link, own);
-                    links.push((link, vec![path]));
-                }
+            if let Some((link, places)) = links.iter_mut().find(same) {
+                merge(link, own);
+                places.insert(0, path);
+            } else {
+                let mut link = Table::new();
+                set(&mut link, "name", toml_edit::value(name));
+                merge(&mut link, own);
+                links.push((link, vec![path]));
             }
         }
         links

@@ -126,7 +126,10 @@ pub(super) fn printed(key: &str, item: Item, comment: &str) -> String {
     document.insert(key, item);
     let text = document.to_string();
     let text = text.trim_start_matches('\n');
-    let comment = if text.starts_with('#') { "" } else { comment };
-    let lines: String = comment.lines().map(|line| format!("# {line}\n")).collect();
-    format!("\n{lines}{}\n", text.trim_end())
+    let line = if text.starts_with('#') || comment.is_empty() {
+        String::new()
+    } else {
+        format!("# {comment}\n")
+    };
+    format!("\n{line}{}\n", text.trim_end())
 }
