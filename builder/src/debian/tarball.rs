@@ -264,7 +264,7 @@ impl Entries {
             gid: number(header.gid()).ok_or_else(|| refuse("its group can't be read"))?,
             kind,
         };
-        self.insert(entry).map_err(|reason| refuse(reason))
+        self.insert(entry).map_err(refuse)
     }
 
     fn insert(&mut self, entry: Entry) -> Result<(), &'static str> {
