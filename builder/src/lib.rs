@@ -16,5 +16,6 @@ pub mod debian;
 pub mod image;
 pub mod k3s;
 pub mod node;
+pub mod progress;
 pub mod project;
 pub mod root;

@@ -72,7 +72,10 @@ fn every_example_becomes_a_site() {
             assert!(!text.contains("[secrets"), "{}", path.display());
             seed::sealed(&text, &ensured.secrets).unwrap_or_else(|error| panic!("{error}"));
             let operators = seed.operators.as_ref().expect("[operators]");
-            let listed = operators.fingerprints.iter().map(|one| one.as_str());
+            let listed = operators
+                .fingerprints
+                .iter()
+                .map(seed::scalar::Fingerprint::as_str);
             assert_eq!(
                 listed.collect::<Vec<_>>(),
                 [made.created.operator_fingerprint.as_str()]

@@ -5,6 +5,7 @@
 //! before the next build.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use seed::Seed;
@@ -15,7 +16,7 @@ use super::pki::{PkiError, hex};
 
 /// Random bytes in a token or key: as strong as the certificates' keys and more.
 const TOKEN_BYTES: usize = 32;
-/// The field of a VRRPv2 advert has eight bytes.
+/// A password of VRRP version 2 has eight bytes.
 const VRRP_PASSWORD_CHARACTERS: usize = 8;
 
 /// What stands above the values.
@@ -104,19 +105,16 @@ impl Tokens {
             }
         }
         for vip in &seed.vips {
-            let name = vip.name.to_string();
-            match vip.authentication {
-                Authentication::None => {}
-                Authentication::Password => {
-                    if !self.vrrp_passwords.contains_key(&name) {
-                        self.vrrp_passwords.insert(name, random_password()?);
-                    }
-                }
+            type Make = fn() -> Result<String, PkiError>;
+            let (map, make): (_, Make) = match vip.authentication {
+                Authentication::None => continue,
+                Authentication::Password => (&mut self.vrrp_passwords, random_password),
                 Authentication::Hmac | Authentication::HmacPermissive => {
-                    if !self.vrrp_keys.contains_key(&name) {
-                        self.vrrp_keys.insert(name, random_hex()?);
-                    }
+                    (&mut self.vrrp_keys, random_hex)
                 }
+            };
+            if let Entry::Vacant(missing) = map.entry(vip.name.to_string()) {
+                missing.insert(make()?);
             }
         }
         Ok(())
