@@ -15,6 +15,7 @@ pub mod cli;
 pub mod cluster;
 pub mod debian;
 pub mod image;
+pub mod k3s;
 pub mod node;
 pub mod progress;
 pub mod project;

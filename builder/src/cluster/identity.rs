@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use seed::Seed;
 use seed::section::{Datastore, Role};
 
-use super::pki::{Purpose, Subject};
+use super::pki::{Purpose, Subject, hex};
 
 /// The common name with which a standby replicates, known to the database's access rules.
 pub(super) const REPLICATION: &str = "replication";
@@ -93,8 +93,8 @@ pub(super) fn database_clients(seed: &Seed) -> BTreeSet<String> {
     clients.map(ToString::to_string).collect()
 }
 
-/// A node whose name is also that of a client would be taken for it: PostgreSQL and `nodectl` know
-/// clients by their common name only.
+/// A node whose name is also that of a client would be taken for it: the database and `nodectl`
+/// know clients by their common name only.
 pub(super) fn mistakable(seed: &Seed) -> Option<&str> {
     let mut taken = database_clients(seed);
     taken.extend(k3s_client(seed));
@@ -111,7 +111,8 @@ pub(super) fn file_name(common_name: &str) -> String {
         if plain || (byte == b'.' && index > 0) {
             name.push(char::from(byte));
         } else {
-            name.push_str(&format!("%{byte:02x}"));
+            name.push('%');
+            name.push_str(&hex(&[byte]));
         }
     }
     name

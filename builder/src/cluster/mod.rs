@@ -15,8 +15,19 @@
 //! The same secrets folder is made when a seed without `[secrets]` is built for the first time; the
 //! next node of the cluster finds it and shares the CA and the tokens.
 
+mod create;
+mod derive;
 mod identity;
 mod pki;
+mod place;
+mod plan;
 mod private;
 pub mod secrets;
+mod site;
+mod tables;
 mod tokens;
+
+pub use create::{ClusterError, Created, create};
+pub use pki::PkiError;
+pub use plan::{Plan, PlannedSeed, plan};
+pub use private::PrivateError;

@@ -4,7 +4,7 @@
 //! site and nothing else. So no name constraints: whoever has its key owns the site anyway.
 //!
 //! **Keys** are ECDSA P-256: small, fast on edge processors, and understood by everything that
-//! takes part (PostgreSQL with OpenSSL, etcd and Kubernetes with Go, our own programs with rustls).
+//! takes part (the database with OpenSSL, etcd and Kubernetes with Go, our own programs with rustls).
 //!
 //! **From when.** Certificates are valid from 1970 on. A node whose clock battery is dead boots in
 //! 1970 or in 2000, or at the date of its image, and must still reach its peer, from which or from
@@ -34,9 +34,9 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 
 /// How long a site's CA lasts; see the top of this file.
-const CA_LIFE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+const CA_LIFE: Duration = Duration::from_hours(30 * 365 * 24);
 /// A certificate that ends sooner is issued again when its node is built again.
-const RENEW_BEFORE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
+const RENEW_BEFORE: Duration = Duration::from_hours(5 * 365 * 24);
 /// This code is younger than that, so a desk whose clock says otherwise is wrong.
 const CLOCK_FLOOR_SECONDS: u64 = 1_767_225_600;
 /// Random bytes of a serial number: enough that two never meet, few enough for RFC 5280's limit.
@@ -133,7 +133,14 @@ pub(super) fn new_authority(cluster: &str, key: &str) -> Result<String, PkiError
 pub(super) fn fingerprint(file: &str, certificate: &str) -> Result<String, PkiError> {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(der(file, certificate)?);
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&digest))
+}
+
+/// Bytes in hexadecimal: safe in every file format and file name.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digit = |digit: u8| char::from(b"0123456789abcdef"[usize::from(digit)]);
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits.map(digit).collect()
 }
 
 impl Authority {

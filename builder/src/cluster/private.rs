@@ -22,7 +22,7 @@ const OTHERS: u32 = 0o077;
 /// The largest file that is read; a chain of several certificates has a few KiB.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 /// Making all certificates of a site takes a second, so after this long somebody hangs.
-const LOCK_WAIT: Duration = Duration::from_secs(60);
+const LOCK_WAIT: Duration = Duration::from_mins(1);
 const LOCK_POLL: Duration = Duration::from_millis(20);
 /// The lock lies beside the files, so that it is as private as they are.
 const LOCK_NAME: &str = ".lock";

@@ -7,10 +7,10 @@
 //!
 //! Three things nobody can invent, so a person puts them into the folder:
 //!
-//! - `external/ca.pem`, and `external/client.pem` with `client.key`: how K3s reaches a PostgreSQL
+//! - `external/ca.pem`, and `external/client.pem` with `client.key`: how K3s reaches a database
 //!   that is not this site's (`k3s.datastore = "external"`). Without them the site's own CA is used
-//!   for both, which fits a PostgreSQL of another of our own clusters that trusts this CA.
-//! - `datastore_password` in `tokens.toml`, if that PostgreSQL wants one.
+//!   for both, which fits the database of another of our own clusters that trusts this CA.
+//! - `datastore_password` in `tokens.toml`, if that database wants one.
 //! - `backup_access_key` and `backup_secret_key` in `tokens.toml`, for backups to an S3 store.
 //!
 //! An own CA may be put there too, as `ca.pem` and `ca.key`, before the first build.
@@ -23,12 +23,13 @@ use seed::{Secrets, Seed};
 
 use super::identity;
 use super::pki::{self, Authority, PkiError, Subject};
+use super::plan::Plan;
 use super::private::{PrivateError, PrivateFolder};
 use super::tokens::Tokens;
 
 /// The folder beside a seed that holds the secrets of all clusters whose seeds lie there.
-const FOLDER: &str = "secrets";
-const TOKENS: &str = "tokens.toml";
+pub(super) const FOLDER: &str = "secrets";
+pub(super) const TOKENS: &str = "tokens.toml";
 
 /// Why a node's secrets can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -85,11 +86,8 @@ pub fn folder_beside(seed_file: &Path, seed: &Seed) -> PathBuf {
 
 /// All secrets that the node of this seed needs, from `folder`, where missing ones are made.
 pub fn ensure(folder: &Path, seed: &Seed) -> Result<Ensured, SecretsError> {
-    if let Some(node) = identity::mistakable(seed) {
-        return Err(SecretsError::Mistakable {
-            node: node.to_owned(),
-            cluster: seed.cluster.name.to_string(),
-        });
+    if let Some(mistaken) = mistakable(seed) {
+        return Err(mistaken);
     }
     let mut site = Site::open(folder, seed.cluster.name.as_str())?;
     let secrets = site.secrets_of(seed)?;
@@ -101,40 +99,23 @@ pub fn ensure(folder: &Path, seed: &Seed) -> Result<Ensured, SecretsError> {
     })
 }
 
-/// The fingerprint of the operator's certificate, which is made with the CA if need be. A new seed
-/// must list it before any node's secrets can be made.
-pub(super) fn operator(folder: &Path, cluster: &str) -> Result<(String, bool), SecretsError> {
-    let site = Site::open(folder, cluster)?;
+/// Makes what a site has before its first node: CA, operator's certificate, given tokens. Returns
+/// the fingerprint of the operator's certificate, which every seed lists, and whether the CA is new.
+pub(super) fn prepare(folder: &Path, plan: &Plan) -> Result<(String, bool), SecretsError> {
+    if let Some(mistaken) = plan.seeds.iter().find_map(|it| mistakable(&it.seed)) {
+        return Err(mistaken);
+    }
+    let mut site = Site::open(folder, &plan.cluster)?;
+    if let Some(given) = &plan.given_secrets {
+        site.preset(given)?;
+    }
     Ok((site.operator()?, site.created))
 }
 
-/// Writes given values into the tokens, in place of those already there.
-pub(super) fn preset(folder: &Path, cluster: &str, given: &str) -> Result<(), SecretsError> {
-    let mut site = Site::open(folder, cluster)?;
-    let path = folder.join(TOKENS);
-    let wrong = |why: String| SecretsError::Tokens {
-        path: path.clone(),
-        why,
-    };
-    let mut table: toml::Table = toml::from_str(given).map_err(|error| wrong(error.to_string()))?;
-    let old = toml::Table::try_from(&site.tokens).map_err(|error| wrong(error.to_string()))?;
-    for (key, value) in old {
-        match (table.get_mut(&key), value) {
-            (Some(toml::Value::Table(new)), toml::Value::Table(old)) => {
-                for (name, value) in old {
-                    new.entry(name).or_insert(value);
-                }
-            }
-            (Some(_), _) => {}
-            (None, value) => {
-                table.insert(key, value);
-            }
-        }
-    }
-    site.tokens = table
-        .try_into()
-        .map_err(|error: toml::de::Error| wrong(error.to_string()))?;
-    site.save_tokens()
+fn mistakable(seed: &Seed) -> Option<SecretsError> {
+    let node = identity::mistakable(seed)?.to_owned();
+    let cluster = seed.cluster.name.to_string();
+    Some(SecretsError::Mistakable { node, cluster })
 }
 
 /// A site's folder, open and locked.
@@ -277,13 +258,12 @@ impl Site {
     /// fits.
     fn certified(&self, file: &str, subject: &Subject) -> Result<(String, String), SecretsError> {
         let (certificate_file, key_file) = (format!("{file}.pem"), format!("{file}.key"));
-        let key = match self.folder.read(&key_file)? {
-            Some(key) => key,
-            None => {
-                let key = pki::new_key().map_err(|source| self.pki(source))?;
-                self.folder.write(&key_file, &key)?;
-                key
-            }
+        let key = if let Some(key) = self.folder.read(&key_file)? {
+            key
+        } else {
+            let key = pki::new_key().map_err(|source| self.pki(source))?;
+            self.folder.write(&key_file, &key)?;
+            key
         };
         if let Some(certificate) = self.folder.read(&certificate_file)?
             && self.authority.still_fits(&certificate, &key, subject)
@@ -312,6 +292,18 @@ impl Site {
         let certificate = self.folder.read("external/client.pem")?;
         let key = self.folder.read("external/client.key")?;
         Ok(certificate.zip(key))
+    }
+
+    /// Takes given values in place of those that are there.
+    fn preset(&mut self, given: &str) -> Result<(), SecretsError> {
+        let path = self.folder.path().join(TOKENS);
+        let wrong = |error: toml::de::Error| SecretsError::Tokens {
+            path: path.clone(),
+            why: error.message().to_owned(),
+        };
+        let given: Tokens = toml::from_str(given).map_err(wrong)?;
+        self.tokens.replace_with(given);
+        self.save_tokens()
     }
 
     fn save_tokens(&self) -> Result<(), SecretsError> {

@@ -5,17 +5,18 @@
 //! before the next build.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use seed::Seed;
 use seed::section::{Authentication, Role};
 use serde::{Deserialize, Serialize};
 
-use super::pki::PkiError;
+use super::pki::{PkiError, hex};
 
 /// Random bytes in a token or key: as strong as the certificates' keys and more.
 const TOKEN_BYTES: usize = 32;
-/// The field of a VRRPv2 advert has eight bytes.
+/// A password of VRRP version 2 has eight bytes.
 const VRRP_PASSWORD_CHARACTERS: usize = 8;
 
 /// What stands above the values.
@@ -61,6 +62,23 @@ impl Tokens {
         Ok(format!("{HEADER}{}", toml::to_string(self)?))
     }
 
+    /// Takes every value that `given` has.
+    pub(super) fn replace_with(&mut self, given: Self) {
+        fn take(own: &mut Option<String>, given: Option<String>) {
+            if given.is_some() {
+                *own = given;
+            }
+        }
+        take(&mut self.k3s_token, given.k3s_token);
+        take(&mut self.k3s_agent_token, given.k3s_agent_token);
+        take(&mut self.datastore_password, given.datastore_password);
+        take(&mut self.backup_access_key, given.backup_access_key);
+        take(&mut self.backup_secret_key, given.backup_secret_key);
+        take(&mut self.backup_passphrase, given.backup_passphrase);
+        self.vrrp_passwords.extend(given.vrrp_passwords);
+        self.vrrp_keys.extend(given.vrrp_keys);
+    }
+
     /// Adds what this node needs and is not there yet.
     pub(super) fn fill(&mut self, seed: &Seed) -> Result<(), PkiError> {
         let has = |role| seed.node.roles.contains(&role);
@@ -87,19 +105,16 @@ impl Tokens {
             }
         }
         for vip in &seed.vips {
-            let name = vip.name.to_string();
-            match vip.authentication {
-                Authentication::None => {}
-                Authentication::Password => {
-                    if !self.vrrp_passwords.contains_key(&name) {
-                        self.vrrp_passwords.insert(name, random_password()?);
-                    }
-                }
+            type Make = fn() -> Result<String, PkiError>;
+            let (map, make): (_, Make) = match vip.authentication {
+                Authentication::None => continue,
+                Authentication::Password => (&mut self.vrrp_passwords, random_password),
                 Authentication::Hmac | Authentication::HmacPermissive => {
-                    if !self.vrrp_keys.contains_key(&name) {
-                        self.vrrp_keys.insert(name, random_hex()?);
-                    }
+                    (&mut self.vrrp_keys, random_hex)
                 }
+            };
+            if let Entry::Vacant(missing) = map.entry(vip.name.to_string()) {
+                missing.insert(make()?);
             }
         }
         Ok(())
@@ -112,7 +127,7 @@ fn random_hex() -> Result<String, PkiError> {
     SystemRandom::new()
         .fill(&mut bytes)
         .map_err(|_| PkiError::Random)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 /// Eight letters and digits, each equally likely.

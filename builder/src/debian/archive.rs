@@ -11,7 +11,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::digest::{Digest, Hasher};
-use super::download::Wanted;
+use super::download::{SmallFile, Wanted};
 use super::http::{HttpError, Validator};
 use super::index::{INDEX_BYTES_MAX, Index, IndexError, IndexText};
 use super::mirror::Mirror;
@@ -284,17 +284,17 @@ fn read_suite(
     let url = mirror.file(&format!("dists/{name}/InRelease"));
     let saved = SavedRelease::new(store, mirror, name);
     let old = saved.load()?;
-    let known = old.as_ref().and_then(|(_, validator)| validator.clone());
+    let known = old.as_ref().and_then(|old| old.validator.clone());
     let (bytes, fresh) = if store.is_offline() {
-        let Some((bytes, _)) = old else {
+        let Some(old) = old else {
             return Ok(None);
         };
-        (bytes, None)
+        (old.bytes, None)
     } else {
         match store.small_file(&url, INRELEASE_BYTES_MAX, known.as_ref()) {
-            Ok(Some((bytes, validator))) => (bytes, Some(validator)),
+            Ok(Some(fresh)) => (fresh.bytes, Some(fresh.validator)),
             Ok(None) => match old {
-                Some((bytes, _)) => (bytes, None),
+                Some(old) => (old.bytes, None),
                 None => return Ok(None),
             },
             Err(StoreError::Http(HttpError::NotFound(_))) => return Ok(None),
@@ -346,7 +346,7 @@ fn judge(
     }
 }
 
-/// The last good InRelease of a suite at a mirror, and what names its version there.
+/// The last good `InRelease` of a suite at a mirror, and what names its version there.
 struct SavedRelease {
     text: PathBuf,
     validator: PathBuf,
@@ -366,29 +366,29 @@ impl SavedRelease {
         }
     }
 
-    fn load(&self) -> Result<Option<(Vec<u8>, Option<Validator>)>, StoreError> {
+    fn load(&self) -> Result<Option<SmallFile>, StoreError> {
         let read = |path: &PathBuf| match std::fs::read(path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(wrap_io(path, error)),
         };
-        let Some(text) = read(&self.text)? else {
+        let Some(bytes) = read(&self.text)? else {
             return Ok(None);
         };
         // The validator names the digest of the text that it belongs to, since the two files are
         // not replaced at once.
-        let validator = read(&self.validator)?.and_then(|bytes| {
-            let line = String::from_utf8(bytes).ok()?;
+        let validator = read(&self.validator)?.and_then(|line| {
+            let line = String::from_utf8(line).ok()?;
             let (digest, rest) = line.split_once(' ')?;
             let (kind, value) = rest.split_once(' ')?;
-            (digest == Digest::of(&text).to_string()).then_some(())?;
+            (digest == Digest::of(&bytes).to_string()).then_some(())?;
             match kind {
                 "tag" => Some(Validator::Tag(value.to_owned())),
                 "modified" => Some(Validator::Modified(value.to_owned())),
                 _ => None,
             }
         });
-        Ok(Some((text, validator)))
+        Ok(Some(SmallFile { bytes, validator }))
     }
 
     fn save(&self, text: &[u8], validator: Option<&Validator>) -> Result<(), StoreError> {

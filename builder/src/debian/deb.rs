@@ -188,3 +188,57 @@ fn packed(name: &str, wanted: &'static str, offset: u64, length: u64) -> Result<
         compression,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    fn members_of(bytes: &[u8]) -> Result<Members, DebError> {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(bytes).expect("written");
+        members(&file)
+    }
+
+    fn header(name: &str, length: usize) -> String {
+        format!("{name:<16}0           0     0     100644  {length:<10}`\n")
+    }
+
+    fn sample() -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(header("debian-binary/", 4).bytes().chain(*b"2.0\n"));
+        bytes.extend(header("control.tar.gz", 3).bytes().chain(*b"abc\n"));
+        bytes.extend(header("_signature", 2).bytes().chain(*b"xy"));
+        bytes.extend(header("data.tar", 5).bytes().chain(*b"12345"));
+        bytes
+    }
+
+    #[test]
+    fn members_are_found_with_and_without_padding_at_the_end() {
+        let found = members_of(&sample()).expect("found");
+        assert_eq!(found.control.length, 3);
+        assert_eq!(found.data.compression, Compression::None);
+        let padded = [sample().as_slice(), b"\n"].concat();
+        assert_eq!(members_of(&padded).expect("found"), found);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = members_of(&[MAGIC, &bytes].concat());
+        }
+
+        #[test]
+        fn members_never_reach_beyond_the_file(position in 8_usize..250, byte: u8) {
+            let mut bytes = sample();
+            let position = position % bytes.len();
+            bytes[position] = byte;
+            if let Ok(found) = members_of(&bytes) {
+                for member in [found.control, found.data] {
+                    prop_assert!(member.offset + member.length <= bytes.len() as u64);
+                }
+            }
+        }
+    }
+}

@@ -39,6 +39,13 @@ pub struct Wanted<'a> {
     pub urls: Vec<String>,
 }
 
+/// A file that was read whole, and what names this version of it.
+#[derive(Clone, Debug)]
+pub(super) struct SmallFile {
+    pub(super) bytes: Vec<u8>,
+    pub(super) validator: Option<Validator>,
+}
+
 impl Store {
     /// The file from the cache, or downloaded into it.
     pub fn obtain(&self, wanted: &Wanted<'_>, progress: &Progress) -> Result<File, StoreError> {
@@ -237,7 +244,7 @@ impl Store {
         url: &str,
         limit: u64,
         known: Option<&Validator>,
-    ) -> Result<Option<(Vec<u8>, Option<Validator>)>, StoreError> {
+    ) -> Result<Option<SmallFile>, StoreError> {
         let mut wait = FIRST_WAIT;
         for attempt in 1.. {
             let error = match self.read_small(url, limit, known) {
@@ -258,7 +265,7 @@ impl Store {
         url: &str,
         limit: u64,
         known: Option<&Validator>,
-    ) -> Result<Option<(Vec<u8>, Option<Validator>)>, StoreError> {
+    ) -> Result<Option<SmallFile>, StoreError> {
         let Answer::Body {
             reader, validator, ..
         } = self.http.get(url, 0, known)?
@@ -278,7 +285,7 @@ impl Store {
                 limit,
             });
         }
-        Ok(Some((bytes, validator)))
+        Ok(Some(SmallFile { bytes, validator }))
     }
 
     /// A small file without a known hash, such as a list of checksums; the caller judges it.
@@ -288,7 +295,7 @@ impl Store {
         }
         Ok(self
             .small_file(url, limit, None)?
-            .map(|(bytes, _)| bytes)
+            .map(|file| file.bytes)
             .unwrap_or_default())
     }
 }

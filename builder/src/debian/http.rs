@@ -175,15 +175,15 @@ fn describe(url: &str, error: &ureq::Error) -> HttpError {
 
 fn open_file(url: &str, path: &str, offset: u64) -> Result<Answer, HttpError> {
     let path = PathBuf::from(format!("/{}", path.trim_start_matches('/')));
-    let wrap = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => HttpError::NotFound(url.to_owned()),
-        _ => {
-            let reason = error.to_string();
-            HttpError::Transport {
-                url: url.to_owned(),
-                reason,
-                transient: false,
-            }
+    let wrap = |error: io::Error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            return HttpError::NotFound(url.to_owned());
+        }
+        let reason = error.to_string();
+        HttpError::Transport {
+            url: url.to_owned(),
+            reason,
+            transient: false,
         }
     };
     let mut file = File::open(&path).map_err(wrap)?;

@@ -316,3 +316,108 @@ fn distance(a: &str, b: &str) -> usize {
     }
     row[b.len()]
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An index of stanzas that say only what a test is about.
+    pub(in super::super) fn index(texts: &[&str]) -> Index {
+        let complete = |text: &&str| {
+            let stanzas = text.split("\n\n").map(|stanza| {
+                let digest = "0".repeat(64);
+                let version = if stanza.contains("Version:") {
+                    ""
+                } else {
+                    "\nVersion: 1"
+                };
+                let rest = "Architecture: amd64\nFilename: pool/x.deb\nSize: 1";
+                format!("{}{version}\n{rest}\nSHA256: {digest}", stanza.trim())
+            });
+            stanzas.collect::<Vec<_>>().join("\n\n")
+        };
+        let mirror: Mirror = "http://a.test".parse().expect("a mirror");
+        let text = |(number, text): (usize, &&str)| IndexText {
+            text: complete(text),
+            suite: format!("suite{number}"),
+            mirror: mirror.clone(),
+        };
+        Index::new(texts.iter().enumerate().map(text).collect()).expect("an index")
+    }
+
+    #[test]
+    fn of_several_suites_the_highest_version_wins() {
+        let index = index(&[
+            "Package: b\nVersion: 1.10\n\nPackage: a\nVersion: 1.0",
+            "Package: a\nVersion: 1.0+deb13u1\n\nPackage: b\nVersion: 1.9\n\nPackage: c",
+        ]);
+        let found = |name| {
+            let package = index.package(name).expect("read").expect("there");
+            (package.version.to_string(), package.suite)
+        };
+        assert_eq!(index.len(), 3);
+        assert_eq!(found("a"), ("1.0+deb13u1".to_owned(), "suite1".to_owned()));
+        assert_eq!(found("b"), ("1.10".to_owned(), "suite0".to_owned()));
+        assert!(index.package("d").expect("read").is_none());
+    }
+
+    #[test]
+    fn providers_are_found_in_folded_lines_too() {
+        let index =
+            index(&["Package: a\nProvides: x,\n y (= 2)\nDepends: z\n\nPackage: b\nProvides: y"]);
+        assert_eq!(index.providers("y"), ["a", "b"]);
+        assert_eq!(index.providers("x"), ["a"]);
+        assert!(index.providers("z").is_empty());
+    }
+
+    #[test]
+    fn mistyped_and_renamed_packages_are_suggested() {
+        let index = index(&["Package: libssl3t64\n\nPackage: haproxy\n\nPackage: postgresql-17"]);
+        assert_eq!(index.similar("haprox"), ["haproxy"]);
+        assert_eq!(index.similar("postgresql-15"), ["postgresql-17"]);
+        assert!(index.similar("nginx").is_empty());
+    }
+
+    #[test]
+    fn stanzas_that_describe_no_package_are_named() {
+        let mirror: Mirror = "http://a.test".parse().expect("a mirror");
+        let make = |text: &str| {
+            let (text, suite) = (text.to_owned(), "trixie".to_owned());
+            Index::new(vec![IndexText {
+                text,
+                suite,
+                mirror: mirror.clone(),
+            }])
+        };
+        let error = make("Package: a\n\nVersion: 1\n")
+            .expect_err("nameless")
+            .to_string();
+        assert!(
+            error.contains("trixie") && error.contains("byte 12"),
+            "{error}"
+        );
+        let broken = make("Package: a\nVersion: 1\nFilename: ../x\n").expect("scanned");
+        let error = broken.package("a").expect_err("incomplete").to_string();
+        assert!(error.contains('a') && error.contains("Size"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_scanned_without_panic(
+            parts in prop::collection::vec("(Package: |Version: |Provides: |P|[a-c, :]{1,3}|\n| )", 0..40)
+        ) {
+            let mirror: Mirror = "http://a.test".parse().expect("a mirror");
+            let text = parts.concat();
+            let stanzas = super::super::deb822::stanzas(&text).count();
+            let suite = String::new();
+            if let Ok(index) = Index::new(vec![IndexText { text, suite, mirror }]) {
+                prop_assert!(index.len() <= stanzas + 1);
+                for name in ["a", "b", "aa"] {
+                    let _ = index.package(name);
+                    index.providers(name);
+                }
+            }
+        }
+    }
+}

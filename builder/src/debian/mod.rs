@@ -14,7 +14,7 @@
 //! this comes from a network.
 
 pub mod archive;
-mod deb;
+pub mod deb;
 pub mod deb822;
 pub mod dependency;
 pub mod digest;
@@ -30,7 +30,7 @@ pub mod release;
 pub mod resolve;
 pub mod sources;
 pub mod store;
-mod tarball;
+pub mod tarball;
 pub mod unpack;
 pub mod version;
 

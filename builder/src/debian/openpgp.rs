@@ -15,7 +15,7 @@ use pgp::armor::{BlockType, Dearmor};
 use pgp::composed::{Deserializable, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Packet, PacketParser, Signature, SignatureType};
-use pgp::types::{KeyDetails, Tag, VerifyingKey};
+use pgp::types::{KeyDetails, Tag, Timestamp, VerifyingKey};
 use thiserror::Error;
 
 /// Debian's keys for bookworm and trixie; `keyring/README.md` says where they come from.
@@ -134,7 +134,7 @@ type Checked = Result<(), OpenpgpError>;
 
 fn judge(
     signature: &Signature,
-    key: &(impl VerifyingKey + KeyDetails),
+    key: &impl VerifyingKey,
     usable: Result<(), String>,
     hashed: &str,
     now: u64,
@@ -197,8 +197,8 @@ fn issuers(signatures: &[Signature]) -> String {
     names.join(", ")
 }
 
-/// A primary key must not be revoked, and the newest of its self-signatures says until when it
-/// lives. A revocation counts only if it verifies, or anybody could revoke a key in a keyring.
+/// A primary key must not be revoked, and the newest of its self-signatures of either kind say
+/// until when it lives. A revocation counts only if it verifies, or anybody could revoke a key in a keyring.
 fn primary_is_usable(key: &SignedPublicKey, now: u64) -> Result<(), String> {
     let primary = &key.primary_key;
     if key
@@ -220,10 +220,22 @@ fn primary_is_usable(key: &SignedPublicKey, now: u64) -> Result<(), String> {
         })
     });
     let direct = key.details.direct_signatures.iter();
-    let self_signatures = certified.chain(direct.filter(|sig| sig.verify_key(primary).is_ok()));
-    let newest = self_signatures.max_by_key(|sig| sig.created().map(|time| time.as_secs()));
-    let newest = newest.ok_or("the key has no valid self-signature")?;
-    is_alive(newest, u64::from(primary.created_at().as_secs()), now)
+    let direct = direct.filter(|sig| sig.verify_key(primary).is_ok());
+    // Most direct signatures only name who may revoke the key; one without a life says nothing.
+    let direct = direct.filter(|sig| sig.key_expiration_time().is_some());
+    let newest = [newest_of(certified), newest_of(direct)];
+    if newest.iter().all(Option::is_none) {
+        return Err("the key has no valid self-signature".to_owned());
+    }
+    let created = u64::from(primary.created_at().as_secs());
+    newest
+        .into_iter()
+        .flatten()
+        .try_for_each(|signature| is_alive(signature, created, now))
+}
+
+fn newest_of<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Option<&'a Signature> {
+    signatures.max_by_key(|signature| signature.created().map(Timestamp::as_secs))
 }
 
 /// A subkey signs for its primary only if both say so.
@@ -248,8 +260,7 @@ fn subkey_is_usable(
                 .is_some_and(|back| agrees(back).is_ok());
         if may_sign {
             let newer = |old: &&Signature| {
-                old.created().map(|time| time.as_secs())
-                    >= binding.created().map(|time| time.as_secs())
+                old.created().map(Timestamp::as_secs) >= binding.created().map(Timestamp::as_secs)
             };
             bound = bound.filter(newer).or(Some(binding));
         }

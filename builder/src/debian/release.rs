@@ -134,11 +134,11 @@ fn unix_seconds(text: &str) -> Option<u64> {
 
 /// Counts in years that begin in March, so that the leap day comes last.
 fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
+    // Days from 0000-03-01 to 1970-01-01.
+    const EPOCH_DAYS: u64 = 719_468;
     let year = if month <= 2 { year - 1 } else { year };
     let month_from_march = (month + 9) % 12;
     let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    // Days from 0000-03-01 to 1970-01-01.
-    const EPOCH_DAYS: u64 = 719_468;
     year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - EPOCH_DAYS
 }
 
@@ -202,7 +202,7 @@ mod tests {
         #[test]
         fn dates_grow_with_the_calendar(days in 0_u64..80_000, seconds in 0_u64..86_400) {
             let text = readable_date(days * 86_400 + seconds);
-            let number = |range| text[range].parse::<u64>().expect("digits");
+            let number = |range: std::ops::Range<usize>| text[range].parse::<u64>().expect("digits");
             let back = days_since_1970(number(0..4), number(5..7), number(8..10));
             prop_assert_eq!(back, days);
         }

@@ -354,14 +354,18 @@ impl Resolution {
     /// The names from a wanted package to this one, by who asked for it first.
     pub fn chain(&self, name: &str) -> Vec<&str> {
         let mut chain = Vec::new();
-        let mut next = self.get(name);
-        while let Some(selected) = next {
-            let name = selected.package.name.as_str();
-            if chain.contains(&name) {
+        let mut next = self.positions.get(name).copied();
+        while let Some(position) = next {
+            let Some(selected) = self.packages.get(position) else {
                 break;
-            }
-            chain.push(name);
-            next = selected.asked_by.first().and_then(|asker| self.get(asker));
+            };
+            chain.push(selected.package.name.as_str());
+            let asker = selected
+                .asked_by
+                .first()
+                .and_then(|asker| self.positions.get(asker));
+            // Who chose a package stands before it; a later asker only closes a cycle.
+            next = asker.copied().filter(|asker| *asker < position);
         }
         chain.reverse();
         chain
@@ -385,4 +389,119 @@ fn hint(index: &Index, name: &str) -> String {
         "; similar names: {}: if it was replaced, name the new one",
         similar.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::index::tests::index;
+    use super::*;
+
+    fn names(resolution: &Resolution) -> Vec<&str> {
+        resolution
+            .packages()
+            .map(|package| package.name.as_str())
+            .collect()
+    }
+
+    fn chosen(text: &str, wanted: &[&str], exclude: &[&str]) -> Resolution {
+        resolve(&index(&[text]), "amd64", wanted, exclude).expect("resolved")
+    }
+
+    fn refused(text: &str, wanted: &[&str]) -> String {
+        let none: [&str; 0] = [];
+        resolve(&index(&[text]), "amd64", wanted, &none)
+            .expect_err("refused")
+            .to_string()
+    }
+
+    #[test]
+    fn the_closure_is_taken_breadth_first_and_cycles_end() {
+        let text = "Package: a\nPre-Depends: p\nDepends: b, c\n\nPackage: b\nDepends: d\n\n\
+            Package: c\nDepends: a\n\nPackage: d\nDepends: b, d\n\nPackage: p";
+        let all = chosen(text, &["a"], &[]);
+        assert_eq!(names(&all), ["a", "p", "b", "c", "d"]);
+        assert_eq!(all.get("b").expect("chosen").asked_by, ["a", "d"]);
+        assert_eq!(all.chain("d"), ["a", "b", "d"]);
+        let of = |name| {
+            all.dependencies_of(name)
+                .iter()
+                .map(|p| p.name.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("c"), ["a", "p", "b", "d"]);
+        assert!(of("p").is_empty() && of("unknown").is_empty());
+    }
+
+    #[test]
+    fn the_first_alternative_that_can_be_had_is_taken() {
+        let text = "Package: a\nDepends: gone | old (>= 2) | virtual | c\n\n\
+            Package: old\nVersion: 1\n\nPackage: v2\nProvides: virtual\n\n\
+            Package: v1\nProvides: virtual\n\nPackage: c";
+        assert_eq!(names(&chosen(text, &["a"], &[])), ["a", "v1"]);
+        assert_eq!(names(&chosen(text, &["a"], &["v1"])), ["a", "v2"]);
+        assert_eq!(names(&chosen(text, &["a"], &["v1", "v2"])), ["a", "c"]);
+    }
+
+    #[test]
+    fn what_is_chosen_already_wins_over_an_earlier_alternative() {
+        let text = "Package: a\nDepends: x | y\n\nPackage: b\nDepends: virtual\n\nPackage: x\n\n\
+            Package: y\n\nPackage: p1\nProvides: virtual\n\nPackage: p2\nProvides: virtual";
+        assert_eq!(names(&chosen(text, &["a", "y"], &[])), ["a", "y"]);
+        assert_eq!(names(&chosen(text, &["b", "p2"], &[])), ["b", "p2"]);
+    }
+
+    #[test]
+    fn versions_of_provides_count() {
+        let text = "Package: a\nDepends: abi (= 3)\n\nPackage: m1\nProvides: abi\n\n\
+            Package: m2\nProvides: abi (= 2)\n\nPackage: m3\nProvides: abi (= 3)";
+        assert_eq!(names(&chosen(text, &["a"], &[])), ["a", "m3"]);
+        let error = refused(&text.replace("abi (= 3)\n\n", "abi (= 4)\n\n"), &["a"]);
+        assert!(
+            error.contains("abi (= 4)") && error.contains("another version"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn architectures_are_respected() {
+        let text = "Package: a\nDepends: b:any, c:native, d:arm64 | e, f [arm64]\n\nPackage: b\n\n\
+            Package: c\n\nPackage: d\n\nPackage: e";
+        assert_eq!(names(&chosen(text, &["a"], &[])), ["a", "b", "c", "e"]);
+    }
+
+    #[test]
+    fn excluded_packages_are_left_out_and_said() {
+        let text = "Package: postgres\nDepends: libllvm, libc\n\nPackage: libllvm\nDepends: z3\n\n\
+            Package: z3\n\nPackage: libc";
+        let resolution = chosen(text, &["postgres"], &["libllvm"]);
+        assert_eq!(names(&resolution), ["postgres", "libc"]);
+        assert_eq!(resolution.left_out.len(), 1);
+        assert_eq!(resolution.left_out[0].dependency.to_string(), "libllvm");
+        let both = resolve(&index(&[text]), "amd64", &["libc"], &["libc"]);
+        assert!(both.expect_err("refused").to_string().contains("excluded"));
+    }
+
+    #[test]
+    fn unknown_packages_are_answered_with_similar_ones() {
+        let text = "Package: postgresql-17\n\nPackage: dbus-broker\nProvides: dbus-daemon\n\n\
+            Package: a\nDepends: b\n\nPackage: b\nDepends: libfoo2";
+        let error = refused(text, &["postgresql-15"]);
+        assert!(error.contains("postgresql-17"), "{error}");
+        let error = refused(text, &["dbus-daemon"]);
+        assert!(error.contains("provided by dbus-broker"), "{error}");
+        let error = refused(text, &["a"]);
+        assert!(error.contains("a -> b needs libfoo2"), "{error}");
+    }
+
+    #[test]
+    fn conflicts_are_reported_but_not_with_oneself() {
+        let text = "Package: a\nConflicts: mta, b (<< 2)\nProvides: mta\n\n\
+            Package: b\nVersion: 1\nBreaks: a (<< 1)\n\nPackage: c\nProvides: mta";
+        let found = chosen(text, &["a", "b", "c"], &[]).conflicts;
+        let pairs: Vec<_> = found
+            .iter()
+            .map(|c| (c.package.as_str(), c.with.as_str()))
+            .collect();
+        assert_eq!(pairs, [("a", "c"), ("a", "b")]);
+    }
 }

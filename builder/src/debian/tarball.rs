@@ -264,7 +264,7 @@ impl Entries {
             gid: number(header.gid()).ok_or_else(|| refuse("its group can't be read"))?,
             kind,
         };
-        self.insert(entry).map_err(|reason| refuse(reason))
+        self.insert(entry).map_err(refuse)
     }
 
     fn insert(&mut self, entry: Entry) -> Result<(), &'static str> {
@@ -376,4 +376,85 @@ fn link_text(link: &[u8]) -> Result<String, String> {
         return Err("its target has a control character".to_owned());
     }
     Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMIT: u64 = 1024 * 1024;
+
+    fn sample() -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, content) in [("./usr/a", "first"), ("./lib/b", "second")] {
+            let mut header = Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            builder
+                .append_data(&mut header, name, content.as_bytes())
+                .expect("appended");
+        }
+        builder.into_inner().expect("finished")
+    }
+
+    fn read(bytes: &[u8]) -> Result<(Vec<Entry>, Vec<u8>), TarError> {
+        let mut copy = Vec::new();
+        let (entries, length) = read_tar(&mut &*bytes, &mut copy, LIMIT)?;
+        assert_eq!(length, copy.len() as u64);
+        Ok((entries, copy))
+    }
+
+    #[test]
+    fn content_lies_where_the_entry_says() {
+        let (entries, copy) = read(&sample()).expect("read");
+        assert_eq!(copy, sample());
+        assert_eq!(entries[1].path, "/usr/lib/b");
+        let EntryKind::File { offset, length } = entries[1].kind else {
+            panic!("no file")
+        };
+        let start = usize::try_from(offset).expect("small");
+        assert_eq!(
+            &copy[start..start + usize::try_from(length).expect("small")],
+            b"second"
+        );
+    }
+
+    #[test]
+    fn merged_folders_move_and_their_links_stay() {
+        let path = |name: &str, is_directory| {
+            tree_path(name.as_bytes(), is_directory)
+                .expect("good")
+                .map(|path| path.to_string())
+        };
+        assert_eq!(path("./bin/", true).as_deref(), Some("/usr/bin"));
+        assert_eq!(path("./bin", false).as_deref(), Some("/bin"));
+        assert_eq!(path("lib64/x", false).as_deref(), Some("/usr/lib64/x"));
+        assert_eq!(path("./lib32/x", false).as_deref(), Some("/lib32/x"));
+        assert_eq!(path("./", true), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_change_is_judged_without_panic(
+            changes in prop::collection::vec((0_usize..3072, any::<u8>()), 1..6),
+            length in 0_usize..4096,
+        ) {
+            let mut bytes = sample();
+            for (position, byte) in changes {
+                let position = position % bytes.len();
+                bytes[position] = byte;
+            }
+            bytes.truncate(length);
+            if let Ok((entries, copy)) = read(&bytes) {
+                for entry in entries {
+                    if let EntryKind::File { offset, length } = entry.kind {
+                        prop_assert!(offset + length <= copy.len() as u64);
+                    }
+                }
+            }
+        }
+    }
 }

@@ -77,7 +77,10 @@ pub enum UnpackError {
     #[error("{package} is refused: it says of itself that it is {found}")]
     OtherPackage { package: String, found: String },
     #[error("{package} in the cache was damaged and can't be fetched again: {source}")]
-    Damaged { package: String, source: StoreError },
+    Damaged {
+        package: String,
+        source: Box<StoreError>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -177,7 +180,7 @@ impl Store {
         std::fs::remove_file(&path).map_err(|error| wrap_io(&path, error))?;
         let damaged = |source| UnpackError::Damaged {
             package: package.to_string(),
-            source,
+            source: Box::new(source),
         };
         self.package_file(package, progress).map_err(damaged)
     }

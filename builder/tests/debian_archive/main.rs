@@ -1,0 +1,9 @@
+//! A whole archive in miniature, made, signed and served by the test: nothing here leaves the
+//! machine, and every way in which an archive, a mirror or a package can lie is tried.
+
+mod fixture;
+mod hostile;
+mod locking;
+mod server;
+mod signing;
+mod transfers;
