@@ -20,7 +20,7 @@ use crate::project::ProjectError;
 #[command(after_help = "Examples:\n  builder build --seed images/lab/node1.toml\n  \
     builder build --image edge --seed node1.toml --seed node2.toml --out /tmp/site\n  \
     builder build --seed node1.toml --locked --offline --json")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// A seed file; repeat it to build the images of several nodes at once
     #[arg(long, required = true, value_name = "FILE")]
     seed: Vec<PathBuf>,

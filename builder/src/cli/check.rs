@@ -13,7 +13,7 @@ use super::{Context, Outcome};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  builder check --seed node1.toml\n  \
     builder check --seed node1.toml --seed node2.toml --json")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// A seed file; may be repeated
     #[arg(long, required = true, value_name = "FILE")]
     seed: Vec<PathBuf>,

@@ -27,7 +27,7 @@ const DISK_BYTES: u64 = 4 << 30;
     builder run --seed images/lab/node1.toml\n  builder run out/lab-node1.raw --uefi\n\n\
     Ctrl-A X ends the machine; Ctrl-A C switches to QEMU's monitor and back.\n\
     The image is not changed, unless --keep names where the disk goes.")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The image to boot
     #[arg(value_name = "IMAGE", required_unless_present = "seed", conflicts_with = "seed")]
     image: Option<PathBuf>,
