@@ -22,6 +22,7 @@ use self::base::{Base, BaseError, Inputs};
 use self::images::{BuiltImage, ImagesError};
 use self::seeds::SeedsError;
 use self::source::{Reach, Source, SourceError};
+use crate::image::formats::Format;
 use crate::node::{self, NodeError};
 use crate::progress::Progress;
 use crate::project::{Project, ProjectError};
@@ -58,6 +59,8 @@ pub struct Request {
     pub seeds: Vec<PathBuf>,
     pub out: PathBuf,
     pub reach: Reach,
+    /// What the files are that it makes.
+    pub format: Format,
     /// Assemble even what the cache has.
     pub anew: bool,
 }
@@ -88,6 +91,6 @@ pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError
         anew: request.anew,
     };
     let base = inputs.obtain(&request.cache, progress)?;
-    let images = images::write_all(&base, &definition, &seeds, &request.out)?;
+    let images = images::write_all(&base, &definition, &seeds, &request.out, request.format, progress)?;
     Ok(Built { images, base })
 }

@@ -6,8 +6,12 @@
 
 mod build;
 mod check;
+mod cluster;
 mod context;
+mod flash;
+mod render;
 mod run;
+mod seed;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -31,7 +35,11 @@ struct Cli {
 enum Command {
     Build(build::Arguments),
     Check(check::Arguments),
+    Cluster(cluster::Arguments),
+    Flash(flash::Arguments),
+    Render(render::Arguments),
     Run(run::Arguments),
+    Seed(seed::Arguments),
 }
 
 /// What a subcommand ends with; the error's whole chain is printed once, here.
@@ -47,7 +55,11 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Check(arguments) => check::run(&context, &arguments),
+        Command::Cluster(arguments) => cluster::run(&context, &arguments),
+        Command::Flash(arguments) => flash::run(&context, &arguments),
+        Command::Render(arguments) => render::run(&context, &arguments),
         Command::Run(arguments) => run::run(&context, &arguments),
+        Command::Seed(arguments) => seed::run(&context, &arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {}", chain(error.as_ref()));
