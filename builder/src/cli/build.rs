@@ -92,7 +92,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let Built { images, base } = build(&arguments.request(context)?, &context.progress)?;
     let report =
         Report { images, seconds: started.elapsed().as_secs_f64(), packages: base.record.packages };
-    context.print(&report, &summary(&report, base.record.root_used_bytes))?;
+    context.print(&report, &summary(&report, base.record.root_used_bytes, arguments.format))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -116,7 +116,7 @@ pub(super) fn build_one(
 }
 
 /// What was made, how large, how long, and what to type next.
-fn summary(report: &Report, root_bytes: u64) -> String {
+fn summary(report: &Report, root_bytes: u64, format: Format) -> String {
     let mut text = String::new();
     for image in &report.images {
         let (path, disk) = (image.path.display(), readable_bytes(image.bytes));
@@ -128,8 +128,12 @@ fn summary(report: &Report, root_bytes: u64) -> String {
     }
     text.push_str(&format!("{} packages, {:.1} s\n", report.packages, report.seconds));
     if let Some(image) = report.images.first() {
-        let verb = if image.path.extension().is_some_and(|it| it == "raw") { "run" } else { "seed" };
-        text.push_str(&format!("next: builder {verb} {}\n", image.path.display()));
+        let path = image.path.display();
+        text.push_str(&match format {
+            Format::Raw => format!("next: builder run {path}\n"),
+            Format::RawZst => format!("next: builder flash {path} DEVICE\n"),
+            Format::Qcow2 => "next: give it to a virtual machine that starts by UEFI\n".to_owned(),
+        });
     }
     text
 }

@@ -188,7 +188,7 @@ fn choose(mut report: Report, path: &str) -> Result<Report, Box<dyn Error>> {
     }
     if let Some(when) = report.absent.get(path) {
         let node = &report.node;
-        return Err(format!("{node} has no {path}, because its seed has no {when}").into());
+        return Err(format!("{node} has no {path}: it is for nodes with {when}").into());
     }
     let known: Vec<&str> = report.files.iter().map(|file| file.path.as_str()).collect();
     Err(format!("no template makes {path}; there are {}", known.join(", ")).into())
@@ -202,7 +202,7 @@ fn listing(report: &Report) -> String {
         text.push_str(&format!("==> {path} ({mode} {owner}) <==\n{content}{end}\n"));
     }
     for (path, when) in &report.absent {
-        text.push_str(&format!("not on this node: {path} (its seed has no {when})\n"));
+        text.push_str(&format!("not on this node: {path} (for nodes with {when})\n"));
     }
     text
 }
