@@ -199,9 +199,10 @@ impl Disk<'_> {
             .file()
             .read_exact_at(&mut found, offset)
             .map_err(|source| FlashError::ReadBack { path: path(), offset, source })?;
-        match wanted.iter().zip(&found).position(|(one, other)| one != other) {
-            None => Ok(()),
-            Some(at) => Err(FlashError::Differs { path: path(), offset: offset + at as u64 }),
+        if wanted == found {
+            return Ok(());
         }
+        let at = wanted.iter().zip(&found).take_while(|(one, other)| one == other).count();
+        Err(FlashError::Differs { path: path(), offset: offset + at as u64 })
     }
 }

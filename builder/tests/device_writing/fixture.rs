@@ -50,7 +50,7 @@ state = "5MiB"
 pub(crate) const SEED: &str = r#"format = 1
 [node]
 name = "node1"
-roles = ["database"]
+roles = ["server"]
 [[links]]
 name = "lan"
 match = { name = "e*" }
@@ -59,8 +59,10 @@ addresses = ["10.0.0.1/24"]
 name = "tiny"
 [[cluster.nodes]]
 name = "node1"
-roles = ["database"]
+roles = ["server"]
 addresses = ["10.0.0.1"]
+[k3s]
+datastore = "etcd"
 "#;
 
 /// What of the image a test chooses.
