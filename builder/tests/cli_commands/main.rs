@@ -3,6 +3,7 @@
 #[path = "../device_writing/fixture.rs"]
 mod fixture;
 
+mod block_device;
 mod flash;
 mod interrupt;
 mod render;
