@@ -61,13 +61,23 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     let image_facts = source.facts()?;
     let found = refusals(&device_facts, &image_facts);
-    let left: Vec<&Refusal> =
-        found.iter().filter(|it| !(arguments.force && it.yields_to_force())).collect();
+    let left: Vec<&Refusal> = found
+        .iter()
+        .filter(|it| !(arguments.force && it.yields_to_force()))
+        .collect();
     if !left.is_empty() {
-        let lines: Vec<String> = left.iter().map(|refusal| format!("\n  {refusal}")).collect();
-        return Err(format!("nothing was written to {}:{}", device.display(), lines.concat()).into());
+        let lines: Vec<String> = left
+            .iter()
+            .map(|refusal| format!("\n  {refusal}"))
+            .collect();
+        return Err(format!(
+            "nothing was written to {}:{}",
+            device.display(),
+            lines.concat()
+        )
+        .into());
     }
-    eprint!("{}", description(&source, &image_facts, &device_facts));
+    eprintln!("{}", description(&source, &image_facts, &device_facts));
     for warning in warnings(&image_facts) {
         eprintln!("warning: {warning}");
     }
@@ -104,28 +114,50 @@ fn description(source: &Source, image: &ImageFacts, device: &DeviceFacts) -> Str
         SeedState::Empty => "no node yet",
         SeedState::Bad => "with a bad seed",
     };
-    let mut text = format!(
-        "image   {} {} ({node}), {}\n",
-        source.name,
-        source.version,
+    let Source { name, version, .. } = source;
+    let mut lines = vec![format!(
+        "image   {name} {version} ({node}), {}",
         readable_bytes(image.bytes)
-    );
-    let maker = [&device.vendor, &device.model].into_iter().flatten().cloned();
+    )];
+    let maker = [&device.vendor, &device.model]
+        .into_iter()
+        .flatten()
+        .cloned();
     let mut words: Vec<String> = maker.collect();
     words.extend(device.bytes.map(readable_bytes));
-    words.extend(device.serial.iter().map(|serial| format!("serial {serial}")));
+    words.extend(
+        device
+            .serial
+            .iter()
+            .map(|serial| format!("serial {serial}")),
+    );
     words.extend(device.transport.map(str::to_owned));
     if device.removable {
         words.push("removable".to_owned());
     }
     if device.kind == Kind::File {
-        words.push(if device.bytes.is_some() { "a file" } else { "a new file" }.to_owned());
+        words.push(
+            if device.bytes.is_some() {
+                "a file"
+            } else {
+                "a new file"
+            }
+            .to_owned(),
+        );
     }
-    text.push_str(&format!("device  {}: {}\n", device.path().display(), words.join(", ")));
-    for partition in &device.partitions {
-        text.push_str(&format!("        {} {}\n", partition.name, readable_bytes(partition.bytes)));
-    }
-    text
+    lines.push(format!(
+        "device  {}: {}",
+        device.path().display(),
+        words.join(", ")
+    ));
+    lines.extend(device.partitions.iter().map(|partition| {
+        format!(
+            "        {} {}",
+            partition.name,
+            readable_bytes(partition.bytes)
+        )
+    }));
+    lines.join("\n")
 }
 
 /// Wants the device's name, or yes, from a person.
@@ -149,16 +181,13 @@ fn confirm(device: &DeviceFacts) -> Result<(), Box<dyn Error>> {
 fn summary(report: &Report<'_>, device: &DeviceFacts) -> String {
     let seconds = report.seconds;
     let device_path = report.device.display();
-    let mut text = format!(
-        "{device_path}  wrote {} and read it back alike, {seconds:.1} s\n",
-        readable_bytes(report.bytes)
-    );
-    match device.kind {
-        Kind::File => text.push_str(&format!("next: builder run {device_path}\n")),
-        Kind::Disk | Kind::Partition { .. } => {
-            text.push_str("next: unplug it, or let the kernel read the new partition table with\n");
-            text.push_str(&format!("      blockdev --rereadpt {device_path}\n"));
-        }
-    }
-    text
+    let next = match device.kind {
+        Kind::File => format!("next: builder run {device_path}"),
+        Kind::Disk | Kind::Partition { .. } => format!(
+            "next: unplug it, or let the kernel read the new partition table with\n      \
+             blockdev --rereadpt {device_path}"
+        ),
+    };
+    let bytes = readable_bytes(report.bytes);
+    format!("{device_path}  wrote {bytes} and read it back alike, {seconds:.1} s\n{next}")
 }

@@ -26,11 +26,9 @@ const PRIVATE: u32 = 0o600;
 
 /// Show the files that a node makes from its seed when it boots
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  builder render --seed node1.toml\n  \
+#[command(after_help = "Examples:\n  builder render --seed node1.toml\n  \
     builder render --seed node1.toml --path /etc/haproxy/haproxy.cfg\n  \
-    builder render --seed node1.toml --out rendered --with-secrets"
-)]
+    builder render --seed node1.toml --out rendered --with-secrets")]
 pub(super) struct Arguments {
     /// The seed file
     #[arg(long, value_name = "FILE")]
@@ -88,7 +86,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         !files.iter().any(|file| file.path == template.path.as_str()) && template.when.is_some()
     };
     let absent = manifest.templates.iter().filter(is_absent).map(|template| {
-        (template.path.to_string(), template.when.clone().unwrap_or_default())
+        (
+            template.path.to_string(),
+            template.when.clone().unwrap_or_default(),
+        )
     });
     let report = Report {
         node: seed.node.name.to_string(),
@@ -98,7 +99,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     match (&arguments.path, &arguments.out) {
         (Some(path), _) => {
             let chosen = choose(report, path)?;
-            let text = chosen.files.first().map_or(String::new(), |file| file.text.clone());
+            let text = chosen
+                .files
+                .first()
+                .map_or(String::new(), |file| file.text.clone());
             context.print(&chosen, &text)?;
         }
         (None, Some(folder)) => {
@@ -140,7 +144,10 @@ fn manifest_of(definition: &Definition, overlays: &[Overlay]) -> Manifest {
 fn read_source(overlays: &[Overlay], source: &str) -> io::Result<String> {
     let absent = || io::Error::from(io::ErrorKind::NotFound);
     let (name, file) = source.split_once('/').ok_or_else(absent)?;
-    let overlay = overlays.iter().find(|overlay| overlay.name == name).ok_or_else(absent)?;
+    let overlay = overlays
+        .iter()
+        .find(|overlay| overlay.name == name)
+        .ok_or_else(absent)?;
     let bytes = overlay.template(file).map_err(io::Error::other)?;
     String::from_utf8(bytes).map_err(io::Error::other)
 }
@@ -178,13 +185,23 @@ fn mask(value: &mut Value, key: &str) {
 
 fn file_report(file: Rendered) -> FileReport {
     let mode = format!("{:04o}", file.mode.bits());
-    FileReport { path: file.path, mode, user: file.user, group: file.group, text: file.text }
+    FileReport {
+        path: file.path,
+        mode,
+        user: file.user,
+        group: file.group,
+        text: file.text,
+    }
 }
 
 fn choose(mut report: Report, path: &str) -> Result<Report, Box<dyn Error>> {
     if let Some(at) = report.files.iter().position(|file| file.path == path) {
         let file = report.files.swap_remove(at);
-        return Ok(Report { files: vec![file], absent: BTreeMap::new(), ..report });
+        return Ok(Report {
+            files: vec![file],
+            absent: BTreeMap::new(),
+            ..report
+        });
     }
     if let Some(when) = report.absent.get(path) {
         let node = &report.node;
@@ -195,20 +212,35 @@ fn choose(mut report: Report, path: &str) -> Result<Report, Box<dyn Error>> {
 }
 
 fn listing(report: &Report) -> String {
-    let mut text = String::new();
-    for FileReport { path, mode, user, group, text: content } in &report.files {
-        let owner = group.as_ref().map_or(user.clone(), |group| format!("{user}:{group}"));
-        let end = if content.ends_with('\n') || content.is_empty() { "" } else { "\n" };
-        text.push_str(&format!("==> {path} ({mode} {owner}) <==\n{content}{end}\n"));
-    }
-    for (path, when) in &report.absent {
-        text.push_str(&format!("not on this node: {path} (for nodes with {when})\n"));
-    }
-    text
+    let file = |FileReport {
+                    path,
+                    mode,
+                    user,
+                    group,
+                    text,
+                }: &FileReport| {
+        let owner = group
+            .as_ref()
+            .map_or(user.clone(), |group| format!("{user}:{group}"));
+        let end = if text.ends_with('\n') || text.is_empty() {
+            ""
+        } else {
+            "\n"
+        };
+        format!("==> {path} ({mode} {owner}) <==\n{text}{end}")
+    };
+    let mut parts: Vec<String> = report.files.iter().map(file).collect();
+    parts.extend(
+        report
+            .absent
+            .iter()
+            .map(|(path, when)| format!("not on this node: {path} (for nodes with {when})")),
+    );
+    parts.join("\n")
 }
 
 fn write_all(report: &Report, folder: &Path) -> Result<String, Box<dyn Error>> {
-    let mut text = String::new();
+    let mut written_paths = Vec::new();
     for file in &report.files {
         let path = folder.join(file.path.trim_start_matches('/'));
         let unfinished = Unfinished::create(&path)?;
@@ -220,7 +252,7 @@ fn write_all(report: &Report, folder: &Path) -> Result<String, Box<dyn Error>> {
             .and_then(|()| set(mode));
         written.map_err(|error| format!("{}: {error}", path.display()))?;
         unfinished.finish()?;
-        text.push_str(&format!("{}\n", path.display()));
+        written_paths.push(path.display().to_string());
     }
-    Ok(text)
+    Ok(written_paths.join("\n"))
 }

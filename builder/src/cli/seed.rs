@@ -77,27 +77,40 @@ fn show(context: &Context, arguments: &Arguments) -> Outcome {
     let image = &arguments.image;
     let source = Source::open(image, &context.progress)?;
     let identity = identify(&source)?;
-    let mut text = match &identity {
-        None => format!("{}: no seed yet\n", image.display()),
+    let mut lines = vec![match &identity {
+        None => format!("{}: no seed yet", image.display()),
         Some(Identity { seed: Ok(seed), .. }) => {
-            let sealed = if seed.secrets.is_some() { "with" } else { "without" };
+            let sealed = if seed.secrets.is_some() {
+                "with"
+            } else {
+                "without"
+            };
             let (node, cluster) = (&seed.node.name, &seed.cluster.name);
-            format!("{}: {node} in {cluster}, {sealed} its secrets\n", image.display())
+            format!(
+                "{}: {node} in {cluster}, {sealed} its secrets",
+                image.display()
+            )
         }
-        Some(Identity { seed: Err(problems), .. }) => format!("{problems}\n"),
-    };
-    let redacted = identity.as_ref().filter(|_| arguments.show).map(|it| redacted(&it.text));
-    if let Some(redacted) = &redacted {
-        text.push_str(&format!("\n{redacted}"));
-    }
+        Some(Identity {
+            seed: Err(problems),
+            ..
+        }) => problems.to_string(),
+    }];
+    let redacted = identity
+        .as_ref()
+        .filter(|_| arguments.show)
+        .map(|it| redacted(&it.text));
+    lines.extend(redacted.iter().map(|redacted| format!("\n{redacted}")));
     if let Some(path) = &arguments.export {
         let Some(identity) = &identity else {
             return Err(format!("{}: there is no seed to export", image.display()).into());
         };
         export(path, &identity.text)?;
-        text.push_str(&format!("exported with its secrets to {}\n", path.display()));
+        lines.push(format!("exported with its secrets to {}", path.display()));
     }
-    let good = identity.as_ref().is_none_or(|identity| identity.seed.is_ok());
+    let good = identity
+        .as_ref()
+        .is_none_or(|identity| identity.seed.is_ok());
     let (seed, problems) = match identity.map(|identity| identity.seed) {
         Some(Ok(seed)) => (Some(seed), None),
         Some(Err(problems)) => (None, Some(problems)),
@@ -114,8 +127,12 @@ fn show(context: &Context, arguments: &Arguments) -> Outcome {
         seed: redacted,
         exported: arguments.export.as_deref(),
     };
-    context.print(&report, &text)?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    context.print(&report, &lines.join("\n"))?;
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn set(context: &Context, image: &Path, seed_path: &Path) -> Outcome {
@@ -123,7 +140,10 @@ fn set(context: &Context, image: &Path, seed_path: &Path) -> Outcome {
     let machine = Machine::read(Path::new("/"))?;
     let facts = DeviceFacts::of_path(image, &machine)?;
     if !facts.uses.is_empty() {
-        let lines = facts.uses.iter().map(|it| format!("\n  {}", Refusal::InUse(it.clone())));
+        let lines = facts
+            .uses
+            .iter()
+            .map(|it| format!("\n  {}", Refusal::InUse(it.clone())));
         let lines: String = lines.collect();
         return Err(format!("{} is in use:{lines}", image.display()).into());
     }
@@ -140,7 +160,10 @@ fn set(context: &Context, image: &Path, seed_path: &Path) -> Outcome {
         node: sealed.node,
         replaced: replaced.map(|seed| seed.node.name.to_string()),
     };
-    let before = report.replaced.as_deref().map_or(String::new(), |was| format!(", was {was}"));
+    let before = report
+        .replaced
+        .as_deref()
+        .map_or(String::new(), |was| format!(", was {was}"));
     let text = format!("{}: now {}{before}\n", image.display(), report.node);
     context.print(&report, &text)?;
     Ok(ExitCode::SUCCESS)

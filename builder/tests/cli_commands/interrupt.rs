@@ -24,7 +24,11 @@ const STORED_BYTES: u64 = 192 * MIB;
 fn large_image(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("large.raw");
     crate::fixture::write_image(&path, Choice::SHIPPED);
-    let file = File::options().read(true).write(true).open(&path).expect("opened");
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .expect("opened");
     let image = OpenImage::open(&path).expect("an image");
     let start = image.partition(Part::State).expect("there").offset_bytes();
     let mut table = image.table.table.clone();
@@ -33,11 +37,13 @@ fn large_image(folder: &Path) -> std::path::PathBuf {
     table.relocate(bytes / 512).expect("larger");
     table.grow_last(2048).expect("grown");
     for piece in table.encode().expect("a table") {
-        file.write_all_at(&piece.bytes, piece.offset).expect("written");
+        file.write_all_at(&piece.bytes, piece.offset)
+            .expect("written");
     }
     let filling = noise(usize::try_from(MIB).expect("small"));
     for mib in 0..STORED_BYTES / MIB {
-        file.write_all_at(&filling, start + mib * MIB).expect("written");
+        file.write_all_at(&filling, start + mib * MIB)
+            .expect("written");
     }
     path
 }
@@ -45,7 +51,10 @@ fn large_image(folder: &Path) -> std::path::PathBuf {
 fn start(image: &Path, disk: &Path) -> Child {
     let arguments = ["flash", text(image), text(disk), "--yes", "-q"];
     let mut command = command();
-    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.spawn().expect("it starts")
 }
 
@@ -53,7 +62,10 @@ fn start(image: &Path, disk: &Path) -> Child {
 fn wait_for(child: &mut Child, what: impl Fn() -> bool) {
     let begun = Instant::now();
     while !what() {
-        assert!(child.try_wait().expect("asked").is_none(), "it ended too early");
+        assert!(
+            child.try_wait().expect("asked").is_none(),
+            "it ended too early"
+        );
         assert!(begun.elapsed() < WAIT, "nothing happened");
         thread::sleep(Duration::from_millis(1));
     }

@@ -1,7 +1,10 @@
 //! A tiny image, assembled by the real code from made-up files: it has everything but sense.
 
 #![expect(clippy::cast_possible_truncation, reason = "test data is small")]
-#![allow(dead_code, reason = "two test programs share this, and each uses a part")]
+#![allow(
+    dead_code,
+    reason = "two test programs share this, and each uses a part"
+)]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -75,8 +78,12 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    pub(crate) const SHIPPED: Self =
-        Self { debug: false, stand_in: false, seed_format: 1, seed: None };
+    pub(crate) const SHIPPED: Self = Self {
+        debug: false,
+        stand_in: false,
+        seed_format: 1,
+        seed: None,
+    };
 }
 
 /// A program with one section, as small as systemd's stub could ever be.
@@ -124,7 +131,8 @@ fn manifest(choice: Choice) -> Manifest {
 
 fn add(tree: &mut Tree, path: &str, bytes: &[u8]) {
     let node = Node::file(Content::from_bytes(bytes), 0o644, Origin::Builder);
-    tree.insert(TreePath::new(path).expect("a path"), node).expect("inserted");
+    tree.insert(TreePath::new(path).expect("a path"), node)
+        .expect("inserted");
 }
 
 /// Bytes that don't repeat.
@@ -144,7 +152,9 @@ pub(crate) fn write_image(path: &Path, choice: Choice) {
     let mut initramfs = Tree::default();
     add(&mut initramfs, "/init", b"init");
     let dev = TreePath::new("/dev").expect("a path");
-    initramfs.insert(dev, Node::directory(Origin::Builder)).expect("inserted");
+    initramfs
+        .insert(dev, Node::directory(Origin::Builder))
+        .expect("inserted");
     let composition = Composition {
         root,
         initramfs,
@@ -212,7 +222,10 @@ pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
 
 /// Runs a tool and wants success.
 pub(crate) fn run(tool: &Path, arguments: &[&str]) {
-    let output = Command::new(tool).args(arguments).output().expect("the tool starts");
+    let output = Command::new(tool)
+        .args(arguments)
+        .output()
+        .expect("the tool starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
         output.status.success(),

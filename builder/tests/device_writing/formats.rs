@@ -19,16 +19,17 @@ fn without_holes(from: &Path, to: &Path) {
 }
 
 fn converted(from: &Path, to: &Path, format: Format) -> Vec<u8> {
-    let (from, to_file) = (File::open(from).expect("opened"), File::create(to).expect("created"));
+    let (from, to_file) = (
+        File::open(from).expect("opened"),
+        File::create(to).expect("created"),
+    );
     write(&from, &to_file, format).expect("converted");
     fs::read(to).expect("read")
 }
 
 /// Reads a disk out of a qcow2 file as its specification says, with nothing of the writer's code.
 fn read_qcow2(bytes: &[u8]) -> Vec<u8> {
-    let number = |at: usize| {
-        u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-    };
+    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
     let place = |entry: u64| usize::try_from(entry & 0x00ff_ffff_ffff_fe00).expect("small");
     let cluster = usize::try_from(CLUSTER_BYTES).expect("small");
     let size = usize::try_from(number(24)).expect("small");
@@ -67,12 +68,17 @@ fn qemu_finds_no_fault_and_the_same_disk() {
     let path = folder.path().join("tiny.qcow2");
     let bytes = converted(&image, &path, Format::Qcow2);
     assert!(read_qcow2(&bytes) == fs::read(&image).expect("read"));
-    let Some(tool) = oracle("qemu-img") else { return };
+    let Some(tool) = oracle("qemu-img") else {
+        return;
+    };
     let (image, path) = (image.to_str().expect("text"), path.to_str().expect("text"));
     run(&tool, &["check", path]);
     run(&tool, &["compare", "-f", "raw", "-F", "qcow2", image, path]);
     let back = folder.path().join("back.raw");
-    run(&tool, &["convert", "-O", "raw", path, back.to_str().expect("text")]);
+    run(
+        &tool,
+        &["convert", "-O", "raw", path, back.to_str().expect("text")],
+    );
     assert!(fs::read(back).expect("read") == fs::read(image).expect("read"));
 }
 
@@ -90,8 +96,14 @@ fn a_disk_larger_than_one_table_covers_is_addressed_through_several() {
     let bytes = converted(&raw, &path, Format::Qcow2);
     let disk = read_qcow2(&bytes);
     let here = |at: u64| disk[usize::try_from(at).expect("small")..].starts_with(b"here");
-    assert!([0, 511 * MIB, 513 * MIB + 7, 1300 * MIB + 100].into_iter().all(here));
-    let Some(tool) = oracle("qemu-img") else { return };
+    assert!(
+        [0, 511 * MIB, 513 * MIB + 7, 1300 * MIB + 100]
+            .into_iter()
+            .all(here)
+    );
+    let Some(tool) = oracle("qemu-img") else {
+        return;
+    };
     let (raw, path) = (raw.to_str().expect("text"), path.to_str().expect("text"));
     run(&tool, &["check", path]);
     run(&tool, &["compare", "-f", "raw", "-F", "qcow2", raw, path]);
@@ -104,10 +116,16 @@ fn a_compressed_image_is_opened_and_a_damaged_one_is_not() {
     let bytes = converted(&image, &path, Format::RawZst);
     let source = Source::open(&path, &Progress::quiet()).expect("opened");
     let mut unpacked = Vec::new();
-    (&*source.image.file).read_to_end(&mut unpacked).expect("read");
+    (&*source.image.file)
+        .read_to_end(&mut unpacked)
+        .expect("read");
     // The file is read from where unpacking left it, so ask by position.
     let mut start = vec![0; usize::try_from(source.image.bytes).expect("small")];
-    source.image.file.read_exact_at(&mut start, 0).expect("read");
+    source
+        .image
+        .file
+        .read_exact_at(&mut start, 0)
+        .expect("read");
     assert!(start == fs::read(&image).expect("read"));
 
     let open = |bytes: &[u8]| {
@@ -131,7 +149,9 @@ fn qcow2_is_not_taken_for_an_image_to_flash() {
     let (folder, image) = image(Choice::SHIPPED);
     let path = folder.path().join("tiny.qcow2");
     converted(&image, &path, Format::Qcow2);
-    let error = Source::open(&path, &Progress::quiet()).expect_err("qcow2").to_string();
+    let error = Source::open(&path, &Progress::quiet())
+        .expect_err("qcow2")
+        .to_string();
     assert!(error.contains("--format raw"), "{error}");
 }
 
