@@ -22,8 +22,9 @@ use crate::progress::readable_bytes;
 #[command(
     after_help = "Examples:\n  sudo builder flash out/edge-node1.raw /dev/sdb\n  \
     builder flash out/lab-node1.raw disk.raw --force --yes\n\n\
-    A disk that is mounted, in use, too small, or that this machine runs from is refused, whatever\n\
-    the flags. The partition table is written last: after Ctrl-C the disk has no partitions."
+    A disk that is mounted, in use, too small, or that this machine runs from is refused,\n\
+    whatever the flags. The partition table is written last: after Ctrl-C the disk has no\n\
+    partitions."
 )]
 pub(super) struct Arguments {
     /// The image: raw or raw.zst

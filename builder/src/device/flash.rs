@@ -1,7 +1,7 @@
 //! Writing according to a plan, and reading back what was written.
 //!
 //! ```text
-//!  wipe head and tail ─> sync ─> pieces ─> sync ─> forget ─> compare ─> tail ─> sync ─> head ─> sync
+//!  wipe head, tail ─> sync ─> pieces ─> sync ─> forget ─> compare ─> tail ─> sync ─> head ─> sync
 //! ```
 //!
 //! The partition table is wiped first and written last, after everything else was read back and

@@ -1,5 +1,5 @@
-//! Flashing a real block device, where there is one to spare: `BLOCK_DEVICE=/dev/loop7`, of 100 MB or
-//! more. What is on it is lost, and without it the test says that it was skipped.
+//! Flashing a real block device, where there is one to spare: `BLOCK_DEVICE=/dev/loop7`, of 100 MB
+//! or more. What is on it is lost, and without it the test says that it was skipped.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,7 +1,9 @@
-//! Ctrl-C in the middle of a flash.
+//! Ctrl-C in the middle of a flash, and of a build that waits for its mirror.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::net::TcpListener;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
@@ -11,7 +13,7 @@ use builder::image::layout::Part;
 use builder::image::open::OpenImage;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::fixture::{Choice, MIB, noise, part_files, used_disk};
+use crate::fixture::{Choice, DEFINITION, MIB, SEED, noise, part_files, used_disk};
 use crate::support::{command, text};
 
 /// What Ctrl-C is in a shell's eyes.
@@ -107,4 +109,66 @@ fn a_disk_is_left_without_partitions() {
     interrupt(&mut child);
     let left = OpenImage::open(&disk).expect_err("no table").to_string();
     assert!(left.contains("primary missing, backup missing"), "{left}");
+}
+
+/// A project whose node binaries come from a script in the place of cargo.
+fn put_project(root: &Path) {
+    let put = |inside: &str, content: &str| {
+        let path = root.join(inside);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(&path, content).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("set");
+    };
+    put("images/tiny.toml", &DEFINITION.replace("6MiB", "8MiB"));
+    put("overlays/README.md", "none");
+    put("node1.toml", SEED);
+    let target = "target/node/x86_64-unknown-linux-gnu/node";
+    put(
+        "cargo",
+        &format!("#!/bin/sh\nmkdir -p {target} && echo init > {target}/init\n"),
+    );
+}
+
+#[test]
+fn a_build_that_waits_for_its_mirror_ends_and_leaves_no_image() {
+    let folder = tempfile::tempdir().expect("a folder");
+    put_project(folder.path());
+    let mirror = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", mirror.local_addr().expect("bound"));
+    let inside = |name: &str| folder.path().join(name);
+    let mut command = command();
+    command
+        .env("CARGO", inside("cargo"))
+        .env("no_proxy", "*")
+        .current_dir(folder.path());
+    command
+        .arg("--cache")
+        .arg(inside("cache"))
+        .arg("--project")
+        .arg(folder.path());
+    command.args([
+        "build",
+        "--image",
+        "tiny",
+        "--seed",
+        "node1.toml",
+        "--mirror",
+        &address,
+    ]);
+    let mut child = command.stderr(Stdio::null()).spawn().expect("it starts");
+    mirror.set_nonblocking(true).expect("set");
+    // The mirror takes the call and never answers.
+    let call = RefCell::new(None);
+    wait_for(&mut child, || {
+        if let Ok((stream, _)) = mirror.accept() {
+            call.replace(Some(stream));
+        }
+        call.borrow().is_some()
+    });
+    interrupt(&mut child);
+    assert!(!inside("out").exists());
+    assert_eq!(
+        fs::read_dir(inside("cache/bases")).map_or(0, Iterator::count),
+        0
+    );
 }

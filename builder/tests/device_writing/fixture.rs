@@ -30,7 +30,7 @@ const HEADERS_AT: usize = 64;
 const OPTIONAL_AT: usize = HEADERS_AT + 24;
 const TABLE_AT: usize = OPTIONAL_AT + 240;
 
-const DEFINITION: &str = r#"
+pub(crate) const DEFINITION: &str = r#"
 name = "tiny"
 summary = "a test's image"
 version = "1.2.3"

@@ -5,13 +5,19 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use builder::device::{Source, SourceError};
+use builder::build::base::{Base, Record};
+use builder::build::images::write_all;
+use builder::build::seeds::SealedSeed;
+use builder::device::{SeedState, Source, SourceError};
 use builder::image::formats::{Format, write};
 use builder::image::qcow2::CLUSTER_BYTES;
 use builder::progress::Progress;
+use builder::root::definition::Definition;
+use disk::verity::to_hex;
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
-use crate::fixture::{Choice, MIB, image, noise, oracle, run};
+use crate::fixture::{Choice, DEFINITION, MIB, SEED, image, noise, oracle, run};
 
 /// The same bytes without a hole.
 fn without_holes(from: &Path, to: &Path) {
@@ -155,6 +161,61 @@ fn qcow2_is_not_taken_for_an_image_to_flash() {
     assert!(error.contains("--format raw"), "{error}");
 }
 
+#[test]
+fn a_build_names_and_hashes_what_it_made_in_each_format() {
+    let (folder, image) = image(Choice::SHIPPED);
+    let record = Record {
+        verity_root: "5f".repeat(32),
+        source_date: 1_700_000_000,
+        packages: 0,
+        stand_in: true,
+        debug: false,
+        root_used_bytes: 0,
+    };
+    let base = Base {
+        path: image,
+        record,
+    };
+    let definition: Definition = toml::from_str(DEFINITION).expect("a definition");
+    let node = |name: &str| SealedSeed {
+        path: format!("{name}.toml").into(),
+        node: name.to_owned(),
+        text: SEED.replace("node1", name),
+    };
+    let seeds = [node("node1"), node("node2")];
+    let build = |out: &str, format| {
+        let out = folder.path().join(out);
+        write_all(&base, &definition, &seeds, &out, format, &Progress::quiet()).expect("built")
+    };
+    for format in [Format::Raw, Format::Qcow2, Format::RawZst] {
+        let (one, other) = (build("one", format), build("other", format));
+        for (index, image) in one.iter().enumerate() {
+            let name = image.path.file_name().and_then(|name| name.to_str());
+            let wanted = format!("tiny-STAND-IN-node{}.{format}", index + 1);
+            assert_eq!(name, Some(wanted.as_str()));
+            let bytes = fs::read(&image.path).expect("read");
+            assert_eq!(image.bytes, bytes.len() as u64);
+            assert_eq!(image.sha256, to_hex(&Sha256::digest(&bytes)));
+            assert_eq!(
+                image.sha256, other[index].sha256,
+                "a second build is the same"
+            );
+        }
+        assert_ne!(one[0].sha256, one[1].sha256);
+    }
+    let nodes = ["node1", "node2"].map(|node| {
+        let path = folder
+            .path()
+            .join(format!("one/tiny-STAND-IN-{node}.raw.zst"));
+        let source = Source::open(&path, &Progress::quiet()).expect("an image");
+        source.facts().expect("facts").seed
+    });
+    assert_eq!(
+        nodes,
+        ["node1", "node2"].map(|node| SeedState::Node(node.to_owned()))
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
@@ -174,7 +235,10 @@ proptest! {
     }
 
     #[test]
-    fn any_file_is_opened_or_refused(start in 0_usize..3, bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+    fn any_file_is_refused(
+        start in 0_usize..3,
+        bytes in proptest::collection::vec(any::<u8>(), 0..2000),
+    ) {
         let magic = [&b""[..], b"QFI\xfb", &[0x28, 0xb5, 0x2f, 0xfd]][start];
         let file = tempfile::NamedTempFile::new().expect("a file");
         file.as_file().write_all_at(magic, 0).expect("written");
