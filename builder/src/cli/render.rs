@@ -1,4 +1,8 @@
 //! `builder render`: the files that a node would have, on the desk.
+//!
+//! The overlays' templates go through the code that the node runs at boot. Without `--with-secrets`
+//! no secret is read or made: those that the node needs are shown by their names, and those that
+//! only a person can add to a site's folder count as absent unless the seed itself has them.
 
 use std::collections::BTreeMap;
 use std::error::Error;

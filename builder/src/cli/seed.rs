@@ -147,7 +147,11 @@ fn set(context: &Context, image: &Path, seed_path: &Path) -> Outcome {
         let lines: String = lines.collect();
         return Err(format!("{} is in use:{lines}", image.display()).into());
     }
-    let replaced = identify(&source)?.and_then(|identity| identity.seed.ok());
+    // A volume that can't be read, as after a power cut, is a reason to write it and not to refuse.
+    let replaced = identify(&source)
+        .ok()
+        .flatten()
+        .and_then(|identity| identity.seed.ok());
     let (_, checked) = seeds::read(seed_path)?;
     let sealed = seeds::seal_all(&[seed_path.to_owned()], &context.progress)?;
     let Some(sealed) = sealed.into_iter().next() else {

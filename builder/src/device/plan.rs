@@ -314,10 +314,9 @@ mod tests {
             let holds = |run: &Run, at: u64| run.offset <= at && at < run.offset + run.length;
             for mib in (1..63).filter(|mib| *mib != 50) {
                 let is_stored = runs.iter().any(|&(start, end)| start <= mib && mib < end);
-                let is_written = found
-                    .pieces
-                    .iter()
-                    .any(|piece| piece.content == PieceContent::Stored && holds(&piece.run, mib * MIB));
+                let mut stored =
+                    found.pieces.iter().filter(|piece| piece.content == PieceContent::Stored);
+                let is_written = stored.any(|piece| holds(&piece.run, mib * MIB));
                 prop_assert_eq!(is_stored, is_written);
             }
         }

@@ -75,7 +75,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens an image file or, if that is allowed by `seed`'s use of it, a written device.
+    /// Opens an image file, or a device that one was written to.
     pub fn open(path: &Path, progress: &Progress) -> Result<Self, SourceError> {
         let fail = |source| SourceError::Io {
             path: path.to_owned(),

@@ -1,10 +1,12 @@
 //! `flash` and `seed` on a synthetic image.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
 use builder::image::formats::{Format, write};
+use builder::image::layout::Part;
+use builder::image::open::OpenImage;
 
 use crate::fixture::{Choice, MIB, SEED, image, part_files, used_disk};
 use crate::support::{Ran, builder, text};
@@ -195,5 +197,36 @@ fn a_bad_seed_leaves_the_image_as_it_was() {
     assert!(
         !folder.path().join("secrets").exists(),
         "no secrets for a seed that is not good"
+    );
+}
+
+#[test]
+fn a_seed_that_was_torn_by_a_power_cut_is_replaced() {
+    let (folder, image) = image(Choice::SHIPPED);
+    let seed = folder.path().join("node1.toml");
+    // Long enough that it can't be read without the tables.
+    fs::write(&seed, format!("{SEED}{}", "# much to say\n".repeat(2000))).expect("written");
+    let set = || builder(["seed", text(&image), "--set", text(&seed)]);
+    set().ended(0);
+    let opened = OpenImage::open(&image).expect("an image");
+    let start = opened.partition(Part::Seed).expect("there").offset_bytes();
+    let file = fs::File::options()
+        .write(true)
+        .open(&image)
+        .expect("opened");
+    file.write_all_at(&[0x5a; 1024], start + 512)
+        .expect("written");
+    let shown = builder(["seed", text(&image)]).ended(1);
+    assert!(
+        shown.err.contains("SEED partition can't be read"),
+        "{}",
+        shown.err
+    );
+    set().ended(0);
+    let shown = builder(["seed", text(&image)]).ended(0);
+    assert!(
+        shown.out.contains("node1 in tiny, with its secrets"),
+        "{}",
+        shown.out
     );
 }
