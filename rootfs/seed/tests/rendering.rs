@@ -3,8 +3,10 @@
 use std::io;
 
 use seed::manifest::{FileMode, Manifest, PortSource, Ready, Restart, Service, Template};
-use seed::render::{RenderError, context, is_met, knows_input, render, render_all};
-use seed::scalar::Secret;
+use seed::render::{
+    RenderError, context, display_context, is_met, knows_input, render, render_all,
+};
+use seed::scalar::{REDACTED, Secret};
 use seed::{Secrets, Seed};
 use serde_json::{Value, json};
 
@@ -195,6 +197,23 @@ fn the_context_has_the_secrets_and_only_the_context() {
     assert_eq!(open["secrets"]["k3s_token"], "open sesame");
     assert_eq!(open["secrets"]["k3s_agent_token"], Value::Null);
     assert_eq!(context(&seed.redacted())["secrets"], Value::Null);
+    let shown = display_context(&seed);
+    assert!(!shown.to_string().contains("open sesame"));
+    assert_eq!(shown["secrets"]["k3s_token"], REDACTED);
+    assert_eq!(shown["secrets"]["vrrp_passwords"]["api"], REDACTED);
+    let keys = |value: &Value| {
+        value["secrets"]
+            .as_object()
+            .expect("a table")
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        keys(&shown),
+        keys(&open),
+        "what is shown has the same shape"
+    );
 }
 
 #[test]
