@@ -2,9 +2,11 @@
 
 use std::io;
 
-use seed::manifest::{FileMode, Manifest};
-use seed::render::{RenderError, context, is_met, knows_input, render, render_all};
-use seed::scalar::Secret;
+use seed::manifest::{FileMode, Manifest, PortSource, Ready, Restart, Service, Template};
+use seed::render::{
+    RenderError, context, display_context, is_met, knows_input, render, render_all,
+};
+use seed::scalar::{REDACTED, Secret};
 use seed::{Secrets, Seed};
 use serde_json::{Value, json};
 
@@ -195,6 +197,23 @@ fn the_context_has_the_secrets_and_only_the_context() {
     assert_eq!(open["secrets"]["k3s_token"], "open sesame");
     assert_eq!(open["secrets"]["k3s_agent_token"], Value::Null);
     assert_eq!(context(&seed.redacted())["secrets"], Value::Null);
+    let shown = display_context(&seed);
+    assert!(!shown.to_string().contains("open sesame"));
+    assert_eq!(shown["secrets"]["k3s_token"], REDACTED);
+    assert_eq!(shown["secrets"]["vrrp_passwords"]["api"], REDACTED);
+    let keys = |value: &Value| {
+        value["secrets"]
+            .as_object()
+            .expect("a table")
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        keys(&shown),
+        keys(&open),
+        "what is shown has the same shape"
+    );
 }
 
 #[test]
@@ -302,10 +321,46 @@ fn a_manifest_survives_its_way_through_json() {
     assert_eq!(haproxy.ready_timeout.milliseconds(), 5000);
     assert_eq!(haproxy.limits.memory.expect("a limit").get(), 128 << 20);
     assert_eq!(haproxy.stop.timeout.milliseconds(), 10_000);
-    let seed::manifest::Ready::Tcp { port, .. } = &haproxy.ready else {
+    let Ready::Tcp { port, .. } = &haproxy.ready else {
         panic!("tcp")
     };
     assert_eq!(port.resolve(&context(&read(PAIR))), Some(6443));
+}
+
+/// What the author of an overlay writes, as the documentation of `Service` shows it.
+#[test]
+fn services_and_templates_are_written_in_toml() {
+    #[derive(serde::Deserialize)]
+    struct Overlay {
+        services: Vec<Service>,
+        templates: Vec<Template>,
+    }
+    let text = r#"
+        [[services]]
+        name = "haproxy"
+        command = ["/usr/sbin/haproxy", "-W", "-f", "/etc/haproxy/haproxy.cfg"]
+        user = "haproxy"
+        when = "roles.balancer"
+        needs = ["network"]
+        ready = { kind = "tcp", port = 8404 }
+        limits = { memory = "128MiB" }
+
+        [[templates]]
+        path = "/etc/haproxy/haproxy.cfg"
+        source = "haproxy.cfg.hbs"
+        inputs = ["balancer", "self.addresses"]
+        when = "roles.balancer"
+    "#;
+    let overlay: Overlay = toml::from_str(text).unwrap_or_else(|error| panic!("{error}"));
+    let Ready::Tcp { address, port } = &overlay.services[0].ready else {
+        panic!("tcp")
+    };
+    assert_eq!(
+        (address.as_str(), port),
+        ("127.0.0.1", &PortSource::Number(8404))
+    );
+    assert_eq!(overlay.services[0].restart, Restart::default());
+    assert_eq!(overlay.templates[0].mode.to_string(), "0644");
 }
 
 #[test]

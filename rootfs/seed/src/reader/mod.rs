@@ -40,6 +40,12 @@ pub(crate) trait Read: Sized {
     /// Reads the value; `None` after at least one problem was reported.
     fn read(item: &Item<'_>, reader: &mut Reader<'_>) -> Option<Self>;
 
+    /// What stands for a value that could not be read, so that the rest can still be checked. The
+    /// problem that was reported keeps it from ever leaving this crate.
+    fn stand_in() -> Option<Self> {
+        None
+    }
+
     /// The keys of the table that this value is, or is a list of.
     fn section() -> Option<SectionDoc> {
         None
@@ -75,6 +81,7 @@ pub(crate) struct Reader<'t> {
     lines: Lines,
     problems: Vec<(Range<usize>, Problem)>,
     uncollected: usize,
+    unsound: BTreeSet<String>,
     places: BTreeMap<String, Range<usize>>,
     /// After a mistake of syntax keys may be missing that were in fact written.
     after_syntax_error: bool,
@@ -90,6 +97,7 @@ impl<'t> Reader<'t> {
             lines: Lines::of(text),
             problems: Vec::new(),
             uncollected: 0,
+            unsound: BTreeSet::new(),
             places: BTreeMap::new(),
             after_syntax_error: false,
             reading_default: false,
@@ -105,6 +113,10 @@ impl<'t> Reader<'t> {
 
     /// Reports a mistake at a span of the text.
     pub(crate) fn report(&mut self, path: &str, span: &Range<usize>, wrong: Wrong) {
+        let top = path.split(['.', '[']).next().unwrap_or_default();
+        if !self.unsound.contains(top) {
+            self.unsound.insert(top.to_owned());
+        }
         if self.problems.len() >= MAX_COLLECTED {
             self.uncollected += 1;
             return;
@@ -149,11 +161,7 @@ impl<'t> Reader<'t> {
 
     /// The top-level sections that something was reported about.
     pub(crate) fn unsound_sections(&self) -> BTreeSet<String> {
-        let top = |problem: &Problem| problem.key.split(['.', '[']).next().map(str::to_owned);
-        self.problems
-            .iter()
-            .filter_map(|(_, problem)| top(problem))
-            .collect()
+        self.unsound.clone()
     }
 
     /// Whether nothing was reported about any key below this path.
@@ -213,7 +221,7 @@ impl<'a> Table<'a> {
     /// Reads a key that must be there.
     pub(crate) fn required<T: Read>(&self, key: &str, reader: &mut Reader<'_>) -> Option<T> {
         if let Some(value) = self.entry(key) {
-            return self.read(key, value, reader);
+            return self.read(key, value, reader).or_else(T::stand_in);
         }
         if !reader.after_syntax_error {
             let table = shown_table(&self.path);
@@ -227,7 +235,7 @@ impl<'a> Table<'a> {
                 ),
             );
         }
-        None
+        T::stand_in()
     }
 
     /// The mend for a missing key: a table is added in another way than a value.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::problem::{Problems, Wrong};
 use crate::reader::{Item, Read, Reader, Table, read_document, section};
-use crate::scalar::Secret;
+use crate::scalar::{REDACTED, Secret};
 use crate::section::{Authentication, BackupTarget, Datastore, Role, SecretMap, Seed};
 
 /// The password of VRRPv2 is a field of eight bytes.
@@ -35,6 +35,21 @@ macro_rules! secrets {
         }
 
         impl Secrets {
+            /// A placeholder for every secret that a seed can have, set or not: for showing the
+            /// files of a node to people.
+            pub fn placeholders(seed: &Seed) -> Value {
+                let of_vips: Map<String, Value> =
+                    seed.vips.iter().map(|vip| (vip.name.to_string(), REDACTED.into())).collect();
+                let mut all = Map::new();
+                for key in [$( stringify!($text) ),+] {
+                    all.insert(key.to_owned(), REDACTED.into());
+                }
+                for key in [$( stringify!($map) ),+] {
+                    all.insert(key.to_owned(), Value::Object(of_vips.clone()));
+                }
+                Value::Object(all)
+            }
+
             /// The single texts that are set, by key.
             fn texts(&self) -> Vec<(&'static str, &Secret)> {
                 let all = [$( (stringify!($text), self.$text.as_ref()) ),+];
