@@ -107,11 +107,11 @@ fn check_clean(volume: &[u8]) {
 fn all_three_kinds_are_clean_and_come_back() {
     let files = some_files();
     for (size, kind, pinned) in [
-        (4 * MIB, Kind::Fat12, 1),
-        (8 * MIB, Kind::Fat16, 2),
-        (63 * MIB, Kind::Fat16, 3),
-        (64 * MIB, Kind::Fat32, 4),
-        (130 * MIB, Kind::Fat32, 5),
+        (4 * MIB, Kind::Fat12, 0x4174_85f8),
+        (8 * MIB, Kind::Fat16, 0xbaa7_e0f7),
+        (63 * MIB, Kind::Fat16, 0x5a73_7357),
+        (64 * MIB, Kind::Fat32, 0x00f0_6c0c),
+        (130 * MIB, Kind::Fat32, 0x6127_0d7f),
     ] {
         let volume = formatted(size, &files);
         let read = Volume::open(&volume).expect("opened");
@@ -295,7 +295,7 @@ fn formatting_over_an_old_volume_leaves_nothing_of_it() {
     }];
     format(&spec(4 * MIB), &files, &mut volume).expect("formatted");
     let read = Volume::open(&volume).expect("opened");
-    let wanted = Files::from([("node.toml".to_owned(), secret)]);
+    let wanted = Files::from([("node.toml".to_owned(), secret.clone())]);
     assert_eq!(read_all(&read), Ok(wanted));
     assert_ne!(volume, old);
     check_clean(&volume);
