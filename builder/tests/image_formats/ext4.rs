@@ -182,6 +182,24 @@ fn equal_contents_are_stored_once() {
 }
 
 #[test]
+fn empty_files_stay_apart_even_if_they_come_from_one_place() {
+    let file = Arc::new(tempfile::tempfile().expect("a temporary file"));
+    let empty = Content::Slice {
+        file,
+        offset: 0,
+        length: 0,
+    };
+    let mut tree = Tree::default();
+    for name in ["/one", "/two"] {
+        let node = Node::file(empty.clone(), 0o644, Origin::Builder);
+        tree.insert(path(name), node).expect("inserted");
+    }
+    // Each may become a mount point of its own, which must not show up at the other.
+    let (_, written) = written_at(&tree, 0);
+    assert_eq!(written.inodes, 13);
+}
+
+#[test]
 fn a_tree_that_does_not_fit_says_what_it_needs() {
     let tree = mixed_tree();
     let image = NamedTempFile::new().expect("a temporary file");
