@@ -323,6 +323,45 @@ impl Write for Ends {
     }
 }
 
+#[test]
+fn a_damaged_filesystem_is_an_error_and_no_panic() {
+    let mut tree = Tree::default();
+    add_file(&mut tree, "/etc/hostname", b"node1", 0o644);
+    add_symlink(&mut tree, "/bin", "usr/bin");
+    let (image, written) = written_at(&tree, 0);
+    let good = fs::read(image.path()).expect("read");
+    let walk = || {
+        let file = Arc::new(image.reopen().expect("reopened"));
+        let filesystem = Filesystem::open(file, 0, written.bytes)?;
+        let entries = filesystem.entries()?;
+        let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
+        files
+            .map(|entry| filesystem.read_file(&entry.path))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    walk().expect("untouched");
+    // Metadata is checksummed, so a flipped bit of what is in use must be noticed or harmless.
+    let metadata = good
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .expect("there is content")
+        - 4096;
+    for at in (1024..metadata).step_by(29) {
+        image
+            .as_file()
+            .write_all_at(&[!good[at]], at as u64)
+            .expect("written");
+        if let Ok(files) = walk() {
+            assert_eq!(files, [b"node1"], "byte {at} was changed");
+        }
+        image
+            .as_file()
+            .write_all_at(&[good[at]], at as u64)
+            .expect("written");
+    }
+    assert!(Filesystem::open(Arc::new(image.reopen().expect("reopened")), 0, 3000).is_err());
+}
+
 /// Lays the tree down as real files, owners aside.
 fn lay_down(tree: &Tree, folder: &Path) {
     for (at, node) in tree.iter() {
