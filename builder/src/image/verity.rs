@@ -249,6 +249,7 @@ mod tests {
     fn the_number_of_threads_changes_nothing() {
         let blocks = 3 * MIN_BLOCKS_PER_THREAD + 77;
         let image = tempfile::tempfile().expect("a temporary file");
+        image.set_len(blocks * BLOCK_BYTES).expect("made longer");
         for block in 0..blocks {
             let bytes = block.to_le_bytes();
             image
