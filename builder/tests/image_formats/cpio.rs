@@ -132,7 +132,10 @@ fn parse(mut archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
 proptest! {
     #[test]
     fn any_tree_comes_back(
-        entries in prop::collection::vec(("[a-zä]{1,9}(/[a-z]{1,9}){0,3}", 0..3_u8, 0..9_usize), 0..30),
+        entries in prop::collection::vec(
+            ("[a-zä]{1,9}(/[a-z]{1,9}){0,3}", 0..3_u8, 0..9_usize),
+            0..30,
+        ),
     ) {
         let mut tree = Tree::default();
         for (at, kind, length) in entries {

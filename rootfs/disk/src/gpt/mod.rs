@@ -87,7 +87,8 @@ pub enum GptError {
     #[error("the partition identity {0} is there twice")]
     GuidTwice(Guid),
     #[error(
-        "partition {number} (sectors {first} to {last}) is not within {usable_first} to {usable_last}"
+        "partition {number} (sectors {first} to {last}) is not within \
+         {usable_first} to {usable_last}"
     )]
     OutOfBounds {
         number: u32,
