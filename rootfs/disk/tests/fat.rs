@@ -1,5 +1,5 @@
-//! FAT: what we format satisfies `fsck.fat` and mtools, and we read what they write, and nothing that
-//! anyone writes makes the reader panic, loop or allocate without bound.
+//! FAT: what we format satisfies `fsck.fat` and mtools, and we read what they write, and nothing
+//! that anyone writes makes the reader panic, loop or allocate without bound.
 
 #![expect(clippy::cast_possible_truncation, reason = "test volumes are small")]
 
@@ -206,6 +206,22 @@ fn we_read_what_dosfstools_and_mtools_write() {
             .collect();
         assert_eq!(names, ["node1.toml", "A Long Name.toml", "UPPER.TXT"]);
     }
+}
+
+#[test]
+fn a_volume_that_is_too_small_for_fat32_is_still_read_as_such() {
+    let Some(mkfs) = oracle("mkfs.vfat") else {
+        return;
+    };
+    let (_folder, path) = as_file(&vec![0; 8 * MIB as usize]);
+    run(Command::new(&mkfs)
+        .args(["-F", "32", "-n", "CIDATA"])
+        .arg(&path));
+    let volume = std::fs::read(&path).expect("read");
+    let read = Volume::open(&volume).expect("opened");
+    assert_eq!(read.kind(), Kind::Fat32);
+    assert_eq!(read.label().as_deref(), Ok("CIDATA"));
+    assert_eq!(read.list(""), Ok(Vec::new()));
 }
 
 #[test]
