@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use disk::fat::{ReadError, Volume};
-use disk::{ReadAt, Window};
+use disk::ReadAt;
 use seed::nocloud;
 
 use crate::disks::{self, BlockDevice};
