@@ -24,7 +24,7 @@ use super::mirror::Mirror;
 use super::proxy::{Proxies, ProxyError};
 
 /// No builder unpacks a single package for a day.
-const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 /// How the store reaches the archive.
 #[derive(Clone, Debug, Default)]

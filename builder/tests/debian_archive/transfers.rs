@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use builder::debian::download::Wanted;
 use builder::debian::proxy::Proxies;
 use builder::debian::store::StoreError;
 use builder::debian::{Archive, Network, Package, Store};
@@ -122,6 +123,47 @@ fn a_partial_file_of_something_else_is_begun_anew() {
         std::fs::write(blob.with_extension("partial"), garbage).expect("written");
         fetch(&store, &package).expect("fetched");
     }
+}
+
+#[test]
+fn a_file_of_unknown_size_is_told_by_its_hash_alone() {
+    let (fixture, cache) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
+    let server = Server::start(fixture.folder.path());
+    let store = store(cache.path(), &server.url());
+    let good = std::fs::read(fixture.path(LIB)).expect("read");
+    let digest = builder::debian::Digest::of(&good);
+    let urls = vec![
+        format!("{}/absent", server.url()),
+        format!("{}/{LIB}", server.url()),
+    ];
+    let wanted = Wanted {
+        label: "k3s",
+        digest,
+        size: None,
+        urls,
+    };
+    let blob = store.blob_path(&digest);
+    // Complete but not renamed; longer than what the server has; and a good beginning.
+    for left in [
+        good.clone(),
+        vec![0; good.len() + 1],
+        good[..5000].to_vec(),
+        Vec::new(),
+    ] {
+        let _ = std::fs::remove_file(&blob);
+        std::fs::create_dir_all(blob.parent().expect("a parent")).expect("made");
+        std::fs::write(blob.with_extension("partial"), left).expect("written");
+        store.obtain(&wanted, &Progress::quiet()).expect("obtained");
+        assert_eq!(std::fs::read(&blob).expect("read"), good);
+    }
+    let sums = store
+        .fetch_small(&format!("{}/keyring.asc", server.url()), 5000)
+        .expect("fetched");
+    assert!(sums.starts_with(b"-----BEGIN"));
+    let error = store
+        .fetch_small(&format!("{}/{LIB}", server.url()), 5000)
+        .expect_err("long");
+    assert!(error.to_string().contains("5000 bytes"), "{error}");
 }
 
 #[test]
