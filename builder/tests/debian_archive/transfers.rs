@@ -269,6 +269,9 @@ fn offline_uses_the_cache_only_and_says_what_is_missing() {
     let package = lib(&store(cache.path(), &fixture.mirror()), &fixture);
     let again = lib(&offline, &fixture);
     assert_eq!(again.sha256, package.sha256);
+    let mut later = fixture.request();
+    later.now += 365 * 86_400;
+    Archive::open(&offline, &later, &Progress::quiet()).expect("the cache doesn't go stale");
     let error = fetch(&offline, &package)
         .expect_err("not there")
         .to_string();
