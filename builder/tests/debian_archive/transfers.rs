@@ -8,6 +8,7 @@ use builder::debian::proxy::Proxies;
 use builder::debian::store::StoreError;
 use builder::debian::{Archive, Network, Package, Store};
 use builder::progress::Progress;
+use builder::root::tree::NodeKind;
 
 use crate::fixture::{Fixture, offline_store, request_at, store};
 use crate::server::{Fault, Server};
@@ -251,6 +252,36 @@ fn a_file_that_rotted_in_the_cache_is_fetched_again() {
     store
         .unpack(&package, &Progress::quiet())
         .expect("fetched anew and unpacked");
+}
+
+#[test]
+fn unpacked_files_that_were_damaged_are_unpacked_again() {
+    let (fixture, cache) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
+    let store = store(cache.path(), &fixture.mirror());
+    let package = lib(&store, &fixture);
+    let length = |store: &Store| {
+        let files = store
+            .unpack(&package, &Progress::quiet())
+            .expect("unpacked");
+        let NodeKind::File(content) = &files.entries[0].kind else {
+            panic!("no file")
+        };
+        content.to_vec().expect("readable to its end").len()
+    };
+    assert_eq!(length(&store), 1_000_000);
+    let unpacked = |extension| {
+        cache
+            .path()
+            .join(format!("unpacked/{}.{extension}", package.sha256))
+    };
+    for (extension, content) in [
+        ("tar", "short"),
+        ("index", "{"),
+        ("index", r#"{"format":0}"#),
+    ] {
+        std::fs::write(unpacked(extension), content).expect("written");
+        assert_eq!(length(&store), 1_000_000, "{extension} {content}");
+    }
 }
 
 #[test]
