@@ -303,6 +303,15 @@ fn read_suite(
     };
     let digest = Digest::of(&bytes);
     let release = judge(&url, &bytes, request, keyring, name)?;
+    // An end of validity is there against mirrors that hold back news. Offline nobody does: what
+    // is in the cache was valid when it came, and an air-gapped site builds from it for years.
+    if let Some(until) = release.valid_until
+        && until < request.now
+        && !store.is_offline()
+    {
+        let (until, now) = (readable_date(until), readable_date(request.now));
+        return Err(ArchiveError::Expired { url, until, now });
+    }
     // Only what was found good may replace what was found good before.
     if let Some(validator) = fresh {
         saved.save(&bytes, validator.as_ref())?;
@@ -336,14 +345,7 @@ fn judge(
             wanted: name.to_owned(),
         });
     }
-    match release.valid_until {
-        Some(until) if until < request.now => Err(ArchiveError::Expired {
-            url: url(),
-            until: readable_date(until),
-            now: readable_date(request.now),
-        }),
-        _ => Ok(release),
-    }
+    Ok(release)
 }
 
 /// The last good `InRelease` of a suite at a mirror, and what names its version there.

@@ -206,8 +206,8 @@ mod tests {
         fn what_was_written_is_read_back(
             fields in prop::collection::vec(("[A-Z][a-z-]{1,8}", "[a-z0-9 (),|]{0,30}"), 1..8)
         ) {
-            let text: String =
-                fields.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+            let lines = fields.iter().map(|(name, value)| format!("{name}: {value}"));
+            let text = lines.collect::<Vec<_>>().join("\n");
             let stanza = stanzas(&text).next().expect("one stanza");
             let read: Vec<_> = stanza.fields().map(|field| field.expect("good")).collect();
             prop_assert_eq!(read.len(), fields.len());

@@ -28,6 +28,9 @@ const PARALLEL_DOWNLOADS: usize = 4;
 /// For a file of unknown size; the largest thing we ever fetch has about 0.5 GB.
 const UNKNOWN_SIZE_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 
+/// HTTP's answer to a range that begins behind the end.
+const RANGE_NOT_SATISFIABLE: u16 = 416;
+
 /// A file to have.
 #[derive(Clone, Debug)]
 pub struct Wanted<'a> {
@@ -134,23 +137,12 @@ impl Store {
         if partial.length > limit {
             partial.restart()?;
         }
+        // An earlier run may have got everything and been killed before the rename.
+        if partial.length > 0 && partial.digest() == wanted.digest {
+            return Ok(());
+        }
         if wanted.size != Some(partial.length) {
-            let answer = self.http.get(url, partial.length, None)?;
-            let Answer::Body {
-                mut reader, offset, ..
-            } = answer
-            else {
-                return Err(HttpError::Status {
-                    url: url.to_owned(),
-                    status: 304,
-                }
-                .into());
-            };
-            if offset != partial.length {
-                partial.restart()?;
-            }
-            bytes.set(partial.length);
-            copy(&mut reader, partial, limit, wanted.label, url, bytes)?;
+            self.receive(partial, limit, wanted.label, url, bytes)?;
         }
         if let Some(size) = wanted.size
             && partial.length < size
@@ -163,7 +155,7 @@ impl Store {
                 wanted: size,
             });
         }
-        let found = partial.hasher.clone().finish();
+        let found = partial.digest();
         if found != wanted.digest {
             partial.restart()?;
             return Err(StoreError::Mismatch {
@@ -174,6 +166,40 @@ impl Store {
             });
         }
         Ok(())
+    }
+
+    /// Appends what the server has beyond the partial file.
+    fn receive(
+        &self,
+        partial: &mut Partial,
+        limit: u64,
+        label: &str,
+        url: &str,
+        bytes: &Bytes<'_>,
+    ) -> Result<(), StoreError> {
+        let answer = match self.http.get(url, partial.length, None) {
+            // The server's file ends before ours does, so ours is of something else.
+            Err(HttpError::Status {
+                status: RANGE_NOT_SATISFIABLE,
+                ..
+            }) => {
+                partial.restart()?;
+                self.http.get(url, 0, None)?
+            }
+            answer => answer?,
+        };
+        // Nothing was said about a version that we have, so there always is a body.
+        let Answer::Body {
+            mut reader, offset, ..
+        } = answer
+        else {
+            return Ok(());
+        };
+        if offset != partial.length {
+            partial.restart()?;
+        }
+        bytes.set(partial.length);
+        copy(&mut reader, partial, limit, label, url, bytes)
     }
 
     /// Downloads what is missing of these packages, several at a time.
@@ -397,6 +423,11 @@ impl Partial {
             self.hasher.update(&chunk[..count]);
             self.length += count as u64;
         }
+    }
+
+    /// Of what is there so far.
+    fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 use ureq::http::StatusCode;
 use ureq::http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
+use ureq::tls::{RootCerts, TlsConfig};
 
 use super::proxy::{Proxies, ProxyError};
 
@@ -151,6 +152,11 @@ impl std::fmt::Debug for Answer {
 fn config() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
+        .tls_config(
+            TlsConfig::builder()
+                .root_certs(RootCerts::PlatformVerifier)
+                .build(),
+        )
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(READ_TIMEOUT))
         .timeout_per_read(Some(READ_TIMEOUT))
@@ -158,14 +164,15 @@ fn config() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
 }
 
 fn describe(url: &str, error: &ureq::Error) -> HttpError {
-    let transient = matches!(
-        error,
-        ureq::Error::Io(_)
-            | ureq::Error::Timeout(_)
-            | ureq::Error::HostNotFound
-            | ureq::Error::ConnectionFailed
-            | ureq::Error::Protocol(_)
-    );
+    let transient = match error {
+        // A certificate that isn't trusted won't be so in a second either.
+        ureq::Error::Io(error) => error.kind() != io::ErrorKind::InvalidData,
+        ureq::Error::Timeout(_)
+        | ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::Protocol(_) => true,
+        _ => false,
+    };
     HttpError::Transport {
         url: url.to_owned(),
         reason: error.to_string(),

@@ -3,14 +3,13 @@
 //! An index has 69 000 stanzas in 56 MB, of which a build needs a hundred. So one pass notes where
 //! each stanza begins and what it is called, and a stanza is parsed only when it is asked for.
 
-use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 
 use memchr::memchr;
 use thiserror::Error;
 
 use super::deb822::Stanza;
-use super::dependency::parse_provides;
 use super::mirror::Mirror;
 use super::package::{Package, PackageError};
 use super::version::Version;
@@ -34,8 +33,9 @@ pub struct Index {
     texts: Vec<IndexText>,
     /// Sorted by name, one per name.
     entries: Vec<Entry>,
-    /// Made when first asked for: a hundred thousand names that few builds need.
-    providers: OnceLock<HashMap<String, Vec<u32>>>,
+    /// Hashes of provided names with the entries that provide them, sorted. Made when first asked
+    /// for: a hundred thousand names of which a build asks for a dozen.
+    providers: OnceLock<Vec<(u64, u32)>>,
 }
 
 /// Where a stanza is, and the parts of it that are needed for finding it.
@@ -161,29 +161,30 @@ impl Index {
     /// The names of the packages that provide a name, sorted.
     pub fn providers(&self, name: &str) -> Vec<&str> {
         let providers = self.providers.get_or_init(|| self.collect_providers());
-        let positions = providers.get(name).map(Vec::as_slice).unwrap_or_default();
-        let entries = positions
+        let wanted = hash(name);
+        let start = providers.partition_point(|(hash, _)| *hash < wanted);
+        let same = providers
             .iter()
-            .filter_map(|position| self.entries.get(*position as usize));
-        let mut names: Vec<&str> = entries
-            .map(|entry| self.slice(*entry, entry.name))
-            .collect();
+            .skip(start)
+            .take_while(|(hash, _)| *hash == wanted);
+        let entries = same.filter_map(|(_, position)| self.entries.get(*position as usize));
+        // Two names may have one hash, so what is written decides.
+        let really = entries.filter(|entry| {
+            let mut provided = provided_names(self.slice(**entry, entry.provides));
+            provided.any(|provided| provided == name)
+        });
+        let mut names: Vec<&str> = really.map(|entry| self.slice(*entry, entry.name)).collect();
         names.dedup();
         names
     }
 
-    fn collect_providers(&self) -> HashMap<String, Vec<u32>> {
-        let mut providers: HashMap<String, Vec<u32>> = HashMap::new();
-        for (position, entry) in self.entries.iter().enumerate() {
-            let Ok(position) = u32::try_from(position) else {
-                break;
-            };
-            let provides = self.slice(*entry, entry.provides);
-            // What can't be read here is reported when the package itself is asked for.
-            for (name, _) in parse_provides(provides).unwrap_or_default() {
-                providers.entry(name).or_default().push(position);
-            }
+    fn collect_providers(&self) -> Vec<(u64, u32)> {
+        let mut providers = Vec::new();
+        for (position, entry) in (0..).zip(&self.entries) {
+            let provided = provided_names(self.slice(*entry, entry.provides));
+            providers.extend(provided.map(|name| (hash(name), position)));
         }
+        providers.sort_unstable();
         providers
     }
 
@@ -211,6 +212,22 @@ impl Index {
             .map(|(_, name)| name.to_owned())
             .collect()
     }
+}
+
+/// The bare names in a `Provides` field. What is wrong with it is reported when the package itself
+/// is asked for.
+fn provided_names(provides: &str) -> impl Iterator<Item = &str> {
+    let names = provides.split(',').map(str::trim_start);
+    let bare = |name: &str| name.find([' ', '(', ':', '\t', '\n']).unwrap_or(name.len());
+    names
+        .map(move |name| &name[..bare(name)])
+        .filter(|name| !name.is_empty())
+}
+
+fn hash(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Notes every stanza of a text.
@@ -405,7 +422,9 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn any_text_is_scanned_without_panic(
-            parts in prop::collection::vec("(Package: |Version: |Provides: |P|[a-c, :]{1,3}|\n| )", 0..40)
+            parts in prop::collection::vec(
+                "(Package: |Version: |Provides: |P|[a-c, :]{1,3}|\n| )", 0..40
+            )
         ) {
             let mirror: Mirror = "http://a.test".parse().expect("a mirror");
             let text = parts.concat();

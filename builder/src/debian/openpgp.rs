@@ -198,7 +198,7 @@ fn issuers(signatures: &[Signature]) -> String {
 }
 
 /// A primary key must not be revoked, and the newest of its self-signatures of either kind say
-/// until when it lives. A revocation counts only if it verifies, or anybody could revoke a key in a keyring.
+/// until when it lives. A revocation counts only if it verifies, or anybody could revoke a key.
 fn primary_is_usable(key: &SignedPublicKey, now: u64) -> Result<(), String> {
     let primary = &key.primary_key;
     if key

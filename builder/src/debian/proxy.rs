@@ -12,11 +12,14 @@ use thiserror::Error;
 use ureq::config::{Config, ConfigBuilder};
 use ureq::http::Uri;
 use ureq::typestate::AgentScope;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, NextTimeout, TcpConnector, Transport,
+    Buffers, ConnectionDetails, Connector, DefaultConnector, Either, NextTimeout, TcpConnector,
+    Transport,
 };
 use ureq::{Agent, Proxy};
+
+use super::lookup::RememberingResolver;
 
 /// Which proxies to use.
 #[derive(Clone, Debug, Default)]
@@ -94,7 +97,7 @@ impl Proxies {
     ) -> Result<Agent, ProxyError> {
         let config = config.proxy(None).build();
         let Some(address) = &self.plain else {
-            return Ok(config.into());
+            return Ok(agent(config));
         };
         let uri = format!("http://{}:{}/", address.host, address.port).parse::<Uri>();
         let uri = uri.map_err(|error| ProxyError::Refused(error.to_string()))?;
@@ -108,7 +111,7 @@ impl Proxies {
         });
         let resolver = ProxyResolver {
             route,
-            inner: DefaultResolver::default(),
+            inner: RememberingResolver::default(),
         };
         Ok(Agent::with_parts(config, connector, resolver))
     }
@@ -116,7 +119,7 @@ impl Proxies {
     /// An agent for `https:` addresses, which tunnels.
     pub(super) fn tls_agent(&self, config: ConfigBuilder<AgentScope>) -> Result<Agent, ProxyError> {
         let Some(address) = &self.tls else {
-            return Ok(config.proxy(None).build().into());
+            return Ok(agent(config.proxy(None).build()));
         };
         let mut proxy = Proxy::builder(ureq::ProxyProtocol::Http)
             .host(&address.host)
@@ -131,8 +134,17 @@ impl Proxies {
         let proxy = proxy
             .build()
             .map_err(|error| ProxyError::Refused(error.to_string()))?;
-        Ok(config.proxy(Some(proxy)).build().into())
+        Ok(agent(config.proxy(Some(proxy)).build()))
     }
+}
+
+/// An agent of the library's own kind, but for the memory of its resolver.
+fn agent(config: Config) -> Agent {
+    Agent::with_parts(
+        config,
+        DefaultConnector::new(),
+        RememberingResolver::default(),
+    )
 }
 
 fn parse(variable: &str, value: &str) -> Result<Address, ProxyError> {
@@ -183,7 +195,7 @@ impl Route {
 #[derive(Debug)]
 struct ProxyResolver {
     route: Arc<Route>,
-    inner: DefaultResolver,
+    inner: RememberingResolver,
 }
 
 impl Resolver for ProxyResolver {

@@ -202,7 +202,9 @@ mod tests {
         #[test]
         fn dates_grow_with_the_calendar(days in 0_u64..80_000, seconds in 0_u64..86_400) {
             let text = readable_date(days * 86_400 + seconds);
-            let number = |range: std::ops::Range<usize>| text[range].parse::<u64>().expect("digits");
+            let number = |range: std::ops::Range<usize>| -> u64 {
+                text[range].parse().expect("digits")
+            };
             let back = days_since_1970(number(0..4), number(5..7), number(8..10));
             prop_assert_eq!(back, days);
         }

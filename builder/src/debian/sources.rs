@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn stanza_sources_are_read() {
-        let text = "Types: deb deb-src\n# note\nURIs: http://a.test/debian\n http://b.test/debian/\n\
+        let text = "Types: deb deb-src\n# note\n\
+            URIs: http://a.test/debian\n http://b.test/debian/\n\
             Suites: trixie\n\nTypes: deb-src\nURIs: http://src.test\n\n\
             Enabled: no\nTypes: deb\nURIs: http://off.test\n";
         assert_eq!(
@@ -191,7 +192,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_without_panic(text in "(deb |[#\\[\\]:/a \n]|Types: deb\n|URIs: ){0,40}") {
+        fn any_text_is_read_without_panic(
+            text in "(deb |[#\\[\\]:/a \n]|Types: deb\n|URIs: ){0,40}"
+        ) {
             addresses_in_list(&text);
             addresses_in_stanzas(&text);
         }

@@ -13,6 +13,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 use thiserror::Error;
@@ -21,6 +22,9 @@ use super::digest::Digest;
 use super::http::{Http, HttpError};
 use super::mirror::Mirror;
 use super::proxy::{Proxies, ProxyError};
+
+/// No builder unpacks a single package for a day.
+const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 /// How the store reaches the archive.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +97,7 @@ impl Store {
             let path = root.join(part);
             fs::create_dir_all(&path).map_err(|error| wrap_io(&path, error))?;
         }
+        remove_leftovers(&root.join("unpacked"));
         let http = Http::new(&network.proxies)?;
         let Network {
             offline, mirrors, ..
@@ -165,6 +170,22 @@ impl Store {
         file.write_all(bytes)
             .map_err(|error| wrap_io(path, error))?;
         Self::persist(file, path).map(drop)
+    }
+}
+
+/// Removes temporary files of builders that were killed long ago. They do no harm but take room,
+/// so whatever goes wrong here is left for the next time.
+fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".tmp");
+        let modified = entry.metadata().and_then(|data| data.modified());
+        let age = modified.ok().and_then(|time| time.elapsed().ok());
+        if is_temporary && age.is_some_and(|age| age > LEFTOVER_AGE) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

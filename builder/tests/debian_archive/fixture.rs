@@ -11,6 +11,7 @@ use builder::debian::{Network, Package, Store};
 use builder::progress::Progress;
 use pgp::composed::{
     ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedSecretKey,
+    SubkeyParams, SubkeyParamsBuilder,
 };
 use pgp::types::Timestamp;
 use rand_chacha::ChaCha8Rng;
@@ -212,7 +213,8 @@ impl Fixture {
         let _ = write!(
             self.packages,
             "Package: {name}\nVersion: {version}\nArchitecture: amd64\n{fields}\
-             Filename: {filename}\nSize: {size}\nSHA256: {digest}\nDescription: {name} for tests\n\n"
+             Filename: {filename}\nSize: {size}\nSHA256: {digest}\n\
+             Description: {name} for tests\n\n"
         );
     }
 
@@ -226,7 +228,7 @@ impl Fixture {
         std::fs::write(path, bytes).expect("written");
     }
 
-    /// Writes the indexes and an InRelease with this head, signed by this key.
+    /// Writes the indexes and an `InRelease` with this head, signed by this key.
     pub(crate) fn sign(&self, head: &str, key: &SignedSecretKey) {
         let folder = "main/binary-amd64";
         let mut text = format!("{head}SHA256:\n");
@@ -311,12 +313,32 @@ pub(crate) fn key() -> &'static SignedSecretKey {
 }
 
 pub(crate) fn make_key(seed: u64, name: &str) -> SignedSecretKey {
+    generate(seed, name, Vec::new())
+}
+
+/// A key that signs with a subkey, as Debian's do.
+pub(crate) fn make_key_with_subkey(seed: u64) -> SignedSecretKey {
+    let mut subkey = SubkeyParamsBuilder::default();
+    let made = Timestamp::from_secs(KEY_MADE);
+    subkey
+        .key_type(KeyType::Ed25519Legacy)
+        .can_sign(true)
+        .created_at(made);
+    generate(
+        seed,
+        "with a subkey",
+        vec![subkey.build().expect("parameters")],
+    )
+}
+
+fn generate(seed: u64, name: &str, subkeys: Vec<SubkeyParams>) -> SignedSecretKey {
     let mut parameters = SecretKeyParamsBuilder::default();
     parameters
         .key_type(KeyType::Ed25519Legacy)
         .can_certify(true)
         .can_sign(true)
         .created_at(Timestamp::from_secs(KEY_MADE))
+        .subkeys(subkeys)
         .primary_user_id(format!("{name} <test@localhost>"));
     let parameters = parameters.build().expect("parameters");
     parameters

@@ -287,7 +287,7 @@ fn broken_tars_are_refused() {
 
 #[test]
 fn broken_compression_is_refused() {
-    let good = xz(&tar(&[file("./usr/x", &[1; 200_000])]));
+    let good = xz(&tar(&[file("./usr/x", &vec![1; 200_000])]));
     refused_data("data.tar.xz", &good[..good.len() / 2], "evil");
     refused_data(
         "data.tar.xz",

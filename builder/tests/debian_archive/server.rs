@@ -148,7 +148,8 @@ impl Shared {
             (Some(Fault::Status { status, .. }), _) => (*status, Vec::new()),
             (_, Err(_)) => (404, Vec::new()),
             (_, Ok(_)) if known == Some(tag.as_str()) => (304, Vec::new()),
-            (_, Ok(bytes)) if start > 0 => (206, bytes[start.min(bytes.len())..].to_vec()),
+            (_, Ok(bytes)) if start > 0 && start >= bytes.len() => (416, Vec::new()),
+            (_, Ok(bytes)) if start > 0 => (206, bytes[start..].to_vec()),
             (_, Ok(bytes)) => (200, bytes),
         };
         let mut head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n");

@@ -1,9 +1,15 @@
 //! What is signed is used, and nothing else is.
 
 use builder::debian::archive::ArchiveError;
-use builder::debian::openpgp::OpenpgpError;
+use builder::debian::openpgp::{Keyring, OpenpgpError};
+use pgp::composed::{ArmorOptions, CleartextSignedMessage, SignedPublicKey, SignedSecretKey};
+use pgp::packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData};
+use pgp::ser::Serialize;
+use pgp::types::{KeyDetails, Timestamp};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 
-use crate::fixture::{Fixture, clear_sign, key, make_key, release_head};
+use crate::fixture::{Fixture, NOW, clear_sign, key, make_key, make_key_with_subkey, release_head};
 
 const INRELEASE: &str = "dists/mini/InRelease";
 
@@ -91,7 +97,7 @@ fn another_key_is_refused_and_named() {
         .map(|archive| archive.len())
         .expect_err("it was taken")
         .to_string();
-    let fingerprint = pgp::types::KeyDetails::fingerprint(&stranger.primary_key).to_string();
+    let fingerprint = stranger.primary_key.fingerprint().to_string();
     assert!(
         error.contains(&fingerprint) && error.contains("--keyring"),
         "{error}"
@@ -200,4 +206,66 @@ fn a_release_without_the_index_says_what_is_missing() {
         .expect_err("taken")
         .to_string();
     assert!(error.contains("main/binary-amd64/Packages"), "{error}");
+}
+
+#[test]
+fn a_signing_subkey_is_as_good_as_its_key() {
+    let key = make_key_with_subkey(3);
+    let rng = ChaCha8Rng::seed_from_u64(9);
+    let subkey = &key.secret_subkeys[0].key;
+    let text = signed_text();
+    let signed = CleartextSignedMessage::sign(rng, &text, subkey, &"".into()).expect("signed");
+    let signed = signed
+        .to_armored_string(ArmorOptions::default())
+        .expect("armoured");
+    let public = key.to_public_key();
+    assert_eq!(verify(&public, &signed).expect("verified"), text + "\n");
+    let mut unbound = public.clone();
+    unbound.public_subkeys[0].signatures = make_key_with_subkey(4).to_public_key().public_subkeys
+        [0]
+    .signatures
+    .clone();
+    let error = verify(&unbound, &signed)
+        .expect_err("a stolen binding")
+        .to_string();
+    assert!(error.contains("not bound"), "{error}");
+}
+
+#[test]
+fn a_revoked_key_is_refused_and_a_false_revocation_is_not() {
+    let key = make_key(5, "revoked");
+    let signed = clear_sign(&signed_text(), &key);
+    let revoke = |by: &SignedSecretKey| {
+        let rng = ChaCha8Rng::seed_from_u64(9);
+        let kind = SignatureType::KeyRevocation;
+        let mut config = SignatureConfig::from_key(rng, &by.primary_key, kind).expect("a config");
+        let made = SubpacketData::SignatureCreationTime(Timestamp::from_secs(1_700_000_001));
+        let issuer = SubpacketData::IssuerFingerprint(by.primary_key.fingerprint());
+        config.hashed_subpackets = [made, issuer]
+            .into_iter()
+            .map(|data| Subpacket::regular(data).expect("a subpacket"))
+            .collect();
+        let public = key.to_public_key().primary_key;
+        config
+            .sign_key(&by.primary_key, &"".into(), &public)
+            .expect("signed")
+    };
+    let mut public = key.to_public_key();
+    verify(&public, &signed).expect("verified");
+    public.details.revocation_signatures = vec![revoke(&make_key(6, "an enemy"))];
+    verify(&public, &signed).expect("nobody else revokes a key");
+    public.details.revocation_signatures = vec![revoke(&key)];
+    let error = verify(&public, &signed).expect_err("revoked").to_string();
+    assert!(error.contains("revoked"), "{error}");
+}
+
+fn signed_text() -> String {
+    format!("{}- dashed", release_head())
+}
+
+fn verify(public: &SignedPublicKey, signed: &str) -> Result<String, OpenpgpError> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("keyring.gpg");
+    std::fs::write(&path, public.to_bytes().expect("bytes")).expect("written");
+    Keyring::load(&path).expect("a keyring").verify(signed, NOW)
 }

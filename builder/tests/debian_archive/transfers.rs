@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
+use builder::debian::download::Wanted;
 use builder::debian::proxy::Proxies;
 use builder::debian::store::StoreError;
 use builder::debian::{Archive, Network, Package, Store};
 use builder::progress::Progress;
+use builder::root::tree::NodeKind;
 
 use crate::fixture::{Fixture, offline_store, request_at, store};
 use crate::server::{Fault, Server};
@@ -125,6 +127,47 @@ fn a_partial_file_of_something_else_is_begun_anew() {
 }
 
 #[test]
+fn a_file_of_unknown_size_is_told_by_its_hash_alone() {
+    let (fixture, cache) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
+    let server = Server::start(fixture.folder.path());
+    let store = store(cache.path(), &server.url());
+    let good = std::fs::read(fixture.path(LIB)).expect("read");
+    let digest = builder::debian::Digest::of(&good);
+    let urls = vec![
+        format!("{}/absent", server.url()),
+        format!("{}/{LIB}", server.url()),
+    ];
+    let wanted = Wanted {
+        label: "k3s",
+        digest,
+        size: None,
+        urls,
+    };
+    let blob = store.blob_path(&digest);
+    // Complete but not renamed; longer than what the server has; and a good beginning.
+    for left in [
+        good.clone(),
+        vec![0; good.len() + 1],
+        good[..5000].to_vec(),
+        Vec::new(),
+    ] {
+        let _ = std::fs::remove_file(&blob);
+        std::fs::create_dir_all(blob.parent().expect("a parent")).expect("made");
+        std::fs::write(blob.with_extension("partial"), left).expect("written");
+        store.obtain(&wanted, &Progress::quiet()).expect("obtained");
+        assert_eq!(std::fs::read(&blob).expect("read"), good);
+    }
+    let sums = store
+        .fetch_small(&format!("{}/keyring.asc", server.url()), 5000)
+        .expect("fetched");
+    assert!(sums.starts_with(b"-----BEGIN"));
+    let error = store
+        .fetch_small(&format!("{}/{LIB}", server.url()), 5000)
+        .expect_err("long");
+    assert!(error.to_string().contains("5000 bytes"), "{error}");
+}
+
+#[test]
 fn a_busy_server_is_asked_again() {
     let (fixture, cache) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
     let server = Server::start(fixture.folder.path());
@@ -212,6 +255,36 @@ fn a_file_that_rotted_in_the_cache_is_fetched_again() {
 }
 
 #[test]
+fn unpacked_files_that_were_damaged_are_unpacked_again() {
+    let (fixture, cache) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
+    let store = store(cache.path(), &fixture.mirror());
+    let package = lib(&store, &fixture);
+    let length = |store: &Store| {
+        let files = store
+            .unpack(&package, &Progress::quiet())
+            .expect("unpacked");
+        let NodeKind::File(content) = &files.entries[0].kind else {
+            panic!("no file")
+        };
+        content.to_vec().expect("readable to its end").len()
+    };
+    assert_eq!(length(&store), 1_000_000);
+    let unpacked = |extension| {
+        cache
+            .path()
+            .join(format!("unpacked/{}.{extension}", package.sha256))
+    };
+    for (extension, content) in [
+        ("tar", "short"),
+        ("index", "{"),
+        ("index", r#"{"format":0}"#),
+    ] {
+        std::fs::write(unpacked(extension), content).expect("written");
+        assert_eq!(length(&store), 1_000_000, "{extension} {content}");
+    }
+}
+
+#[test]
 fn offline_uses_the_cache_only_and_says_what_is_missing() {
     let (fixture, cache) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
     let offline = offline_store(cache.path(), &fixture.mirror());
@@ -227,6 +300,9 @@ fn offline_uses_the_cache_only_and_says_what_is_missing() {
     let package = lib(&store(cache.path(), &fixture.mirror()), &fixture);
     let again = lib(&offline, &fixture);
     assert_eq!(again.sha256, package.sha256);
+    let mut later = fixture.request();
+    later.now += 365 * 86_400;
+    Archive::open(&offline, &later, &Progress::quiet()).expect("the cache doesn't go stale");
     let error = fetch(&offline, &package)
         .expect_err("not there")
         .to_string();
