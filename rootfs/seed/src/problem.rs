@@ -13,6 +13,9 @@ use serde::Serialize;
 /// must not fill the console of a node.
 pub const MAX_PROBLEMS: usize = 50;
 
+/// What stands in place of a secret value on a shown line.
+const HIDDEN: &str = "(hidden)";
+
 /// How many characters of a source line are shown at most; longer lines are cut around the caret.
 const MAX_SHOWN_CHARACTERS: usize = 120;
 
@@ -39,6 +42,19 @@ impl Wrong {
     }
 }
 
+/// Where a mistake stands.
+#[derive(Debug)]
+pub(crate) struct Place<'s> {
+    /// The line, counted from 0.
+    pub(crate) line: usize,
+    /// Where that line begins.
+    pub(crate) line_start: usize,
+    /// The bytes that are marked.
+    pub(crate) span: &'s Range<usize>,
+    /// Whether the line's value must not be shown.
+    pub(crate) secret: bool,
+}
+
 /// One mistake in a seed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -52,8 +68,11 @@ pub struct Problem {
     pub column: usize,
     /// How many characters are marked, at least 1.
     pub length: usize,
-    /// The line itself (without the value, if it is a secret).
+    /// The line itself, cut to a readable length, and without the value if that is a secret.
     pub source_line: String,
+    /// Where in `source_line` the mark begins, counted from 0.
+    #[serde(skip)]
+    mark: usize,
     /// The headline.
     pub what: String,
     /// What is wrong with the marked text.
@@ -63,60 +82,59 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Points at `span` of `text`. `secret` hides the value on the shown line.
-    pub(crate) fn at(
-        file: &str,
-        text: &str,
-        span: &Range<usize>,
-        key: &str,
-        secret: bool,
-        wrong: Wrong,
-    ) -> Self {
-        let start = floor_boundary(text, span.start);
-        let end = floor_boundary(text, span.end).max(start);
-        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    /// Points at a place of `text`.
+    pub(crate) fn at(file: &str, text: &str, key: &str, place: &Place<'_>, wrong: Wrong) -> Self {
+        let start = floor_boundary(text, place.span.start);
+        let end = floor_boundary(text, place.span.end).max(start);
+        let line_start = floor_boundary(text, place.line_start).min(start);
         let line_end = text[start..]
             .find('\n')
             .map_or(text.len(), |newline| start + newline);
         let line_text = text[line_start..line_end].trim_end_matches('\r');
         let marked_end = end.min(line_start + line_text.len()).max(start);
+        let column = text[line_start..start].chars().count();
         let length = text[start..marked_end].chars().count().max(1);
+        let (source_line, mark, length) = if place.secret {
+            let hidden = hide_value(line_text);
+            let mark = column.min(hidden.chars().count().saturating_sub(HIDDEN.len()));
+            window(&hidden, mark, 1)
+        } else {
+            window(line_text, column, length)
+        };
         Self {
             file: file.to_owned(),
             key: key.to_owned(),
-            line: text[..start].matches('\n').count() + 1,
-            column: text[line_start..start].chars().count() + 1,
-            length: if secret { 1 } else { length },
-            source_line: if secret {
-                hide_value(line_text)
-            } else {
-                line_text.to_owned()
-            },
+            line: place.line + 1,
+            column: column + 1,
+            length,
+            source_line,
+            mark,
             what: wrong.what,
             why: wrong.why,
             mend: wrong.mend,
         }
-        .cut_to_window()
     }
+}
 
-    /// Shortens an overlong source line around the mark, so that the output stays bounded.
-    fn cut_to_window(mut self) -> Self {
-        let characters = self.source_line.chars().count();
-        self.length = self.length.min(MAX_SHOWN_CHARACTERS);
-        if characters <= MAX_SHOWN_CHARACTERS {
-            return self;
-        }
-        // The mark begins in the first third of the window, so that its neighbours are seen too.
-        let first = (self.column - 1).saturating_sub(MAX_SHOWN_CHARACTERS / 3);
-        self.source_line = self
-            .source_line
-            .chars()
-            .skip(first)
-            .take(MAX_SHOWN_CHARACTERS)
-            .collect();
-        self.column -= first;
-        self
+/// Cuts an overlong line around its mark, so that the output stays bounded. Gives the line, where
+/// the mark begins in it, and how long it is there.
+fn window(line: &str, mark: usize, length: usize) -> (String, usize, usize) {
+    let length = length.min(MAX_SHOWN_CHARACTERS);
+    if line.chars().count() <= MAX_SHOWN_CHARACTERS {
+        return (line.to_owned(), mark, length);
     }
+    // The mark begins in the first third of the window, so that its neighbours are seen too.
+    let first = mark.saturating_sub(MAX_SHOWN_CHARACTERS / 3);
+    let shown: String = line
+        .chars()
+        .skip(first)
+        .take(MAX_SHOWN_CHARACTERS)
+        .collect();
+    (
+        shown,
+        mark - first,
+        length.min(MAX_SHOWN_CHARACTERS - (mark - first)),
+    )
 }
 
 /// The greatest character boundary at or below `index`.
@@ -127,9 +145,9 @@ fn floor_boundary(text: &str, index: usize) -> usize {
 /// The line up to its `=`, for lines whose value must not be shown.
 fn hide_value(line: &str) -> String {
     match line.split_once('=') {
-        Some((key, _)) => format!("{key}= (hidden)"),
+        Some((key, _)) => format!("{key}= {HIDDEN}"),
         None if line.trim_start().starts_with('[') => line.to_owned(),
-        None => "(hidden)".to_owned(),
+        None => HIDDEN.to_owned(),
     }
 }
 
@@ -144,7 +162,7 @@ impl fmt::Display for Problem {
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
         let shown = shown.trim_end();
-        let indent = " ".repeat(self.column.saturating_sub(1));
+        let indent = " ".repeat(self.mark);
         let carets = "^".repeat(self.length);
         writeln!(out, "error: {}", self.what)?;
         writeln!(

@@ -32,6 +32,7 @@ pub(crate) struct KeyDoc {
     pub(crate) about: &'static str,
     pub(crate) section: Option<SectionDoc>,
     pub(crate) is_list: bool,
+    pub(crate) words: &'static [(&'static str, &'static str)],
 }
 
 /// The whole page as Markdown.
@@ -57,11 +58,22 @@ fn section(page: &mut String, path: &str, is_list: bool, doc: &SectionDoc) {
         let absent = match key.need {
             Need::Required => "**required**".to_owned(),
             Need::Optional => "–".to_owned(),
+            Need::Default("{}") if key.section.is_some() => "as below".to_owned(),
             Need::Default(default) => format!("`{}`", default.replace('\'', "\"")),
         };
-        let kind = key.kind.replace('|', "\\|");
+        let kind = match (key.words.is_empty(), key.is_list) {
+            (true, _) => key.kind.replace('|', "\\|"),
+            (false, true) => "list of words, see below".to_owned(),
+            (false, false) => "a word, see below".to_owned(),
+        };
         let about = one_line(key.about);
         let _ = writeln!(page, "| `{}` | {kind} | {absent} | {about} |", key.name);
+    }
+    for key in doc.keys.iter().filter(|key| !key.words.is_empty()) {
+        let _ = writeln!(page, "\nThe words of `{}`:\n", key.name);
+        for (word, about) in key.words {
+            let _ = writeln!(page, "- `\"{word}\"`: {}", one_line(about));
+        }
     }
     for key in &doc.keys {
         if let Some(inner) = &key.section {

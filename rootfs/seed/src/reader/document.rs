@@ -1,4 +1,4 @@
-//! The whole text: its size, its syntax, and which of its lines hold secrets.
+//! The whole text: its size and its syntax.
 
 use std::ops::Range;
 
@@ -28,9 +28,26 @@ pub(crate) fn read_document<T: Read>(reader: &mut Reader<'_>) -> Option<T> {
         return None;
     }
     let (document, errors) = DeTable::parse_recoverable(text);
+    let mut open_list = None;
+    // In a table that is written twice, its keys are often too, and need no telling.
+    let mut repeated_table = None;
     for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        reader.report("", &visible(text, &span), syntax(error));
+        // A list that is not closed swallows what follows, and each line of it looks wrong.
+        let span = visible(text, &error.span().unwrap_or(0..0));
+        let line_start = text[..span.start]
+            .rfind('\n')
+            .map_or(0, |newline| newline + 1);
+        let header = text[line_start..].trim_start().starts_with('[');
+        let within_repeated = repeated_table
+            .is_some_and(|start: usize| !header && !text[start..line_start].contains("\n["));
+        if open_list.is_some() || within_repeated {
+            continue;
+        }
+        repeated_table = (header && is_repetition(error)).then_some(span.start);
+        reader.report("", &span, syntax(error, header));
+        if error.message().contains("array") {
+            open_list = Some(span.start);
+        }
     }
     reader.after_syntax_error = !errors.is_empty();
     let root = DeValue::Table(document.into_inner());
@@ -41,73 +58,79 @@ pub(crate) fn read_document<T: Read>(reader: &mut Reader<'_>) -> Option<T> {
     };
     let read = T::read(&item, reader);
     if reader.after_syntax_error {
-        drop_followers(reader);
+        drop_followers(reader, open_list.unwrap_or(usize::MAX));
         return None;
     }
     read
 }
 
-/// After a mistake of syntax the parser guesses on; what is then said about the same line is noise.
-fn drop_followers(reader: &mut Reader<'_>) {
+/// After a mistake of syntax the parser guesses on; what is then said about the same line is noise,
+/// and so is everything behind the start of an open list.
+fn drop_followers(reader: &mut Reader<'_>, open_list: usize) {
     let broken: Vec<usize> = reader
         .problems
         .iter()
         .filter(|(_, problem)| problem.key.is_empty())
         .map(|(_, problem)| problem.line)
         .collect();
-    reader
-        .problems
-        .retain(|(_, problem)| problem.key.is_empty() || !broken.contains(&problem.line));
+    reader.problems.retain(|(span, problem)| {
+        problem.key.is_empty() || (span.start < open_list && !broken.contains(&problem.line))
+    });
 }
 
-/// An error at a line's end is shown on that line and not at the start of the next.
+/// The span on character boundaries; an error at a line's end is shown on that line and not at the
+/// start of the next.
 fn visible(text: &str, span: &Range<usize>) -> Range<usize> {
-    let at_end = span.start >= text.len() || text.as_bytes()[span.start] == b'\n';
-    if at_end && span.start > 0 && text.as_bytes()[span.start - 1] != b'\n' {
-        return span.start - 1..span.start;
+    let start = text.floor_char_boundary(span.start.min(text.len()));
+    let at_end = text[start..].is_empty() || text[start..].starts_with('\n');
+    match text[..start].char_indices().next_back() {
+        Some((last, character)) if at_end && character != '\n' => last..start,
+        _ => {
+            start
+                ..text
+                    .floor_char_boundary(span.end.min(text.len()))
+                    .max(start)
+        }
     }
-    span.clone()
+}
+
+fn is_repetition(error: &Error) -> bool {
+    error.message().contains("duplicate key")
 }
 
 /// What the TOML parser found, in the words of our messages.
-fn syntax(error: &Error) -> Wrong {
+fn syntax(error: &Error, header: bool) -> Wrong {
     let message = error.message();
-    if message.contains("duplicate key") {
+    if is_repetition(error) {
+        return if header {
+            Wrong::new(
+                "a table is written twice",
+                "was already begun above",
+                "put all of its keys under one header; lists of tables have two brackets: `[[links]]`",
+            )
+        } else {
+            Wrong::new(
+                "a key is written twice",
+                "was already set above",
+                "keep one of the two",
+            )
+        };
+    }
+    if message.contains("array") {
         return Wrong::new(
-            "a key or table is written twice",
-            "was already set above",
-            "keep one of the two; a list of tables has two brackets: `[[links]]`",
+            "a list is not closed, or its values are not separated",
+            message,
+            "close the list before this place with `]`, and put commas between its values",
         );
     }
     let mend = if message.contains("string") || message.contains("quot") {
         "put text between double quotes, and close them on the same line"
-    } else if message.contains("array") || message.contains("`]`") {
-        "close the list or the header with `]` and separate values with commas"
+    } else if message.contains("`]`") {
+        "close the header with `]`, or `]]` if it has two brackets"
     } else if message.contains('=') || message.contains("key") {
         "write `key = value`, one to a line; text values need double quotes"
     } else {
         "see https://toml.io for the syntax; text values need double quotes"
     };
     Wrong::new("this is not valid TOML", message, mend)
-}
-
-/// Whether a place of the text belongs to `[secrets]`, judged by the text alone, since a mistake of
-/// syntax has no path.
-pub(crate) fn within_secrets(text: &str, position: usize) -> bool {
-    let position = text.floor_char_boundary(position.min(text.len()));
-    let line_end = text[position..]
-        .find('\n')
-        .map_or(text.len(), |newline| position + newline);
-    let mut secret = false;
-    for line in text[..line_end].lines() {
-        let line = line.trim_start();
-        if line.starts_with('[') {
-            secret = line
-                .trim_start_matches(['[', ' ', '\t', '"', '\''])
-                .starts_with("secrets");
-        } else if line.starts_with("secrets") {
-            secret = true;
-        }
-    }
-    secret
 }

@@ -6,25 +6,31 @@
 //! [`Problem`]s instead of returning the first.
 
 mod document;
+mod lines;
 mod section;
 mod suggest;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::problem::{Problem, Problems, Wrong};
+use crate::problem::{Place, Problem, Problems, Wrong};
 use crate::reference::SectionDoc;
 
 pub(crate) use document::read_document;
+use lines::Lines;
 pub(crate) use section::{choice, key_of, section};
 pub(crate) use suggest::nearest;
 pub(crate) use values::{number, number_of, text_name, text_of, text_value, unknown_word};
 
 pub use document::MAX_SEED_BYTES;
+
+/// How many problems are kept until they are sorted and cut to `MAX_PROBLEMS`. Each costs a walk
+/// over the text, and a hostile seed can have tens of thousands.
+const MAX_COLLECTED: usize = 1000;
 
 /// A value that can be read from a seed.
 pub(crate) trait Read: Sized {
@@ -34,9 +40,20 @@ pub(crate) trait Read: Sized {
     /// Reads the value; `None` after at least one problem was reported.
     fn read(item: &Item<'_>, reader: &mut Reader<'_>) -> Option<Self>;
 
+    /// What stands for a value that could not be read, so that the rest can still be checked. The
+    /// problem that was reported keeps it from ever leaving this crate.
+    fn stand_in() -> Option<Self> {
+        None
+    }
+
     /// The keys of the table that this value is, or is a list of.
     fn section() -> Option<SectionDoc> {
         None
+    }
+
+    /// The words that may stand here, with their meanings.
+    fn words() -> &'static [(&'static str, &'static str)] {
+        &[]
     }
 
     /// What the reference page adds to a section's name: `[[…]]` for a list of tables.
@@ -61,7 +78,10 @@ pub(crate) struct Item<'a> {
 pub(crate) struct Reader<'t> {
     file: &'t str,
     text: &'t str,
+    lines: Lines,
     problems: Vec<(Range<usize>, Problem)>,
+    uncollected: usize,
+    unsound: BTreeSet<String>,
     places: BTreeMap<String, Range<usize>>,
     /// After a mistake of syntax keys may be missing that were in fact written.
     after_syntax_error: bool,
@@ -74,7 +94,10 @@ impl<'t> Reader<'t> {
         Self {
             file,
             text,
+            lines: Lines::of(text),
             problems: Vec::new(),
+            uncollected: 0,
+            unsound: BTreeSet::new(),
             places: BTreeMap::new(),
             after_syntax_error: false,
             reading_default: false,
@@ -90,8 +113,23 @@ impl<'t> Reader<'t> {
 
     /// Reports a mistake at a span of the text.
     pub(crate) fn report(&mut self, path: &str, span: &Range<usize>, wrong: Wrong) {
-        let secret = path.starts_with("secrets") || document::within_secrets(self.text, span.start);
-        let problem = Problem::at(self.file, self.text, span, path, secret, wrong);
+        let top = path.split(['.', '[']).next().unwrap_or_default();
+        if !self.unsound.contains(top) {
+            self.unsound.insert(top.to_owned());
+        }
+        if self.problems.len() >= MAX_COLLECTED {
+            self.uncollected += 1;
+            return;
+        }
+        let line = self.lines.line_of(span.start);
+        let secret = path.starts_with("secrets") || self.lines.is_secret(line);
+        let at = Place {
+            line,
+            line_start: self.lines.start(line),
+            span,
+            secret,
+        };
+        let problem = Problem::at(self.file, self.text, path, &at, wrong);
         // One mistake is told once: a second finding about the same characters only repeats it.
         let told = self.problems.iter().any(|(_, old)| {
             old.line == problem.line && old.column == problem.column && old.what == problem.what
@@ -121,16 +159,9 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Whether the section of this name was read without any problem.
-    pub(crate) fn is_sound(&self, section: &str) -> bool {
-        !self.problems.iter().any(|(_, problem)| {
-            problem.key.is_empty()
-                || problem
-                    .key
-                    .split(['.', '['])
-                    .next()
-                    .is_some_and(|top| top == section)
-        })
+    /// The top-level sections that something was reported about.
+    pub(crate) fn unsound_sections(&self) -> BTreeSet<String> {
+        self.unsound.clone()
     }
 
     /// Whether nothing was reported about any key below this path.
@@ -147,7 +178,10 @@ impl<'t> Reader<'t> {
     /// All problems in the order of the file.
     pub(crate) fn into_problems(mut self) -> Problems {
         self.problems.sort_by_key(|(span, _)| span.start);
-        let mut problems = Problems::default();
+        let mut problems = Problems {
+            left_out: self.uncollected,
+            ..Problems::default()
+        };
         for (_, problem) in self.problems {
             problems.push(problem);
         }
@@ -187,7 +221,7 @@ impl<'a> Table<'a> {
     /// Reads a key that must be there.
     pub(crate) fn required<T: Read>(&self, key: &str, reader: &mut Reader<'_>) -> Option<T> {
         if let Some(value) = self.entry(key) {
-            return self.read(key, value, reader);
+            return self.read(key, value, reader).or_else(T::stand_in);
         }
         if !reader.after_syntax_error {
             let table = shown_table(&self.path);
@@ -197,11 +231,21 @@ impl<'a> Table<'a> {
                 Wrong::new(
                     format!("the key `{key}` is missing from {table}"),
                     format!("needs `{key}`"),
-                    format!("add `{key} = …` ({})", T::kind()),
+                    self.how_to_add::<T>(key),
                 ),
             );
         }
-        None
+        T::stand_in()
+    }
+
+    /// The mend for a missing key: a table is added in another way than a value.
+    fn how_to_add<T: Read>(&self, key: &str) -> String {
+        let path = join(&plain_path(&self.path), key);
+        match (T::section(), T::is_list()) {
+            (Some(_), true) => format!("add [[{path}]]"),
+            (Some(_), false) => format!("add [{path}]"),
+            (None, _) => format!("add `{key} = …`, which takes: {}", T::kind()),
+        }
     }
 
     /// Reads a key that may be absent.
@@ -267,8 +311,18 @@ fn join(path: &str, key: &str) -> String {
 /// How messages name the table at `path`.
 fn shown_table(path: &str) -> String {
     if path.is_empty() {
-        return "the top of the seed".to_owned();
+        return "the seed".to_owned();
     }
+    let plain = plain_path(path);
+    if path.ends_with(']') {
+        format!("[[{plain}]]")
+    } else {
+        format!("[{plain}]")
+    }
+}
+
+/// A path without the positions in lists, as headers are written.
+fn plain_path(path: &str) -> String {
     let mut plain = String::new();
     let mut inside = false;
     for character in path.chars() {
@@ -279,11 +333,7 @@ fn shown_table(path: &str) -> String {
             _ => {}
         }
     }
-    if path.ends_with(']') {
-        format!("[[{plain}]]")
-    } else {
-        format!("[{plain}]")
-    }
+    plain
 }
 
 fn unknown_key(name: &str, path: &str, known: &[&str]) -> Wrong {

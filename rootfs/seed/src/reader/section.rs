@@ -15,6 +15,7 @@
 ///         other: Type = default("'1s'");
 ///     }
 ///     rules = function_that_checks_the_whole;
+///     stand_in = "what stands for it, as TOML, when it could not be read";
 /// }
 /// ```
 macro_rules! section {
@@ -42,6 +43,7 @@ macro_rules! section {
             )+
         }
         $(rules = $rules:path;)?
+        $(stand_in = $stand_in:literal;)?
     ) => {
         $(#[doc = $doc])+
         #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -73,6 +75,12 @@ macro_rules! section {
                 Some(read)
             }
 
+            $(
+                fn stand_in() -> Option<Self> {
+                    $crate::reader::read_document(&mut $crate::reader::Reader::new("", $stand_in))
+                }
+            )?
+
             fn section() -> Option<$crate::reference::SectionDoc> {
                 Some($crate::reference::SectionDoc {
                     about: concat!($($doc, "\n"),+),
@@ -83,6 +91,7 @@ macro_rules! section {
                         about: concat!($($field_doc, "\n"),+),
                         section: <$type as $crate::reader::Read>::section(),
                         is_list: <$type as $crate::reader::Read>::is_list(),
+                        words: <$type as $crate::reader::Read>::words(),
                     } ),+],
                 })
             }
@@ -138,6 +147,10 @@ macro_rules! choice {
         impl $crate::reader::Read for $name {
             fn kind() -> String {
                 [$( concat!("\"", $word, "\"") ),+].join(" or ")
+            }
+
+            fn words() -> &'static [(&'static str, &'static str)] {
+                &[$( ($word, concat!($($word_doc),+)) ),+]
             }
 
             fn read(

@@ -9,6 +9,10 @@ use super::{Item, Read, Reader, join, shorten};
 use crate::problem::Wrong;
 use crate::reference::SectionDoc;
 
+/// The longest list or map. Rules compare elements with each other, and no site has as many of
+/// anything.
+const MAX_ELEMENTS: usize = 1024;
+
 /// What a value is, in the words of messages.
 fn type_name(value: &DeValue<'_>) -> &'static str {
     match value {
@@ -124,6 +128,9 @@ impl<T: Read> Read for Vec<T> {
             reader.report(&item.path, &item.span, not_a("list", item.value));
             return None;
         };
+        if is_too_long(elements.len(), item, reader) {
+            return None;
+        }
         let mut list = Vec::new();
         for (index, element) in elements.iter().enumerate() {
             let path = format!("{}[{index}]", item.path);
@@ -142,6 +149,10 @@ impl<T: Read> Read for Vec<T> {
         T::section()
     }
 
+    fn words() -> &'static [(&'static str, &'static str)] {
+        T::words()
+    }
+
     fn is_list() -> bool {
         true
     }
@@ -157,6 +168,9 @@ impl<T: Read> Read for BTreeMap<String, T> {
             reader.report(&item.path, &item.span, not_a("table", item.value));
             return None;
         };
+        if is_too_long(entries.len(), item, reader) {
+            return None;
+        }
         let mut map = Self::new();
         for (key, value) in entries {
             let path = join(&item.path, key.get_ref());
@@ -173,6 +187,20 @@ impl<T: Read> Read for BTreeMap<String, T> {
         }
         Some(map)
     }
+}
+
+/// Reports a list or map that no honest seed has.
+fn is_too_long(count: usize, item: &Item<'_>, reader: &mut Reader<'_>) -> bool {
+    let too_long = count > MAX_ELEMENTS;
+    if too_long {
+        let wrong = Wrong::new(
+            format!("a list or table has at most {MAX_ELEMENTS} entries"),
+            format!("has {count}"),
+            "check that this is a seed and no other file",
+        );
+        reader.report(&item.path, &item.span, wrong);
+    }
+    too_long
 }
 
 /// Reports that a word is none of those that are known.

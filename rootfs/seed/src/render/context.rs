@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use crate::section::{ClusterNode, Permit, Role, Seed, Vip};
+use crate::section::{ClusterNode, Permit, Role, Secrets, Seed, Vip};
 
 /// Keys of the context that are no tables of the seed.
 const DERIVED: &[&str] = &["roles", "self", "nodes", "vip", "database_vip"];
@@ -54,6 +54,14 @@ pub fn context(seed: &Seed) -> Value {
         database.map_or(Value::Null, with_addresses),
     );
     Value::Object(context)
+}
+
+/// The same context with a placeholder for every secret: for `builder render`, whose output people
+/// read and paste.
+pub fn display_context(seed: &Seed) -> Value {
+    let mut shown = context(&seed.redacted());
+    shown["secrets"] = Secrets::placeholders(seed);
+    shown
 }
 
 /// Whether a dotted key is something that the context can have on some node.

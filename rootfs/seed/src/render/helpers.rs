@@ -11,78 +11,211 @@
 //! | `{{seconds "1m"}}`, `{{milliseconds "1s"}}` | a duration as a number |
 //! | `{{bytes "1KiB"}}`, `{{mebibytes "1GiB"}}` | a size as a number |
 //! | `{{quote text}}` | a JSON string, which YAML and TOML read too |
-//! | `{{sqlquote text}}` | a text between single quotes, as `postgresql.conf` and SQL have it |
+//! | `{{sqlquote text}}` | a text between single quotes, as SQL has it |
+//! | `{{confquote text}}` | the same for `postgresql.conf`, where a backslash is special too |
 //!
-//! `if` and `unless` are replaced: Handlebars' own take a misspelt key for "no", which strict mode
-//! shall not.
+//! Some of these Handlebars has too. They are replaced because its `if` takes a misspelt key for
+//! "no", and its `eq` doesn't name the key that is missing.
 
 use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, RenderContext,
-    RenderError, RenderErrorReason, Renderable, handlebars_helper,
+    RenderError, RenderErrorReason, Renderable, ScopedJson,
 };
 use serde_json::Value;
 
 use crate::scalar::{Bytes, Cidr, DurationText};
 
+/// The widest indentation; nothing of ours is deeper, and a larger number is a slip.
+const MAX_INDENT: u64 = 64;
+
 /// Adds all helpers.
 pub(super) fn register(engine: &mut Handlebars<'_>) {
     engine.register_helper("if", Box::new(StrictIf { wanted: true }));
     engine.register_helper("unless", Box::new(StrictIf { wanted: false }));
-    engine.register_helper("join", Box::new(join));
-    engine.register_helper("contains", Box::new(contains));
-    engine.register_helper("indent", Box::new(indent));
-    engine.register_helper("bracket", Box::new(bracket));
-    engine.register_helper("quote", Box::new(quote));
-    engine.register_helper("sqlquote", Box::new(sqlquote));
-    let parsers: [(&'static str, fn(&str) -> Option<Value>); 6] = [
-        ("address", |text| {
-            Some(text.parse::<Cidr>().ok()?.address().to_string().into())
-        }),
-        ("prefix", |text| {
-            Some(text.parse::<Cidr>().ok()?.prefix().into())
-        }),
-        ("seconds", |text| {
-            Some((text.parse::<DurationText>().ok()?.milliseconds() / 1000).into())
-        }),
-        ("milliseconds", |text| {
-            Some(text.parse::<DurationText>().ok()?.milliseconds().into())
-        }),
-        ("bytes", |text| {
-            Some(text.parse::<Bytes>().ok()?.get().into())
-        }),
-        ("mebibytes", |text| {
-            Some((text.parse::<Bytes>().ok()?.get() >> 20).into())
-        }),
-    ];
-    for (name, parse) in parsers {
-        engine.register_helper(name, Box::new(Parsing { name, parse }));
+    for function in FUNCTIONS {
+        engine.register_helper(function.name, Box::new(function));
     }
 }
 
-handlebars_helper!(join: |list: Json, between: str| {
-    let texts: Vec<String> = list.as_array().into_iter().flatten().map(plain).collect();
-    texts.join(between)
-});
+/// A helper that computes a value from values. `None` means that it can't read them.
+struct Function {
+    name: &'static str,
+    parameters: usize,
+    compute: fn(&[&Value]) -> Option<Value>,
+}
 
-handlebars_helper!(contains: |list: Json, element: Json| {
-    list.as_array().is_some_and(|list| list.contains(element))
-});
+const FUNCTIONS: &[Function] = &[
+    Function {
+        name: "eq",
+        parameters: 2,
+        compute: |given| Some((given[0] == given[1]).into()),
+    },
+    Function {
+        name: "ne",
+        parameters: 2,
+        compute: |given| Some((given[0] != given[1]).into()),
+    },
+    Function {
+        name: "and",
+        parameters: 2,
+        compute: |given| Some((given[0].is_truthy(false) && given[1].is_truthy(false)).into()),
+    },
+    Function {
+        name: "or",
+        parameters: 2,
+        compute: |given| Some((given[0].is_truthy(false) || given[1].is_truthy(false)).into()),
+    },
+    Function {
+        name: "not",
+        parameters: 1,
+        compute: |given| Some((!given[0].is_truthy(false)).into()),
+    },
+    Function {
+        name: "confquote",
+        parameters: 1,
+        compute: |given| Some(escaped_for_conf(given[0]).into()),
+    },
+    Function {
+        name: "join",
+        parameters: 2,
+        compute: join,
+    },
+    Function {
+        name: "contains",
+        parameters: 2,
+        compute: contains,
+    },
+    Function {
+        name: "indent",
+        parameters: 2,
+        compute: indent,
+    },
+    Function {
+        name: "bracket",
+        parameters: 1,
+        compute: bracket,
+    },
+    Function {
+        name: "quote",
+        parameters: 1,
+        compute: |given| Some(Value::String(plain(given[0])).to_string().into()),
+    },
+    Function {
+        name: "sqlquote",
+        parameters: 1,
+        compute: |given| Some(format!("'{}'", plain(given[0]).replace('\'', "''")).into()),
+    },
+    Function {
+        name: "address",
+        parameters: 1,
+        compute: |given| {
+            Some(
+                plain(given[0])
+                    .parse::<Cidr>()
+                    .ok()?
+                    .address()
+                    .to_string()
+                    .into(),
+            )
+        },
+    },
+    Function {
+        name: "prefix",
+        parameters: 1,
+        compute: |given| Some(plain(given[0]).parse::<Cidr>().ok()?.prefix().into()),
+    },
+    Function {
+        name: "seconds",
+        parameters: 1,
+        compute: |given| Some((duration(given[0])?.milliseconds() / 1000).into()),
+    },
+    Function {
+        name: "milliseconds",
+        parameters: 1,
+        compute: |given| Some(duration(given[0])?.milliseconds().into()),
+    },
+    Function {
+        name: "bytes",
+        parameters: 1,
+        compute: |given| Some(size(given[0])?.get().into()),
+    },
+    Function {
+        name: "mebibytes",
+        parameters: 1,
+        compute: |given| Some((size(given[0])?.get() >> 20).into()),
+    },
+];
 
-handlebars_helper!(indent: |text: str, width: u64| {
-    // Nothing of ours is indented deeper; a larger number is a slip.
-    let width = usize::try_from(width).unwrap_or(0).min(64);
-    text.trim_end().replace('\n', &format!("\n{}", " ".repeat(width)))
-});
+impl HelperDef for &'static Function {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, RenderError> {
+        let mut given = Vec::new();
+        for index in 0..self.parameters {
+            let parameter = helper
+                .param(index)
+                .ok_or(RenderErrorReason::ParamNotFoundForIndex(self.name, index))?;
+            if parameter.is_value_missing() {
+                return Err(RenderError::strict_error(parameter.relative_path()));
+            }
+            given.push(parameter.value());
+        }
+        let value = (self.compute)(&given).ok_or_else(|| {
+            let shown: Vec<String> = given.iter().map(ToString::to_string).collect();
+            RenderErrorReason::Other(format!("`{}` can't read {}", self.name, shown.join(" ")))
+        })?;
+        Ok(ScopedJson::Derived(value))
+    }
+}
 
-handlebars_helper!(bracket: |address: str| {
-    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
-});
+fn join(given: &[&Value]) -> Option<Value> {
+    let texts: Vec<String> = given[0].as_array()?.iter().map(plain).collect();
+    Some(texts.join(given[1].as_str()?).into())
+}
 
-handlebars_helper!(quote: |value: Json| Value::String(plain(value)).to_string());
+fn contains(given: &[&Value]) -> Option<Value> {
+    Some(given[0].as_array()?.contains(given[1]).into())
+}
 
-handlebars_helper!(sqlquote: |value: Json| {
-    format!("'{}'", plain(value).replace('\\', "\\\\").replace('\'', "''"))
-});
+fn indent(given: &[&Value]) -> Option<Value> {
+    let width = usize::try_from(given[1].as_u64()?.min(MAX_INDENT)).ok()?;
+    let lines = plain(given[0]);
+    Some(
+        lines
+            .trim_end()
+            .replace('\n', &format!("\n{}", " ".repeat(width)))
+            .into(),
+    )
+}
+
+fn bracket(given: &[&Value]) -> Option<Value> {
+    let host = given[0].as_str()?;
+    Some(if host.contains(':') {
+        format!("[{host}]").into()
+    } else {
+        host.into()
+    })
+}
+
+/// A text for `postgresql.conf`.
+fn escaped_for_conf(value: &Value) -> String {
+    format!(
+        "'{}'",
+        plain(value).replace('\\', "\\\\").replace('\'', "''")
+    )
+}
+
+fn duration(value: &Value) -> Option<DurationText> {
+    value.as_str()?.parse().ok()
+}
+
+fn size(value: &Value) -> Option<Bytes> {
+    value.as_str()?.parse().ok()
+}
 
 /// A value as a template prints it.
 fn plain(value: &Value) -> String {
@@ -90,34 +223,6 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
         other => other.to_string(),
-    }
-}
-
-/// A helper that reads a typed text, and refuses what is none.
-struct Parsing {
-    name: &'static str,
-    parse: fn(&str) -> Option<Value>,
-}
-
-impl HelperDef for Parsing {
-    fn call_inner<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        _: &'reg Handlebars<'reg>,
-        _: &'rc Context,
-        _: &mut RenderContext<'reg, 'rc>,
-    ) -> Result<handlebars::ScopedJson<'rc>, RenderError> {
-        let parameter = helper
-            .param(0)
-            .ok_or(RenderErrorReason::ParamNotFoundForIndex(self.name, 0))?;
-        if parameter.is_value_missing() {
-            return Err(RenderError::strict_error(parameter.relative_path()));
-        }
-        let text = plain(parameter.value());
-        let value = (self.parse)(&text).ok_or_else(|| {
-            RenderErrorReason::Other(format!("`{}` can't read \"{text}\"", self.name))
-        })?;
-        Ok(handlebars::ScopedJson::Derived(value))
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::manifest::{FileMode, Manifest, Template};
 
-pub use context::{context, knows_input};
+pub use context::{context, display_context, knows_input};
 
 /// The largest file that a template may become. Configurations are some KiB; certificates too.
 pub const MAX_RENDERED_BYTES: usize = 1024 * 1024;

@@ -3,6 +3,7 @@
 //! Each is a type that can't hold anything invalid; its `FromStr` says what is wrong and how to mend
 //! it, so that the same rule speaks the same words wherever the value stands.
 
+mod host;
 mod names;
 mod network;
 mod numbers;
@@ -10,9 +11,10 @@ mod quantity;
 mod secret;
 mod text;
 
+pub use host::{Endpoint, HostName, Url};
 pub use names::{Identifier, LinkName, LinkPattern, NodeName, Word};
-pub use network::{AddressRange, Cidr, Destination, Endpoint, HostName, MacAddress, Network, Url};
-pub use numbers::{Count, Mtu, Percent, Port, Priority, UnixId, VlanId, Vrid, Weight};
+pub use network::{AddressRange, Cidr, Destination, MacAddress, Network};
+pub use numbers::{Count, Mtu, Percent, Port, Priority, Ttl, UnixId, VlanId, Vrid, Weight};
 pub use quantity::{Bytes, DurationText};
 pub use secret::{REDACTED, Secret};
 pub use text::{

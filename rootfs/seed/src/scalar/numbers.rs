@@ -29,7 +29,7 @@ number! {
 
 number! {
     /// The largest packet of a link in bytes. IPv6 needs at least 1280.
-    Mtu, u32, 1280, 65535, "MTU in bytes"
+    Mtu, u32, 1280, 65535, "packet size (MTU)"
 }
 
 number! {
@@ -45,4 +45,9 @@ number! {
 number! {
     /// A user or group number.
     UnixId, u32, 0, 65533, "user number"
+}
+
+number! {
+    /// A time to live (IPv4) or hop limit (IPv6).
+    Ttl, u8, 1, 255, "TTL"
 }

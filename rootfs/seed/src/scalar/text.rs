@@ -101,7 +101,9 @@ fn time_zone(text: &str) -> Result<(), Wrong> {
 
 fn console(text: &str) -> Result<(), Wrong> {
     let (device, options) = text.split_once(',').unwrap_or((text, ""));
-    let device_fits = device.starts_with("tty") || device.starts_with("hvc");
+    let device_fits = (device.starts_with("tty") || device.starts_with("hvc"))
+        && device.len() > "tty".len()
+        && !text.ends_with(',');
     let plain = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric());
     if device_fits && device.len() <= 15 && plain(device) && options.len() <= 15 && plain(options) {
         return Ok(());

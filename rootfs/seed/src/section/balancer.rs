@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::reader::{choice, section};
+use crate::reader::{Reader, choice, section};
 use crate::scalar::{Count, DurationText, HostName, Port, Word};
 use crate::section::Role;
 
@@ -95,5 +95,13 @@ section! {
         fail_timeout: DurationText = default("'5s'");
         /// The ports that are balanced.
         frontends: Vec<Frontend> = required;
+    }
+}
+
+impl Server {
+    /// A server of which only name and address are known.
+    pub(crate) fn plain(name: &str, address: &str) -> Option<Self> {
+        let text = format!("name = \"{name}\"\naddress = \"{address}\"\n");
+        crate::reader::read_document(&mut Reader::new("", &text))
     }
 }

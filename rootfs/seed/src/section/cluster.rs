@@ -26,6 +26,7 @@ section! {
         /// All nodes, this one included.
         nodes: Vec<ClusterNode> = required;
     }
+    stand_in = "name = 'unread'\nnodes = []";
 }
 
 impl Cluster {

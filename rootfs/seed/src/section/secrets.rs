@@ -1,10 +1,12 @@
 //! `[secrets]`: everything that must not be committed.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value};
 
-use crate::problem::Wrong;
-use crate::reader::{Item, Reader, section};
-use crate::scalar::Secret;
+use crate::problem::{Problems, Wrong};
+use crate::reader::{Item, Read, Reader, Table, read_document, section};
+use crate::scalar::{REDACTED, Secret};
 use crate::section::{Authentication, BackupTarget, Datastore, Role, SecretMap, Seed};
 
 /// The password of VRRPv2 is a field of eight bytes.
@@ -33,6 +35,21 @@ macro_rules! secrets {
         }
 
         impl Secrets {
+            /// A placeholder for every secret that a seed can have, set or not: for showing the
+            /// files of a node to people.
+            pub fn placeholders(seed: &Seed) -> Value {
+                let of_vips: Map<String, Value> =
+                    seed.vips.iter().map(|vip| (vip.name.to_string(), REDACTED.into())).collect();
+                let mut all = Map::new();
+                for key in [$( stringify!($text) ),+] {
+                    all.insert(key.to_owned(), REDACTED.into());
+                }
+                for key in [$( stringify!($map) ),+] {
+                    all.insert(key.to_owned(), Value::Object(of_vips.clone()));
+                }
+                Value::Object(all)
+            }
+
             /// The single texts that are set, by key.
             fn texts(&self) -> Vec<(&'static str, &Secret)> {
                 let all = [$( (stringify!($text), self.$text.as_ref()) ),+];
@@ -93,6 +110,21 @@ secrets! {
     }
 }
 
+/// A file that has the `[secrets]` table alone.
+struct SecretsFile(Secrets);
+
+impl Read for SecretsFile {
+    fn kind() -> String {
+        "table".to_owned()
+    }
+
+    fn read(item: &Item<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        Table::open(item, &["secrets"], reader)?
+            .required("secrets", reader)
+            .map(Self)
+    }
+}
+
 /// A secret that a seed can't do without on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NeededSecret {
@@ -122,20 +154,28 @@ impl Secrets {
         Value::Object(open)
     }
 
-    /// The `[secrets]` table as TOML in the open, for sealing.
-    pub(crate) fn to_toml(&self) -> String {
+    /// Reads a file that consists of the `[secrets]` table alone, as [`Secrets::to_toml`] writes it.
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, Problems> {
+        let mut reader = Reader::new(file, text);
+        let read = read_document::<SecretsFile>(&mut reader);
+        let problems = reader.into_problems();
+        match read {
+            Some(read) if problems.is_empty() => Ok(read.0),
+            _ => Err(problems),
+        }
+    }
+
+    /// The `[secrets]` table as TOML in the open: for sealing a seed, and for the private folder in
+    /// which the builder keeps a site's secrets.
+    pub fn to_toml(&self) -> String {
         let mut table = String::from("[secrets]\n");
         for (key, text) in self.texts() {
-            table.push_str(&format!("{key} = {}\n", quoted(text)));
+            let _ = writeln!(table, "{key} = {}", quoted(text));
         }
         for (key, map) in self.maps() {
-            table.push_str(&format!("\n[secrets.{key}]\n"));
+            let _ = writeln!(table, "\n[secrets.{key}]");
             for (name, text) in map {
-                table.push_str(&format!(
-                    "{} = {}\n",
-                    quoted(&Secret::new(name)),
-                    quoted(text)
-                ));
+                let _ = writeln!(table, "{} = {}", quoted(&Secret::new(name)), quoted(text));
             }
         }
         table
@@ -237,7 +277,9 @@ fn quoted(secret: &Secret) -> String {
             '"' => quoted.push_str("\\\""),
             '\\' => quoted.push_str("\\\\"),
             '\n' if lines => quoted.push('\n'),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
             c => quoted.push(c),
         }
     }

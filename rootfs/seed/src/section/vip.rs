@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::reader::{Item, Read, Reader, choice, number_of, section};
-use crate::scalar::{Cidr, DurationText, LinkName, Priority, Vrid, Word};
+use crate::scalar::{Cidr, DurationText, LinkName, Priority, Ttl, Vrid, Word};
 use crate::section::Check;
 
 /// Which VRRP is spoken; a seed has it as the number.
@@ -89,6 +89,9 @@ section! {
         interval: DurationText = default("'1s'");
         /// Addresses of the other nodes of the group, for unicast. Empty: multicast.
         peers: Vec<IpAddr> = default("[]");
+        /// Unicast adverts that arrive with a lower TTL or hop limit are dropped; 255 lets only the
+        /// same network speak. Multicast always needs 255.
+        least_ttl: Ttl = default("255");
         /// Whether a better node takes the address from one that works.
         preempt: bool = default("false");
         /// How long such a node waits first.

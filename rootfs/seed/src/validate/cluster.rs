@@ -95,6 +95,9 @@ fn own_addresses_are_on_links(seed: &Seed, findings: &mut Findings<'_, '_>) {
     else {
         return;
     };
+    if seed.links.iter().all(|link| link.addresses.is_empty()) {
+        return;
+    }
     let own = |address| {
         seed.links
             .iter()
@@ -121,7 +124,10 @@ fn pair_is_two(seed: &Seed, findings: &mut Findings<'_, '_>) {
     findings.at(
         "cluster",
         "a database pair is exactly two nodes",
-        format!("{count} nodes have the role \"database\""),
+        match count {
+            1 => "only one node has the role \"database\"".to_owned(),
+            count => format!("{count} nodes have the role \"database\""),
+        },
         if count == 1 {
             "give a second node the role \"database\""
         } else {
@@ -133,7 +139,7 @@ fn pair_is_two(seed: &Seed, findings: &mut Findings<'_, '_>) {
 fn quorums_are_odd(seed: &Seed, findings: &mut Findings<'_, '_>) {
     for role in [Role::Etcd, Role::Patroni] {
         let count = seed.cluster.with_role(role).count();
-        if count > 0 && (count < 3 || count % 2 == 0) {
+        if count > 0 && (count < 3 || count.is_multiple_of(2)) {
             findings.at(
                 "cluster",
                 format!("members of \"{role}\" decide by majority, so their number is odd"),
@@ -151,7 +157,7 @@ fn embedded_etcd_is_odd(seed: &Seed, findings: &mut Findings<'_, '_>) {
         .is_some_and(|k3s| k3s.datastore == Some(Datastore::Etcd));
     let count = seed.cluster.with_role(Role::Server).count();
     // One server is no cluster, and a sound choice for a test.
-    if etcd && count != 1 && count % 2 == 0 {
+    if etcd && count > 0 && count.is_multiple_of(2) {
         findings.at(
             "k3s.datastore",
             "servers that carry etcd decide by majority, so their number is odd",

@@ -34,7 +34,9 @@ fn server_has_a_datastore(seed: &Seed, findings: &mut Findings<'_, '_>) {
 }
 
 fn agent_has_a_server(seed: &Seed, findings: &mut Findings<'_, '_>) {
-    let Some(k3s) = of_role(seed, Role::Agent) else {
+    // That a node can't be both is told elsewhere.
+    let server = seed.node.roles.contains(&Role::Server);
+    let Some(k3s) = of_role(seed, Role::Agent).filter(|_| !server) else {
         return;
     };
     if k3s.server.is_none() {

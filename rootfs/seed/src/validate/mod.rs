@@ -15,6 +15,8 @@ mod secrets;
 mod services;
 mod vips;
 
+use std::collections::BTreeSet;
+
 use crate::problem::Wrong;
 use crate::reader::Reader;
 use crate::section::Seed;
@@ -47,6 +49,7 @@ const RULES: &[&[Rule]] = &[
 /// Where rules report what they find.
 struct Findings<'r, 't> {
     reader: &'r mut Reader<'t>,
+    unsound: &'r BTreeSet<String>,
 }
 
 impl Findings<'_, '_> {
@@ -60,18 +63,29 @@ impl Findings<'_, '_> {
     ) {
         self.reader.report_at(path, Wrong::new(what, why, mend));
     }
+
+    /// Whether a section was read without a problem; an absent one was.
+    fn is_sound(&self, section: &str) -> bool {
+        !self.unsound.contains(section)
+    }
 }
 
 /// Runs every rule whose sections were read without a problem.
 pub(crate) fn validate(seed: &Seed, reader: &mut Reader<'_>) {
-    let runnable: Vec<&Rule> = RULES
-        .iter()
-        .copied()
-        .flatten()
-        .filter(|rule| rule.sections.iter().all(|section| reader.is_sound(section)))
-        .collect();
-    for rule in runnable {
-        (rule.check)(seed, &mut Findings { reader });
+    // Taken once: what one rule finds must not silence the next.
+    let unsound = reader.unsound_sections();
+    for rule in RULES.iter().copied().flatten() {
+        let mut findings = Findings {
+            reader: &mut *reader,
+            unsound: &unsound,
+        };
+        if rule
+            .sections
+            .iter()
+            .all(|section| findings.is_sound(section))
+        {
+            (rule.check)(seed, &mut findings);
+        }
     }
 }
 

@@ -77,7 +77,8 @@ fn compatible(seed: &Seed, findings: &mut Findings<'_, '_>) {
 
 fn section_for_each_role(seed: &Seed, findings: &mut Findings<'_, '_>) {
     for (section, served, present) in sections(seed) {
-        if present {
+        // A section that could not be read is there all the same.
+        if present || !findings.is_sound(section) {
             continue;
         }
         let index = seed
