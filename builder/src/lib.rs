@@ -10,6 +10,7 @@
 //!
 //! Nothing of a package is executed, nothing needs root, and equal inputs give equal bytes.
 
+pub mod build;
 pub mod cli;
 pub mod cluster;
 pub mod debian;
@@ -18,4 +19,7 @@ pub mod k3s;
 pub mod node;
 pub mod progress;
 pub mod project;
+pub mod qemu;
 pub mod root;
+pub mod tools;
+pub mod unfinished;

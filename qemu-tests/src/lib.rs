@@ -1,1 +1,8 @@
 //! The proof: images booted in QEMU.
+//!
+//! A [`guest::Guest`] is a running virtual machine with its console; it ends with the test, however
+//! that ends. [`image`] builds what is booted, with the same code as the `builder` command.
+
+pub mod console;
+pub mod guest;
+pub mod image;

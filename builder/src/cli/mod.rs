@@ -1,8 +1,81 @@
-//! The command line: one file per subcommand.
+//! The command line: one file per subcommand, each with its arguments and its `run`.
+//!
+//! Results go to standard output, progress and errors to standard error. The exit code is 0 when
+//! all is well, 1 when the work failed, 2 when the command line was wrong, and 3 when `diff` found
+//! a difference.
 
+mod build;
+mod check;
+mod context;
+mod run;
+
+use std::error::Error;
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::unfinished;
+pub use context::{Common, Context};
+
+/// Builds, checks, writes and boots the appliance image.
+#[derive(Debug, Parser)]
+#[command(name = "builder", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Build(build::Arguments),
+    Check(check::Arguments),
+    Run(run::Arguments),
+}
+
+/// What a subcommand ends with; the error's whole chain is printed once, here.
+type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    if let Err(error) = unfinished::remove_on_interrupt() {
+        eprintln!("warning: Ctrl-C may leave files behind: {error}");
+    }
+    let context = Context::new(cli.common);
+    let outcome = match cli.command {
+        Command::Build(arguments) => build::run(&context, &arguments),
+        Command::Check(arguments) => check::run(&context, &arguments),
+        Command::Run(arguments) => run::run(&context, &arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {}", chain(error.as_ref()));
+        ExitCode::FAILURE
+    })
+}
+
+/// An error with all its causes; a cause that its effect already quotes is not said twice.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let said = next.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
 }

@@ -63,7 +63,7 @@ impl Source {
                 );
                 let span = error.span().unwrap_or(0..0);
                 Err(Problems {
-                    problems: vec![point(file, text, &span, "", wrong)],
+                    problems: vec![Problem::in_text(file, text, "", &span, wrong)],
                     left_out: 0,
                 })
             }
@@ -85,13 +85,13 @@ impl Source {
                 (None, None) => break 0..0,
             }
         };
-        point(&self.file, &self.text, &place, path, wrong)
+        Problem::in_text(&self.file, &self.text, path, &place, wrong)
     }
 
     /// A problem about a key itself, not about its value.
     pub(super) fn problem_at_key(&self, path: &str, wrong: Wrong) -> Problem {
         match self.find(path).and_then(|place| place.key) {
-            Some(span) => point(&self.file, &self.text, &span, path, wrong),
+            Some(span) => Problem::in_text(&self.file, &self.text, path, &span, wrong),
             None => self.problem(path, wrong),
         }
     }
@@ -162,34 +162,4 @@ pub(super) fn in_order(mut found: Vec<Problem>) -> Problems {
         }
     }
     problems
-}
-
-/// A problem that marks a span of the text.
-fn point(file: &str, text: &str, span: &Range<usize>, path: &str, wrong: Wrong) -> Problem {
-    let start = text.floor_char_boundary(span.start.min(text.len()));
-    let end = text
-        .floor_char_boundary(span.end.min(text.len()))
-        .max(start);
-    let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-    let line_end = text[start..]
-        .find('\n')
-        .map_or(text.len(), |newline| start + newline);
-    let marked = text[start..end.min(line_end)].chars().count().max(1);
-    let secret = path == "secrets" || path.starts_with("secrets.");
-    let line = &text[line_start..line_end];
-    let shown = match line.split_once('=') {
-        Some((key, _)) if secret => format!("{key}= (hidden)"),
-        _ => line.to_owned(),
-    };
-    Problem {
-        file: file.to_owned(),
-        key: path.to_owned(),
-        line: text[..start].matches('\n').count() + 1,
-        column: text[line_start..start].chars().count() + 1,
-        length: if secret { 1 } else { marked },
-        source_line: shown,
-        what: wrong.what,
-        why: wrong.why,
-        mend: wrong.mend,
-    }
 }

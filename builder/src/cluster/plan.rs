@@ -77,17 +77,7 @@ fn too_large(file: &str, bytes: usize) -> Problems {
         format!("has {bytes} bytes; at most {MAX_FILE_BYTES} are read"),
         "check that this is a cluster file and no other",
     );
-    let problem = Problem {
-        file: file.to_owned(),
-        key: String::new(),
-        line: 1,
-        column: 1,
-        length: 1,
-        source_line: String::new(),
-        what: wrong.what,
-        why: wrong.why,
-        mend: wrong.mend,
-    };
+    let problem = Problem::in_text(file, "", "", &(0..0), wrong);
     in_order(vec![problem])
 }
 

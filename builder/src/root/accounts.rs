@@ -5,27 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use seed::manifest::User;
 use thiserror::Error;
 
-/// Where nobody's home is.
-const NO_HOME: &str = "/nonexistent";
 /// Nobody logs in on a node: there is no login.
 const NO_SHELL: &str = "/usr/sbin/nologin";
-
-/// A user with a group of the same name and number.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct User {
-    pub name: String,
-    pub id: u32,
-    /// The home folder; none by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub home: Option<String>,
-    /// Groups, beside its own, that the user belongs to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<String>,
-}
 
 #[derive(Debug, Error)]
 pub enum AccountError {
@@ -95,11 +79,9 @@ impl Accounts {
     /// The text of `/etc/passwd`. `*` is a password that nobody can have.
     pub fn passwd(&self) -> String {
         let line = |user: &&User| {
-            let home = user.home.as_deref().unwrap_or(NO_HOME);
-            format!(
-                "{}:*:{}:{}::{home}:{NO_SHELL}\n",
-                user.name, user.id, user.id
-            )
+            let User { name, id, home, .. } = *user;
+            format!("{name}:*:{id}:{id}::{home}:{NO_SHELL}
+")
         };
         self.sorted().iter().map(line).collect()
     }
@@ -132,12 +114,7 @@ mod tests {
 
     fn user(name: &str, id: u32, groups: &[&str]) -> User {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
-        User {
-            name: name.to_owned(),
-            id,
-            home: None,
-            groups,
-        }
+        User { name: name.to_owned(), id, home: "/nonexistent".to_owned(), groups }
     }
 
     #[test]

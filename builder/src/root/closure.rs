@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use seed::manifest::PackageRecord;
 use thiserror::Error;
 
 use super::content::Content;
@@ -27,6 +28,8 @@ pub trait PackageSource {
     fn files(&self, package: &str) -> Result<Files, PackageSourceError>;
     /// Everything that a package depends on, the nearest first.
     fn dependencies_of(&self, package: &str) -> Vec<String>;
+    /// Versions and hashes of packages, in order of their names.
+    fn records(&self, packages: &BTreeSet<&str>) -> Vec<PackageRecord>;
 }
 
 /// Why a package can't be had; its message says all there is to say.
@@ -332,6 +335,10 @@ mod tests {
         fn files(&self, package: &str) -> Result<Files, PackageSourceError> {
             let known = self.0.get(package).map(|(files, _)| files.clone());
             known.ok_or_else(|| PackageSourceError(format!("asked for {package}").into()))
+        }
+
+        fn records(&self, _: &BTreeSet<&str>) -> Vec<PackageRecord> {
+            Vec::new()
         }
 
         fn dependencies_of(&self, package: &str) -> Vec<String> {

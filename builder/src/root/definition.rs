@@ -64,14 +64,6 @@ impl Architecture {
     }
 }
 
-/// What an image is for: a lab image is refused by `builder flash` unless forced.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Purpose {
-    Production,
-    Lab,
-}
-
 /// The whole definition.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,7 +72,6 @@ pub struct Definition {
     pub summary: String,
     pub version: String,
     pub architecture: Architecture,
-    pub purpose: Purpose,
     /// Overlays by folder name; what they need comes along.
     pub overlays: Vec<String>,
     pub debian: Debian,
@@ -97,9 +88,16 @@ pub struct Definition {
 pub struct Debian {
     /// Suites by code name; the highest version of a package among them is taken.
     pub suites: Vec<String>,
+    /// Parts of the archive; firmware is in `non-free-firmware`.
+    #[serde(default = "main_component")]
+    pub components: Vec<String>,
     /// Mirrors to ask; empty means what the host's apt sources name.
     #[serde(default)]
     pub mirrors: Vec<String>,
+}
+
+fn main_component() -> Vec<String> {
+    vec!["main".to_owned()]
 }
 
 /// The kernel and how it is started.

@@ -2,10 +2,13 @@
 
 pub mod accounts;
 pub mod closure;
+pub mod compose;
 pub mod content;
 pub mod definition;
 pub mod elf;
 pub mod modinfo;
 pub mod modules;
+pub mod overlay;
+pub mod pick;
 pub mod size;
 pub mod tree;

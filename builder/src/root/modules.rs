@@ -236,6 +236,11 @@ impl ModuleSelection {
         self.by_name.is_empty()
     }
 
+    /// Whether a module of this name was chosen; what is built into the kernel never is.
+    pub fn contains(&self, name: &str) -> bool {
+        self.by_name.contains_key(&canonical(name))
+    }
+
     /// Firmware files that the chosen drivers may ask for.
     pub fn firmware(&self) -> BTreeSet<&str> {
         self.by_name

@@ -140,6 +140,22 @@ impl fmt::Display for TreePath {
     }
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Implied => f.write_str("a parent of other files"),
+            Self::Builder => f.write_str("the builder itself"),
+            Self::Overlay(overlay) => write!(f, "overlay {overlay}"),
+            Self::Package { package, overlay } => {
+                write!(f, "package {package}, wanted by overlay {overlay}")
+            }
+            Self::Library { package, needed_by } => {
+                write!(f, "package {package}, a library that {needed_by} needs")
+            }
+        }
+    }
+}
+
 impl NodeKind {
     pub fn name(&self) -> &'static str {
         match self {
@@ -209,11 +225,13 @@ impl Tree {
         Ok(())
     }
 
+    /// Makes all missing parents, or none if one of them can't be.
     fn make_parents(&mut self, path: &TreePath) -> Result<(), TreeError> {
+        let mut missing = Vec::new();
         let mut next = path.parent();
         while let Some(parent) = next {
             match self.nodes.get(&parent).map(|node| &node.kind) {
-                Some(NodeKind::Directory) => return Ok(()),
+                Some(NodeKind::Directory) => break,
                 Some(other) => {
                     let was = other.name();
                     return Err(TreeError::KindConflict {
@@ -223,12 +241,13 @@ impl Tree {
                     });
                 }
                 None => {
-                    self.nodes
-                        .insert(parent.clone(), Node::directory(Origin::Implied));
                     next = parent.parent();
+                    missing.push(parent);
                 }
             }
         }
+        let implied = |parent| (parent, Node::directory(Origin::Implied));
+        self.nodes.extend(missing.into_iter().map(implied));
         Ok(())
     }
 
@@ -296,7 +315,8 @@ mod tests {
             .expect("inserted");
         assert!(tree.contains(&path("/usr/lib")));
         assert!(tree.insert(path("/usr/lib"), file.clone()).is_err());
-        assert!(tree.insert(path("/usr/lib/x/y"), file).is_err());
+        assert!(tree.insert(path("/usr/lib/x/y/z"), file).is_err());
+        assert!(!tree.contains(&path("/usr/lib/x/y")), "a refused entry leaves no parents behind");
     }
 
     #[test]

@@ -82,6 +82,19 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Points at a span of `text`, for other files that are written like seeds. What stands below
+    /// `secrets` is not shown.
+    pub fn in_text(file: &str, text: &str, key: &str, span: &Range<usize>, wrong: Wrong) -> Self {
+        let start = floor_boundary(text, span.start);
+        let place = Place {
+            line: text[..start].matches('\n').count(),
+            line_start: text[..start].rfind('\n').map_or(0, |newline| newline + 1),
+            span,
+            secret: key == "secrets" || key.starts_with("secrets."),
+        };
+        Self::at(file, text, key, &place, wrong)
+    }
+
     /// Points at a place of `text`.
     pub(crate) fn at(file: &str, text: &str, key: &str, place: &Place<'_>, wrong: Wrong) -> Self {
         let start = floor_boundary(text, place.span.start);

@@ -1,0 +1,244 @@
+//! The base image: everything that all nodes share, made once and kept in the cache.
+//!
+//! It is found again by a key over all that goes into it: which packages there are, the image
+//! definition, the overlays' files, our own binaries and the builder itself. A base with the right
+//! key has the right bytes, so nothing is assembled twice.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use seed::manifest::Manifest;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::packages::ArchivePackages;
+use super::source::{Source, SourceError};
+use crate::debian::store::StoreError;
+use crate::image::assemble::{self, AssembleError};
+use crate::node::NodeBinary;
+use crate::progress::Progress;
+use crate::root::compose::{self, ComposeError, Ingredients};
+use crate::root::content::Content;
+use crate::root::definition::Definition;
+use crate::root::overlay::Overlay;
+use crate::unfinished::{Unfinished, UnfinishedError};
+
+/// Older bases are removed: each is some hundred megabytes, and only recent inputs come again.
+const KEPT_BASES: usize = 4;
+
+#[derive(Debug, Error)]
+pub enum BaseError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    #[error(transparent)]
+    Unfinished(#[from] UnfinishedError),
+    #[error("{}: {source}", path.display())]
+    Record { path: PathBuf, source: serde_json::Error },
+}
+
+/// What goes into a base image.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    pub definition: &'a Definition,
+    pub overlays: &'a [Overlay],
+    pub binaries: &'a [NodeBinary],
+    pub source: &'a Source,
+    /// Make it anew even if the cache has it.
+    pub anew: bool,
+}
+
+/// A base image in the cache.
+#[derive(Clone, Debug)]
+pub struct Base {
+    pub path: PathBuf,
+    pub record: Record,
+}
+
+/// What is worth knowing about a base, kept beside it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Record {
+    pub verity_root: String,
+    pub source_date: u64,
+    pub packages: usize,
+    pub stand_in: bool,
+    pub debug: bool,
+    /// Bytes of the root filesystem that are in use.
+    pub root_used_bytes: u64,
+}
+
+impl Inputs<'_> {
+    /// Finds the base in the cache or makes it.
+    pub fn obtain(&self, cache: &Path, progress: &Progress) -> Result<Base, BaseError> {
+        let folder = cache.join("bases");
+        fs::create_dir_all(&folder)
+            .map_err(|source| BaseError::Io { path: folder.clone(), source })?;
+        let key = self.key()?;
+        let path = folder.join(format!("{key}.raw"));
+        let record_path = path.with_extension("json");
+        // Two builds of the same image do the work once: the second waits and finds it done.
+        let lock_path = path.with_extension("lock");
+        let lock = File::create(&lock_path)
+            .map_err(|source| BaseError::Io { path: lock_path.clone(), source })?;
+        flock(&lock, FlockOperation::LockExclusive)
+            .map_err(|errno| BaseError::Io { path: lock_path.clone(), source: errno.into() })?;
+        if !self.anew
+            && path.is_file()
+            && let Some(record) = read_record(&record_path)
+        {
+            progress.note("the image of these inputs is in the cache");
+            return Ok(Base { path, record });
+        }
+        let record = self.make(&path, progress)?;
+        let text = serde_json::to_string(&record)
+            .map_err(|source| BaseError::Record { path: record_path.clone(), source })?;
+        let unfinished = Unfinished::create(&record_path)?;
+        io::Write::write_all(&mut unfinished.file(), text.as_bytes())
+            .map_err(|source| BaseError::Io { path: record_path, source })?;
+        unfinished.finish()?;
+        remove_old(&folder, &key);
+        Ok(Base { path, record })
+    }
+
+    fn make(&self, path: &Path, progress: &Progress) -> Result<Record, BaseError> {
+        let step = progress.step("packages");
+        let resolution = self.source.resolve(self.definition, self.overlays)?;
+        step.finish(&format!("{} can be asked", resolution.packages.len()));
+        let named = super::source::wanted(self.definition, self.overlays);
+        let named = named.iter().filter_map(|name| resolution.get(name));
+        self.source.store.fetch(named.map(|selected| &selected.package), progress)?;
+        let packages = ArchivePackages::new(&self.source.store, &resolution, progress);
+
+        let step = progress.step("root tree");
+        let ingredients = Ingredients {
+            definition: self.definition,
+            overlays: self.overlays,
+            init: self.init()?,
+            extras: Vec::new(),
+            manifest: empty_manifest(self.source.date()),
+        };
+        let composition = compose::compose(ingredients, &packages)?;
+        let manifest = &composition.manifest;
+        step.finish(&format!(
+            "{} entries from {} packages",
+            composition.root.len(),
+            manifest.packages.len()
+        ));
+        let unfinished = Unfinished::create(path)?;
+        let assembled =
+            assemble::assemble(unfinished.file(), &composition, self.definition, progress)?;
+        unfinished.finish()?;
+        Ok(Record {
+            verity_root: disk::verity::to_hex(&assembled.verity_root),
+            source_date: manifest.source_date,
+            packages: manifest.packages.len(),
+            stand_in: manifest.stand_in,
+            debug: manifest.debug,
+            root_used_bytes: assembled.root_used_bytes,
+        })
+    }
+
+    fn init(&self) -> Result<Content, BaseError> {
+        let found = self.binaries.iter().find(|binary| binary.name == "init");
+        let path = found.map(|binary| binary.path.clone()).unwrap_or_default();
+        let bytes = fs::read(&path).map_err(|source| BaseError::Io { path, source })?;
+        Ok(Content::from_bytes(bytes))
+    }
+
+    /// A hash over everything that can change a byte of the base.
+    fn key(&self) -> Result<String, BaseError> {
+        let mut hasher = Sha256::new();
+        hasher.update(self.source.fingerprint());
+        let mut files = vec![self.definition.path.clone()];
+        files.extend(self.binaries.iter().map(|binary| binary.path.clone()));
+        // The builder decides how the bytes are laid out.
+        files.extend(std::env::current_exe().ok());
+        for overlay in self.overlays {
+            collect_files(&overlay.folder, &mut files)?;
+        }
+        for path in &files {
+            let digest = digest_of(path)?;
+            // The path from the overlays' folder on, so that another checkout gives the same key.
+            hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+            hasher.update(digest);
+        }
+        Ok(disk::verity::to_hex(&hasher.finalize()[..16]))
+    }
+}
+
+/// A manifest with what the composition can't know; it fills in the rest.
+fn empty_manifest(source_date: u64) -> Manifest {
+    Manifest {
+        name: String::new(),
+        version: String::new(),
+        seed_format: seed::section::FORMAT,
+        source_date,
+        architecture: String::new(),
+        stand_in: false,
+        debug: false,
+        overlays: Vec::new(),
+        packages: Vec::new(),
+        users: Vec::new(),
+        modules: Vec::new(),
+        sysctls: BTreeMap::new(),
+        templates: Vec::new(),
+        services: Vec::new(),
+    }
+}
+
+/// Every file below an overlay, in a stable order.
+fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), BaseError> {
+    let fail = |source| BaseError::Io { path: folder.to_owned(), source };
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .map_err(fail)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .map_err(fail)?;
+    entries.sort();
+    for path in entries {
+        if path.is_dir() && !path.is_symlink() { collect_files(&path, files)? } else { files.push(path) }
+    }
+    Ok(())
+}
+
+/// What a file holds; for a symlink, where it leads.
+fn digest_of(path: &Path) -> Result<[u8; 32], BaseError> {
+    let fail = |source| BaseError::Io { path: path.to_owned(), source };
+    if path.is_symlink() {
+        let target = fs::read_link(path).map_err(fail)?;
+        return Ok(Sha256::digest(target.as_os_str().as_encoded_bytes()).into());
+    }
+    Ok(Sha256::digest(fs::read(path).map_err(fail)?).into())
+}
+
+fn read_record(path: &Path) -> Option<Record> {
+    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+}
+
+/// Keeps the newest bases and the one just made; what can't be removed costs only room.
+fn remove_old(folder: &Path, current: &str) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut bases: Vec<(std::time::SystemTime, PathBuf)> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "raw"))
+        .filter(|path| path.file_stem().is_none_or(|stem| stem != current))
+        .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
+        .collect();
+    bases.sort_by(|one, other| other.0.cmp(&one.0));
+    for (_, path) in bases.iter().skip(KEPT_BASES - 1) {
+        for extension in ["raw", "json", "lock"] {
+            let _kept = fs::remove_file(path.with_extension(extension));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! From seeds to images: everything between the command line and the formats.
+//!
+//! ```text
+//!  seeds ─> checked, sealed ┐
+//!  definition, overlays ────┤
+//!  archive or lock ─────────┼─> key ─> base image (made once, kept in the cache)
+//!  node binaries ───────────┘                │ copied, one for each seed
+//!                                            └─> + SEED partition ─> out/lab-node1.raw
+//! ```
+
+pub mod base;
+pub mod images;
+pub mod packages;
+pub mod seeds;
+pub mod source;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use self::base::{Base, BaseError, Inputs};
+use self::images::{BuiltImage, ImagesError};
+use self::seeds::SeedsError;
+use self::source::{Reach, Source, SourceError};
+use crate::node::{self, NodeError};
+use crate::progress::Progress;
+use crate::project::{Project, ProjectError};
+use crate::root::definition::{Definition, DefinitionError};
+use crate::root::overlay::{self, OverlayError};
+
+#[derive(Debug, Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
+    #[error(transparent)]
+    Seeds(#[from] SeedsError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    #[error(transparent)]
+    Images(#[from] ImagesError),
+}
+
+/// What to build, and from what.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub project: Project,
+    pub cache: PathBuf,
+    /// A name in `images/`, or a path.
+    pub image: String,
+    pub seeds: Vec<PathBuf>,
+    pub out: PathBuf,
+    pub reach: Reach,
+    /// Assemble even what the cache has.
+    pub anew: bool,
+}
+
+/// What was built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    pub images: Vec<BuiltImage>,
+    pub base: Base,
+}
+
+/// Builds an image for each seed.
+pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError> {
+    let project = &request.project;
+    let definition = Definition::load(&project.image_definition(&request.image)?)?;
+    let overlays = overlay::load_all(&project.overlays(), &definition.overlays)?;
+    // Seeds first: their mistakes are the commonest, and found at once.
+    let seeds = seeds::seal_all(&request.seeds, progress)?;
+    let step = progress.step("node binaries");
+    let binaries = node::build(project, definition.architecture, request.reach.offline)?;
+    step.finish("");
+    let source = Source::open(&definition, &request.reach, &request.cache, progress)?;
+    let inputs = Inputs {
+        definition: &definition,
+        overlays: &overlays,
+        binaries: &binaries,
+        source: &source,
+        anew: request.anew,
+    };
+    let base = inputs.obtain(&request.cache, progress)?;
+    let images = images::write_all(&base, &definition, &seeds, &request.out)?;
+    Ok(Built { images, base })
+}

@@ -1,0 +1,175 @@
+//! Where an image's packages come from: the archive as it is now, or exactly what a lock says.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use thiserror::Error;
+
+use crate::debian::archive::ArchiveError;
+use crate::debian::lock::LockError;
+use crate::debian::mirror::{self, MirrorError};
+use crate::debian::proxy::{Proxies, ProxyError};
+use crate::debian::resolve::ResolveError;
+use crate::debian::store::StoreError;
+use crate::debian::{Archive, ArchiveRequest, Lock, Network, Resolution, Store};
+use crate::progress::Progress;
+use crate::root::compose::BOOT_PACKAGE;
+use crate::root::definition::Definition;
+use crate::root::overlay::Overlay;
+
+#[derive(Debug, Error)]
+pub enum SourceError {
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// How the archive is to be reached.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// From `--mirror`; they win over every other.
+    pub mirrors: Vec<String>,
+    pub keyring: Option<PathBuf>,
+    pub offline: bool,
+    pub locked: bool,
+}
+
+/// A store, and what decides which packages there are.
+#[derive(Debug)]
+pub struct Source {
+    pub store: Store,
+    chosen: Chosen,
+}
+
+#[derive(Debug)]
+enum Chosen {
+    Archive(Box<Archive>),
+    Lock(Lock),
+}
+
+/// The lock of an image lies next to its definition: `lab.toml` has `lab.lock`.
+pub fn lock_path(definition: &Definition) -> PathBuf {
+    definition.path.with_extension("lock")
+}
+
+impl Source {
+    /// Opens the cache, and the archive or the lock.
+    pub fn open(
+        definition: &Definition,
+        reach: &Reach,
+        cache: &Path,
+        progress: &Progress,
+    ) -> Result<Self, SourceError> {
+        let store = open_store(&definition.debian.mirrors, reach, cache)?;
+        let chosen = if reach.locked {
+            Chosen::Lock(Lock::load(&lock_path(definition))?)
+        } else {
+            let architecture = definition.architecture.debian();
+            let suites = &definition.debian.suites;
+            let components = &definition.debian.components;
+            let archive =
+                open_archive(&store, architecture, suites, components, reach, progress)?;
+            Chosen::Archive(Box::new(archive))
+        };
+        Ok(Self { store, chosen })
+    }
+
+    /// The time of everything that is built from this source.
+    pub fn date(&self) -> u64 {
+        match &self.chosen {
+            Chosen::Archive(archive) => archive.date(),
+            Chosen::Lock(lock) => lock.date,
+        }
+    }
+
+    /// Names exactly which packages there are to choose from.
+    pub fn fingerprint(&self) -> String {
+        match &self.chosen {
+            Chosen::Archive(archive) => {
+                let suites = archive.suites().iter();
+                let line = |suite: &crate::debian::archive::Suite| {
+                    format!("{} {}\n", suite.name, suite.inrelease_sha256)
+                };
+                suites.map(line).collect()
+            }
+            Chosen::Lock(lock) => {
+                let packages = lock.packages.iter();
+                packages.map(|package| format!("{} {}\n", package.name, package.sha256)).collect()
+            }
+        }
+    }
+
+    /// The packages that an image may take files from.
+    pub fn resolve(
+        &self,
+        definition: &Definition,
+        overlays: &[Overlay],
+    ) -> Result<Resolution, SourceError> {
+        let wanted = wanted(definition, overlays);
+        let nothing: [&str; 0] = [];
+        Ok(match &self.chosen {
+            Chosen::Archive(archive) => archive.resolve(&wanted, &nothing)?,
+            Chosen::Lock(lock) => lock.resolve(&wanted, &nothing)?,
+        })
+    }
+
+    /// The lock of what the archive has now.
+    pub fn lock(&self, resolution: &Resolution) -> Lock {
+        match &self.chosen {
+            Chosen::Archive(archive) => Lock::new(archive, resolution),
+            Chosen::Lock(lock) => lock.clone(),
+        }
+    }
+}
+
+/// Opens the cache with the mirrors that are known; what is in the cache needs none.
+pub fn open_store(named: &[String], reach: &Reach, cache: &Path) -> Result<Store, SourceError> {
+    let mirrors = mirror::candidates(&reach.mirrors, named, Path::new("/"));
+    let mirrors = if reach.offline { mirrors.unwrap_or_default() } else { mirrors? };
+    let proxies = Proxies::from_environment()?;
+    Ok(Store::open(cache, Network { offline: reach.offline, mirrors, proxies })?)
+}
+
+/// Opens and verifies the archive as it is now.
+pub fn open_archive(
+    store: &Store,
+    architecture: &str,
+    suites: &[String],
+    components: &[String],
+    reach: &Reach,
+    progress: &Progress,
+) -> Result<Archive, ArchiveError> {
+    let request = ArchiveRequest {
+        architecture: architecture.to_owned(),
+        suites: suites.to_vec(),
+        components: components.to_vec(),
+        keyring: reach.keyring.clone(),
+        now: now(),
+    };
+    Archive::open(store, &request, progress)
+}
+
+/// The packages that an image names itself.
+pub fn wanted(definition: &Definition, overlays: &[Overlay]) -> Vec<String> {
+    let of_overlays = overlays.iter().flat_map(|overlay| &overlay.manifest.packages);
+    let mut names: Vec<String> = of_overlays.map(|wish| wish.name.clone()).collect();
+    names.push(definition.kernel.package.clone());
+    names.push(BOOT_PACKAGE.to_owned());
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The clock is read here and nowhere below.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,128 @@
+//! `builder build`: images from seeds.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Context, Outcome};
+use crate::build::images::BuiltImage;
+use crate::build::source::Reach;
+use crate::build::{Built, Request, build};
+use crate::progress::readable_bytes;
+use crate::project::ProjectError;
+
+/// Build a disk image for each seed
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  builder build --seed images/lab/node1.toml\n  \
+    builder build --image edge --seed node1.toml --seed node2.toml --out /tmp/site\n  \
+    builder build --seed node1.toml --locked --offline --json")]
+pub(super) struct Arguments {
+    /// A seed file; repeat it to build the images of several nodes at once
+    #[arg(long, required = true, value_name = "FILE")]
+    seed: Vec<PathBuf>,
+    /// The image definition: a name in images/ or the path of a .toml file
+    #[arg(long, default_value = "lab")]
+    image: String,
+    /// Where the images go
+    #[arg(long, default_value = "out", value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    reach: ReachArguments,
+    /// Use exactly the packages of the lock beside the image definition (see `builder lock`)
+    #[arg(long)]
+    locked: bool,
+    /// Assemble the image anew even if the cache has it
+    #[arg(long)]
+    anew: bool,
+}
+
+/// How the Debian archive is reached.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ReachArguments {
+    /// A Debian mirror to use instead of the image definition's or the host's; may be repeated
+    #[arg(long, value_name = "URL")]
+    mirror: Vec<String>,
+    /// OpenPGP keys to trust instead of Debian's archive keys
+    #[arg(long, value_name = "FILE")]
+    keyring: Option<PathBuf>,
+    /// Use only what is in the cache
+    #[arg(long)]
+    offline: bool,
+}
+
+impl ReachArguments {
+    pub(super) fn reach(&self, locked: bool) -> Reach {
+        let Self { mirror, keyring, offline } = self.clone();
+        Reach { mirrors: mirror, keyring, offline, locked }
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    images: Vec<BuiltImage>,
+    seconds: f64,
+    packages: usize,
+}
+
+impl Arguments {
+    fn request(&self, context: &Context) -> Result<Request, ProjectError> {
+        Ok(Request {
+            project: context.project()?,
+            cache: context.cache()?,
+            image: self.image.clone(),
+            seeds: self.seed.clone(),
+            out: self.out.clone(),
+            reach: self.reach.reach(self.locked),
+            anew: self.anew,
+        })
+    }
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let started = Instant::now();
+    let Built { images, base } = build(&arguments.request(context)?, &context.progress)?;
+    let report =
+        Report { images, seconds: started.elapsed().as_secs_f64(), packages: base.record.packages };
+    context.print(&report, &summary(&report, base.record.root_used_bytes))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The lab image of one seed, in the usual place; for `builder run`.
+pub(super) fn build_one(
+    context: &Context,
+    seed: &Path,
+    reach: &ReachArguments,
+) -> Result<PathBuf, Box<dyn Error>> {
+    let arguments = Arguments {
+        seed: vec![seed.to_owned()],
+        image: "lab".to_owned(),
+        out: PathBuf::from("out"),
+        reach: reach.clone(),
+        locked: false,
+        anew: false,
+    };
+    let built = build(&arguments.request(context)?, &context.progress)?;
+    built.images.into_iter().next().map(|image| image.path).ok_or_else(|| "nothing built".into())
+}
+
+/// What was made, how large, how long, and what to type next.
+fn summary(report: &Report, root_bytes: u64) -> String {
+    let mut text = String::new();
+    for image in &report.images {
+        let (path, disk) = (image.path.display(), readable_bytes(image.bytes));
+        text.push_str(&format!(
+            "{path}  {disk} disk, {} root, verity {}…\n",
+            readable_bytes(root_bytes),
+            &image.verity_root[..12]
+        ));
+    }
+    text.push_str(&format!("{} packages, {:.1} s\n", report.packages, report.seconds));
+    if let Some(image) = report.images.first() {
+        text.push_str(&format!("next: builder run {}\n", image.path.display()));
+    }
+    text
+}

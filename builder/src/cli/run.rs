@@ -1,0 +1,162 @@
+//! `builder run`: boots images in QEMU, in this terminal.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+use disk::boot::Slot;
+
+use super::build::ReachArguments;
+use super::{Context, Outcome};
+use crate::image::open::OpenImage;
+use crate::image::sparse;
+use crate::qemu::accelerate;
+use crate::qemu::command::{Acceleration, Card, Console, Machine, Start};
+use crate::qemu::program::Qemu;
+use crate::root::size::ByteSize;
+
+/// The disk that a node gets unless asked otherwise: room for a state partition.
+const DISK_BYTES: u64 = 4 << 30;
+
+/// Boot an image in QEMU, with its console in this terminal
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  builder run out/lab-node1.raw\n  \
+    builder run --seed images/lab/node1.toml\n  builder run out/lab-node1.raw --uefi\n\n\
+    Ctrl-A X ends the machine; Ctrl-A C switches to QEMU's monitor and back.\n\
+    The image is not changed, unless --keep names where the disk goes.")]
+pub(super) struct Arguments {
+    /// The image to boot
+    #[arg(value_name = "IMAGE", required_unless_present = "seed", conflicts_with = "seed")]
+    image: Option<PathBuf>,
+    /// Build the lab image of this seed first, then boot it
+    #[arg(long, value_name = "FILE")]
+    seed: Option<PathBuf>,
+    /// Boot as hardware does: firmware, boot loader, kernel
+    #[arg(long)]
+    uefi: bool,
+    /// Memory of the machine
+    #[arg(long, default_value = "1GiB")]
+    memory: ByteSize,
+    /// Processors of the machine
+    #[arg(long, default_value_t = 2)]
+    processors: u32,
+    /// Keep the machine's disk in this file and boot from it again next time
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
+    /// Do not probe: run with or without KVM
+    #[arg(long, value_enum)]
+    acceleration: Option<AccelerationChoice>,
+    #[command(flatten)]
+    reach: ReachArguments,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum AccelerationChoice {
+    Kvm,
+    Tcg,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let image_path = match (&arguments.image, &arguments.seed) {
+        (Some(image), _) => image.clone(),
+        (None, Some(seed)) => super::build::build_one(context, seed, &arguments.reach)?,
+        (None, None) => return Err("name an image, or a seed with --seed".into()),
+    };
+    let image = OpenImage::open(&image_path)?;
+    let cache = context.cache()?;
+    let qemu = Qemu::find(&cache, &arguments.reach.reach(false), &context.progress)?;
+    let folder = tempfile::Builder::new().prefix("edgepair-run-").tempdir()?;
+    let kernel_path = folder.path().join("kernel");
+    let (start, kernel) = prepare_start(&image, &qemu, arguments.uefi, folder.path())?;
+    fs::write(&kernel_path, kernel)?;
+    let acceleration = match arguments.acceleration {
+        Some(AccelerationChoice::Kvm) => Acceleration::Kvm,
+        Some(AccelerationChoice::Tcg) => Acceleration::Tcg,
+        None => accelerate::probe(&qemu, &kernel_path, &cache),
+    };
+    let disk = prepare_disk(&image, arguments.keep.as_deref(), folder.path())?;
+    let machine = Machine {
+        name: image_path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        acceleration,
+        memory_mib: u32::try_from(arguments.memory.bytes() >> 20)?,
+        processors: arguments.processors,
+        start,
+        disk: Some(disk),
+        cards: cards(&image)?,
+        console: if std::io::stdin().is_terminal() { Console::Terminal } else { Console::Output },
+        control: None,
+        end_on_restart: false,
+    };
+    context.progress.note(&format!(
+        "{} with {acceleration:?}; Ctrl-A X ends it",
+        qemu.describe()
+    ));
+    wait_for(qemu.command(&machine))
+}
+
+/// What starts the machine, and its kernel, which the probe wants too.
+fn prepare_start(
+    image: &OpenImage,
+    qemu: &Qemu,
+    uefi: bool,
+    folder: &Path,
+) -> Result<(Start, Vec<u8>), Box<dyn Error>> {
+    let kernel = image.kernel(Slot::A)?;
+    let linux = image.section(&kernel, ".linux")?.to_vec();
+    if uefi {
+        let (firmware, template) = qemu.firmware()?;
+        let variables = folder.join("variables");
+        fs::copy(template, &variables)?;
+        return Ok((Start::Uefi { firmware, variables }, linux));
+    }
+    let initramfs = folder.join("initramfs");
+    fs::write(&initramfs, image.section(&kernel, ".initrd")?)?;
+    let start = Start::Direct {
+        kernel: folder.join("kernel"),
+        initramfs: Some(initramfs),
+        command_line: kernel.command_line,
+    };
+    Ok((start, linux))
+}
+
+/// The machine's own disk: a copy, so that the image stays what was built.
+fn prepare_disk(
+    image: &OpenImage,
+    keep: Option<&Path>,
+    folder: &Path,
+) -> Result<PathBuf, Box<dyn Error>> {
+    let path = keep.map_or_else(|| folder.join("disk.raw"), Path::to_owned);
+    if keep.is_some() && path.exists() {
+        return Ok(path);
+    }
+    let disk = File::create_new(&path)?;
+    sparse::copy(&image.file, &disk)?;
+    if image.bytes < DISK_BYTES {
+        disk.set_len(DISK_BYTES)?;
+    }
+    Ok(path)
+}
+
+/// One card for each link that the seed matches by hardware address, on a network of its own.
+fn cards(image: &OpenImage) -> Result<Vec<Card>, Box<dyn Error>> {
+    let partition = image.partition(crate::image::layout::Part::Seed)?;
+    let Some(text) = crate::image::identity::read(&image.file, partition)? else {
+        return Ok(Vec::new());
+    };
+    let Ok(seed) = seed::parse("the image's seed", &text) else { return Ok(Vec::new()) };
+    let macs = seed.links.iter().filter_map(|link| link.r#match.as_ref()?.mac.as_ref());
+    let card = |mac: &seed::scalar::MacAddress| Card {
+        mac: mac.to_string(),
+        backend: "user,restrict=on".to_owned(),
+    };
+    Ok(macs.map(card).collect())
+}
+
+/// Runs QEMU to its end. Ctrl-C reaches it too, and it ends by itself then.
+fn wait_for(mut command: Command) -> Outcome {
+    let status = command.status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,184 @@
+//! The command line of one virtual machine. Pure: a value goes in, arguments come out.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// How guest code is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceleration {
+    Kvm,
+    /// QEMU's own translator: slower, and there wherever QEMU is.
+    Tcg,
+}
+
+/// How the machine finds its kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// QEMU loads the kernel itself, which saves the firmware's seconds.
+    Direct { kernel: PathBuf, initramfs: Option<PathBuf>, command_line: String },
+    /// As on hardware: firmware, boot loader, kernel. `variables` is written to.
+    Uefi { firmware: PathBuf, variables: PathBuf },
+}
+
+/// Where the guest's serial console goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// This terminal; Ctrl-A X ends the machine.
+    Terminal,
+    /// Standard output alone, for programs that read it.
+    Output,
+}
+
+/// One network card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    pub mac: String,
+    /// A network backend as QEMU's `-netdev` takes it, without its `id`.
+    pub backend: String,
+}
+
+/// One virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    pub name: String,
+    pub acceleration: Acceleration,
+    pub memory_mib: u32,
+    pub processors: u32,
+    pub start: Start,
+    pub disk: Option<PathBuf>,
+    pub cards: Vec<Card>,
+    pub console: Console,
+    /// A unix socket for QEMU's control protocol.
+    pub control: Option<PathBuf>,
+    /// End QEMU when the guest restarts, instead of starting it again.
+    pub end_on_restart: bool,
+}
+
+impl Machine {
+    /// The arguments behind the program's name.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = Arguments::default();
+        arguments.flag("-nodefaults").flag("-no-user-config");
+        arguments.pair("-name", &self.name).pair("-display", "none");
+        arguments.pair("-machine", "q35");
+        match self.acceleration {
+            Acceleration::Kvm => arguments.pair("-accel", "kvm").pair("-cpu", "host"),
+            Acceleration::Tcg => arguments.pair("-accel", "tcg,thread=multi").pair("-cpu", "max"),
+        };
+        arguments.pair("-m", self.memory_mib.to_string());
+        arguments.pair("-smp", self.processors.to_string());
+        arguments.pair("-device", "virtio-rng-pci");
+        match self.console {
+            Console::Terminal => arguments.pair("-serial", "mon:stdio"),
+            Console::Output => arguments.pair("-serial", "stdio"),
+        };
+        self.start_arguments(&mut arguments);
+        if let Some(disk) = &self.disk {
+            let drive = format!("file={},format=raw,if=none,id=disk", escaped(disk));
+            arguments.pair("-drive", drive).pair("-device", "virtio-blk-pci,drive=disk");
+        }
+        for (number, card) in self.cards.iter().enumerate() {
+            arguments.pair("-netdev", format!("{},id=net{number}", card.backend));
+            let device = format!("virtio-net-pci,netdev=net{number},mac={},romfile=", card.mac);
+            arguments.pair("-device", device);
+        }
+        if let Some(control) = &self.control {
+            let socket = format!("unix:{},server=on,wait=off", escaped(control));
+            arguments.pair("-qmp", socket);
+        }
+        if self.end_on_restart {
+            arguments.flag("-no-reboot");
+        }
+        arguments.list
+    }
+
+    fn start_arguments(&self, arguments: &mut Arguments) {
+        match &self.start {
+            Start::Direct { kernel, initramfs, command_line } => {
+                arguments.pair("-kernel", kernel).pair("-append", command_line);
+                if let Some(initramfs) = initramfs {
+                    arguments.pair("-initrd", initramfs);
+                }
+            }
+            Start::Uefi { firmware, variables } => {
+                let flash = |unit: u8, file: &PathBuf, access: &str| {
+                    format!("if=pflash,unit={unit},format=raw,{access}file={}", escaped(file))
+                };
+                arguments.pair("-drive", flash(0, firmware, "readonly=on,"));
+                arguments.pair("-drive", flash(1, variables, ""));
+            }
+        }
+    }
+}
+
+/// QEMU splits these values at commas; a doubled comma is one that belongs to the value.
+fn escaped(path: &std::path::Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+#[derive(Default)]
+struct Arguments {
+    list: Vec<OsString>,
+}
+
+impl Arguments {
+    fn flag(&mut self, flag: &str) -> &mut Self {
+        self.list.push(flag.into());
+        self
+    }
+
+    fn pair(&mut self, name: &str, value: impl Into<OsString>) -> &mut Self {
+        self.list.push(name.into());
+        self.list.push(value.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(start: Start) -> Machine {
+        Machine {
+            name: "node1".to_owned(),
+            acceleration: Acceleration::Tcg,
+            memory_mib: 512,
+            processors: 2,
+            start,
+            disk: Some(PathBuf::from("/out/a,b.raw")),
+            cards: vec![Card { mac: "52:54:00:00:00:01".to_owned(), backend: "user".to_owned() }],
+            console: Console::Output,
+            control: None,
+            end_on_restart: true,
+        }
+    }
+
+    fn line(machine: &Machine) -> String {
+        let words: Vec<String> =
+            machine.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_direct_start_names_kernel_and_command_line() {
+        let start = Start::Direct {
+            kernel: "/k".into(),
+            initramfs: Some("/i".into()),
+            command_line: "console=ttyS0".to_owned(),
+        };
+        let line = line(&machine(start));
+        assert!(line.contains("-kernel /k -append console=ttyS0 -initrd /i"), "{line}");
+        assert!(line.contains("-accel tcg,thread=multi -cpu max"), "{line}");
+        assert!(line.contains("netdev=net0,mac=52:54:00:00:00:01"), "{line}");
+        assert!(line.ends_with("-no-reboot"), "{line}");
+    }
+
+    #[test]
+    fn commas_in_paths_are_doubled_as_qemu_wants_it() {
+        let start = Start::Uefi { firmware: "/f,1".into(), variables: "/v".into() };
+        let line = line(&machine(start));
+        assert!(line.contains("file=/out/a,,b.raw,format=raw"), "{line}");
+        assert!(line.contains("unit=0,format=raw,readonly=on,file=/f,,1"), "{line}");
+        assert!(line.contains("unit=1,format=raw,file=/v"), "{line}");
+    }
+}

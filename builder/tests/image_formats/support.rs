@@ -1,0 +1,60 @@
+//! What the image tests share: small trees, and the foreign tools that judge our output.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use builder::root::content::Content;
+use builder::root::tree::{Node, Origin, Tree, TreePath};
+
+/// A path that the test knows to be good.
+pub(crate) fn path(text: &str) -> TreePath {
+    TreePath::new(text).expect("a good path")
+}
+
+/// Adds a file of root's.
+pub(crate) fn add_file(tree: &mut Tree, at: &str, bytes: &[u8], mode: u16) {
+    let node = Node::file(Content::from_bytes(bytes), mode, Origin::Builder);
+    tree.insert(path(at), node).expect("inserted");
+}
+
+/// Adds a symlink.
+pub(crate) fn add_symlink(tree: &mut Tree, at: &str, target: &str) {
+    tree.insert(path(at), Node::symlink(target, Origin::Builder))
+        .expect("inserted");
+}
+
+/// Finds a tool by the environment (`E2FSCK=/path`) or in the usual folders. A test that gets none
+/// says so and passes: the tool only is a second opinion.
+pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
+    let variable = tool.to_uppercase().replace(['.', '-'], "_");
+    if let Some(named) = std::env::var_os(&variable) {
+        return Some(named.into());
+    }
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&search).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let found = folders
+        .map(|folder| folder.join(tool))
+        .find(|candidate| candidate.is_file());
+    if found.is_none() {
+        println!("skipped: {tool} is not there; name it with {variable}=/path/to/{tool}");
+    }
+    found
+}
+
+/// Runs a tool and wants success.
+pub(crate) fn run(tool: &Path, arguments: &[&str]) -> Output {
+    let output = Command::new(tool)
+        .args(arguments)
+        .output()
+        .expect("the tool starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{} {arguments:?}: {}\n{}\n{}",
+        tool.display(),
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    output
+}

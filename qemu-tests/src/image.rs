@@ -1,0 +1,98 @@
+//! The images that are booted: built once for all tests of a run, by the builder itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use builder::build::{self, Request};
+use builder::build::source::Reach;
+use builder::image::open::OpenImage;
+use builder::progress::Progress;
+use builder::project::{self, Project};
+use builder::qemu::accelerate;
+use builder::qemu::command::{Acceleration, Console, Machine, Start};
+use builder::qemu::program::Qemu;
+
+/// Enough for the kernel and our agents; PostgreSQL will want more.
+const MEMORY_MIB: u32 = 512;
+/// Room for a state partition.
+const DISK_BYTES: u64 = 1 << 30;
+
+/// What every boot test needs.
+#[derive(Debug)]
+pub struct Bench {
+    pub qemu: Qemu,
+    pub acceleration: Acceleration,
+    /// The lab image of node1.
+    pub image: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// The bench of this run, set up by whoever asks first.
+    pub fn get() -> &'static Self {
+        static BENCH: OnceLock<Bench> = OnceLock::new();
+        BENCH.get_or_init(Self::set_up)
+    }
+
+    fn set_up() -> Self {
+        let project = Project::find(None).expect("the tests run in a checkout");
+        let cache = project::cache_folder(None).expect("a cache folder");
+        let progress = Progress::new(false);
+        let folder = tempfile::tempdir().expect("a folder for images");
+        let request = Request {
+            seeds: vec![project.root().join("images/lab/node1.toml")],
+            project,
+            cache: cache.clone(),
+            image: "lab".to_owned(),
+            out: folder.path().to_owned(),
+            reach: Reach::default(),
+            anew: false,
+        };
+        let built = build::build(&request, &progress).unwrap_or_else(|error| panic!("{error}"));
+        let qemu = Qemu::find(&cache, &request.reach, &progress)
+            .unwrap_or_else(|error| panic!("{error}"));
+        let image = built.images[0].path.clone();
+        let kernel = folder.path().join("kernel");
+        let open = OpenImage::open(&image).expect("what was built can be read");
+        let slot = open.kernel(disk::boot::Slot::A).expect("slot A has a kernel");
+        std::fs::write(&kernel, open.section(&slot, ".linux").expect("a kernel")).expect("written");
+        let acceleration = accelerate::probe(&qemu, &kernel, &cache);
+        eprintln!("{} with {acceleration:?}", qemu.describe());
+        Self { qemu, acceleration, image, _folder: folder }
+    }
+
+    /// A machine with a disk of its own in `folder`, which starts as hardware does or directly.
+    pub fn machine(&self, image: &Path, uefi: bool, folder: &Path) -> Machine {
+        let open = OpenImage::open(image).expect("the image can be read");
+        let kernel = open.kernel(disk::boot::Slot::A).expect("slot A has a kernel");
+        let start = if uefi {
+            let (firmware, template) = self.qemu.firmware().expect("firmware comes with QEMU");
+            let variables = folder.join("variables");
+            std::fs::copy(template, &variables).expect("copied");
+            Start::Uefi { firmware, variables }
+        } else {
+            let section = |name| open.section(&kernel, name).expect("the kernel is whole");
+            let (linux, initramfs) = (folder.join("kernel"), folder.join("initramfs"));
+            std::fs::write(&linux, section(".linux")).expect("written");
+            std::fs::write(&initramfs, section(".initrd")).expect("written");
+            let command_line = kernel.command_line.clone();
+            Start::Direct { kernel: linux, initramfs: Some(initramfs), command_line }
+        };
+        let disk = folder.join("disk.raw");
+        let file = std::fs::File::create_new(&disk).expect("created");
+        builder::image::sparse::copy(&open.file, &file).expect("copied");
+        file.set_len(open.bytes.max(DISK_BYTES)).expect("sized");
+        Machine {
+            name: "guest".to_owned(),
+            acceleration: self.acceleration,
+            memory_mib: MEMORY_MIB,
+            processors: 2,
+            start,
+            disk: Some(disk),
+            cards: Vec::new(),
+            console: Console::Output,
+            control: Some(folder.join("control")),
+            end_on_restart: true,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! An image boots, says that it is ready, and ends when it is asked to.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::time::Duration;
+
+use builder::image::identity;
+use builder::image::layout::Part;
+use builder::image::open::OpenImage;
+use qemu_tests::guest::Guest;
+use qemu_tests::image::Bench;
+
+/// Generous: a shared machine without KVM may be ten times slower than a good day's.
+const BOOT_LIMIT: Duration = Duration::from_secs(180);
+const END_LIMIT: Duration = Duration::from_secs(60);
+
+fn boot(uefi: bool) {
+    let bench = Bench::get();
+    let folder = tempfile::tempdir().expect("a folder");
+    let machine = bench.machine(&bench.image, uefi, folder.path());
+    let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
+    let ready = guest.console.wait_for("edgepair: ready node=node1", BOOT_LIMIT);
+    let Some(ready) = ready else { panic!("not ready:\n{}", guest.console.transcript()) };
+    eprintln!("ready {:.1} s after QEMU's start", ready.after.as_secs_f64());
+    guest.press_power_button().expect("pressed");
+    let status = guest.wait_for_end(END_LIMIT);
+    let transcript = guest.console.transcript();
+    assert!(status.is_ok_and(|status| status.success()), "{transcript}");
+    assert!(transcript.contains("edgepair: powering off"), "{transcript}");
+    assert_eq!(guest.console.trouble(), [], "{transcript}");
+}
+
+#[test]
+fn it_boots_directly_and_powers_off_at_the_button() {
+    boot(false);
+}
+
+#[test]
+fn it_boots_through_uefi_as_on_hardware() {
+    boot(true);
+}
+
+/// Puts a text onto the SEED partition of a machine's disk.
+fn write_seed(disk: &Path, text: &str) {
+    let image = OpenImage::open(disk).expect("an image");
+    let partition = image.partition(Part::Seed).expect("a SEED partition").clone();
+    let file = OpenOptions::new().read(true).write(true).open(disk).expect("open");
+    identity::write(&file, &partition, text, 0).expect("written");
+}
+
+#[test]
+fn a_bad_seed_is_explained_on_the_console_and_nothing_is_configured() {
+    let bench = Bench::get();
+    let folder = tempfile::tempdir().expect("a folder");
+    let machine = bench.machine(&bench.image, false, folder.path());
+    let disk = machine.disk.as_deref().expect("a disk");
+    write_seed(disk, "format = 1\n\n[node]\nnmae = \"node1\"\n");
+    let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
+    let waiting = guest.console.wait_for("waiting for a good seed", BOOT_LIMIT);
+    let transcript = guest.console.transcript();
+    assert!(waiting.is_some(), "{transcript}");
+    assert!(transcript.contains("nmae"), "the key is named:\n{transcript}");
+    assert!(!transcript.contains("edgepair: ready"), "{transcript}");
+    guest.press_power_button().expect("pressed");
+    assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
+}
+
+#[test]
+fn a_changed_block_of_the_root_is_refused() {
+    use std::os::unix::fs::FileExt;
+
+    let bench = Bench::get();
+    let folder = tempfile::tempdir().expect("a folder");
+    let machine = bench.machine(&bench.image, false, folder.path());
+    let disk = machine.disk.as_deref().expect("a disk");
+    let image = OpenImage::open(disk).expect("an image");
+    let root = image.partition(Part::Root(disk::boot::Slot::A)).expect("a root").offset_bytes();
+    // The superblock of the filesystem, which every mount reads first.
+    let file = OpenOptions::new().write(true).open(disk).expect("open");
+    file.write_all_at(b"tampered", root + 1024 + 120).expect("written");
+    let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
+    let failed = guest.console.wait_for("stage 1 failed", BOOT_LIMIT);
+    assert!(failed.is_some(), "{}", guest.console.transcript());
+    // It restarts by itself, and QEMU ends at a restart.
+    assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
+    let transcript = guest.console.transcript();
+    assert!(!transcript.contains("edgepair: ready"), "{transcript}");
+}

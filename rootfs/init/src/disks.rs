@@ -1,0 +1,86 @@
+//! The disks of this machine and the partitions on them, found through sysfs.
+//!
+//! There is no udev, so nothing makes `/dev/disk/by-partuuid`: each disk's partition table is read
+//! here. The kernel has made the device nodes already, in devtmpfs.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use disk::{AccessFailed, ReadAt};
+use disk::gpt::{self, Partition};
+
+const SYSFS_BLOCK: &str = "/sys/block";
+
+/// An open disk or partition.
+#[derive(Debug)]
+pub(crate) struct BlockDevice {
+    file: File,
+    size: u64,
+}
+
+/// A partition and the device node that it has.
+#[derive(Debug)]
+pub(crate) struct Located {
+    pub(crate) partition: Partition,
+    pub(crate) device: PathBuf,
+}
+
+impl BlockDevice {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let size = file.seek(SeekFrom::End(0))?;
+        Ok(Self { file, size })
+    }
+}
+
+impl ReadAt for BlockDevice {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), AccessFailed> {
+        let length = buffer.len();
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|error| AccessFailed::new(offset, length, error))
+    }
+}
+
+/// Every disk that may hold our partitions, by name, in a stable order.
+pub(crate) fn names() -> Vec<String> {
+    let entries = fs::read_dir(SYSFS_BLOCK).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| !["loop", "ram", "dm-", "zram", "fd", "sr"].iter().any(|kind| name.starts_with(kind)))
+        .collect();
+    names.sort();
+    names
+}
+
+/// All partitions of all disks. A disk without a table that we can read has none.
+pub(crate) fn partitions() -> Vec<Located> {
+    names().iter().flat_map(|name| partitions_of(name)).collect()
+}
+
+fn partitions_of(disk: &str) -> Vec<Located> {
+    let Ok(device) = BlockDevice::open(&Path::new("/dev").join(disk)) else { return Vec::new() };
+    let Ok(found) = gpt::read(&device) else { return Vec::new() };
+    let located = |partition: Partition| {
+        let device = node_of(disk, partition.number)?;
+        Some(Located { partition, device })
+    };
+    found.table.partitions.into_iter().filter_map(located).collect()
+}
+
+/// The node of a disk's partition: `vda3`, `nvme0n1p3`; sysfs knows which.
+fn node_of(disk: &str, number: u32) -> Option<PathBuf> {
+    let entries = fs::read_dir(Path::new(SYSFS_BLOCK).join(disk)).ok()?.flatten();
+    entries
+        .filter(|entry| {
+            let said = fs::read_to_string(entry.path().join("partition"));
+            said.is_ok_and(|said| said.trim() == number.to_string())
+        })
+        .find_map(|entry| Some(Path::new("/dev").join(entry.file_name().to_str()?)))
+}

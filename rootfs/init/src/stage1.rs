@@ -1,0 +1,164 @@
+//! Stage 1: from the kernel's start to the real root, inside the initramfs.
+//!
+//! ```text
+//!  kernel filesystems ─> early modules ─> the slot's partition ─> dm-verity ─> mount ─> switch root
+//! ```
+//! Every step can fail on a machine where nobody looks: the reason goes to the console, and after
+//! a pause, in which a person could read it, the machine restarts.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use disk::boot::{BootArguments, BootArgumentsError};
+use disk::verity::Target;
+use rustix::mount::{MountFlags, mount, mount_move};
+use sys::device_mapper::{self, DeviceMapperError, ReadOnlyDevice};
+use thiserror::Error;
+
+use crate::disks;
+use crate::modules::{ModuleError, Modules};
+use crate::mounts::{self, MountError};
+use crate::say;
+
+/// The modules that stage 1 loads, one name a line, in order; written by the builder.
+const EARLY_MODULES: &str = "/etc/edgepair/early-modules";
+/// Where the real root is mounted before it becomes the root.
+const NEW_ROOT: &str = "/sysroot";
+const STAGE_2: &str = "/usr/lib/edgepair/init";
+/// USB disks may take this long after power-on until they answer.
+const DISK_WAIT: Duration = Duration::from_secs(30);
+const DISK_POLL: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Error)]
+pub(crate) enum Stage1Error {
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error("{path}: {source}")]
+    Read { path: &'static str, source: io::Error },
+    #[error(transparent)]
+    Arguments(#[from] BootArgumentsError),
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    #[error(
+        "no disk has the partition {root} of slot {slot}, after {} seconds; disks seen: {disks}",
+        DISK_WAIT.as_secs()
+    )]
+    NoPartition { root: String, slot: &'static str, disks: String },
+    #[error(transparent)]
+    Verity(#[from] DeviceMapperError),
+    #[error("can't mount the root of slot {slot}: {source}")]
+    Root { slot: &'static str, source: io::Error },
+    #[error("can't switch to the real root ({step}): {source}")]
+    Switch { step: &'static str, source: io::Error },
+}
+
+/// Runs stage 1; on success the process goes on as stage 2 and this never returns.
+pub(crate) fn run() -> Result<Infallible, Stage1Error> {
+    mounts::make(mounts::KERNEL)?;
+    let line = read("/proc/cmdline")?;
+    let arguments: BootArguments = line.parse()?;
+    load_early_modules()?;
+    let device = wait_for_partition(&arguments)?;
+    let (major, minor) = open_verity(&arguments, &device)?;
+    mount_root(&arguments, major, minor)?;
+    switch_root()
+}
+
+fn read(path: &'static str) -> Result<String, Stage1Error> {
+    fs::read_to_string(path).map_err(|source| Stage1Error::Read { path, source })
+}
+
+/// A driver for hardware that is not there is no reason to stop; a missing disk will be noticed.
+fn load_early_modules() -> Result<(), Stage1Error> {
+    let modules = Modules::of_running_kernel()?;
+    for name in read(EARLY_MODULES)?.split_whitespace() {
+        if let Err(error) = modules.load(name) {
+            say!("{error}");
+        }
+    }
+    Ok(())
+}
+
+fn wait_for_partition(arguments: &BootArguments) -> Result<PathBuf, Stage1Error> {
+    let started = Instant::now();
+    loop {
+        let found = disks::partitions()
+            .into_iter()
+            .find(|located| located.partition.guid == arguments.root);
+        if let Some(located) = found {
+            return Ok(located.device);
+        }
+        if started.elapsed() > DISK_WAIT {
+            let root = arguments.root.to_string();
+            let slot = arguments.slot.letter();
+            let disks = disks::names().join(", ");
+            return Err(Stage1Error::NoPartition { root, slot, disks });
+        }
+        // Disks are probed by the kernel in its own time, and it tells nobody without udev.
+        sleep(DISK_POLL);
+    }
+}
+
+fn open_verity(
+    arguments: &BootArguments,
+    device: &Path,
+) -> Result<(u32, u32), DeviceMapperError> {
+    let verity = &arguments.verity;
+    let target = Target {
+        device: &device.display().to_string(),
+        data_blocks: verity.data_blocks,
+        hash_start_block: verity.data_blocks + 1,
+        root_hash: &verity.root_hash,
+        salt: &verity.salt,
+        options: &[],
+    };
+    device_mapper::create(&ReadOnlyDevice {
+        name: "edgepair-root",
+        sectors: target.sectors(),
+        target: "verity",
+        parameters: &target.parameters(),
+    })
+}
+
+fn mount_root(arguments: &BootArguments, major: u32, minor: u32) -> Result<(), Stage1Error> {
+    let slot = arguments.slot.letter();
+    let fail = |source| Stage1Error::Root { slot, source };
+    fs::create_dir_all(NEW_ROOT).map_err(fail)?;
+    let device = mapped_device(major, minor).map_err(fail)?;
+    let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOATIME;
+    mount(&device, NEW_ROOT, "ext4", flags, c"").map_err(|errno| fail(errno.into()))
+}
+
+/// The node that devtmpfs made for a device number; sysfs knows its name.
+fn mapped_device(major: u32, minor: u32) -> io::Result<PathBuf> {
+    let link = fs::read_link(format!("/sys/dev/block/{major}:{minor}"))?;
+    let name = link.file_name().ok_or(io::ErrorKind::NotFound)?;
+    Ok(Path::new("/dev").join(name))
+}
+
+/// Moves the kernel's filesystems along, makes the real root the root, and starts stage 2 on it.
+/// The initramfs keeps its few megabytes no longer than this: its files are removed first.
+fn switch_root() -> Result<Infallible, Stage1Error> {
+    let fail = |step: &'static str| move |source: io::Error| Stage1Error::Switch { step, source };
+    for folder in ["/dev", "/proc", "/sys"] {
+        let target = format!("{NEW_ROOT}{folder}");
+        mount_move(folder, &target).map_err(|errno| fail("moving mounts")(errno.into()))?;
+    }
+    for leftover in ["/usr", "/etc", "/init"] {
+        // What can't be removed costs memory and nothing else.
+        let path = Path::new(leftover);
+        let _kept = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    }
+    std::env::set_current_dir(NEW_ROOT).map_err(fail("entering it"))?;
+    mount_move(".", "/").map_err(|errno| fail("moving it to /")(errno.into()))?;
+    rustix::process::chroot(".").map_err(|errno| fail("chroot")(errno.into()))?;
+    std::env::set_current_dir("/").map_err(fail("entering /"))?;
+    let error = Command::new(STAGE_2).arg0("init").exec();
+    Err(fail("starting stage 2")(error))
+}
