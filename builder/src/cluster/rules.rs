@@ -28,6 +28,9 @@ const SECRETS: &[&str] = &[
     "vrrp_keys",
 ];
 
+/// A word with more wrong letters than this was not misspelt but meant otherwise.
+const MAX_SLIPS: usize = 2;
+
 impl Site {
     /// All tables that nodes may have.
     fn node_tables() -> impl Iterator<Item = &'static str> {
@@ -43,7 +46,7 @@ impl Site {
             .collect();
         for key in keys(self.source.root().as_table_like()) {
             if !known.contains(&key.as_str()) {
-                let mend = format!("remove it; known are {}", known.join(", "));
+                let mend = mend_unknown(&key, &known);
                 let what = format!("a cluster file has no table `{key}`");
                 self.report_key(&key, &what, "unknown key", mend);
             }
@@ -79,7 +82,7 @@ impl Site {
             .collect();
         for (key, _) in table {
             if !known.contains(&key) {
-                let mend = format!("remove it; [[nodes]] knows {}", known.join(", "));
+                let mend = mend_unknown(key, &known);
                 let what = format!("[[nodes]] has no key `{key}`");
                 self.report_key(&format!("nodes[{index}].{key}"), &what, "unknown key", mend);
             }
@@ -199,4 +202,13 @@ impl Site {
 fn keys(table: Option<&dyn TableLike>) -> Vec<String> {
     let entries = table.into_iter().flat_map(|table| table.iter());
     entries.map(|(key, _)| key.to_owned()).collect()
+}
+
+/// What to do about a key that is none of those known: mostly it is misspelt.
+fn mend_unknown(key: &str, known: &[&str]) -> String {
+    let distance = |known: &&&str| strsim::damerau_levenshtein(key, known);
+    match known.iter().min_by_key(distance) {
+        Some(meant) if distance(&meant) <= MAX_SLIPS => format!("did you mean `{meant}`?"),
+        _ => format!("remove it; known are {}", known.join(", ")),
+    }
 }
