@@ -10,12 +10,13 @@ use super::obtain::Order;
 use crate::debian::Digest;
 use crate::debian::http::HttpError;
 use crate::debian::store::StoreError;
+use crate::unfinished::mend;
 
 /// Why a release can't be had.
 #[derive(Debug, Error)]
 pub enum K3sError {
     /// A file or folder can't be used.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), mend(source))]
     Io { path: PathBuf, source: io::Error },
     /// What was given isn't there.
     #[error(
