@@ -1,8 +1,8 @@
 //! The initramfs archive: cpio in its "newc" form, which is all that the kernel unpacks.
 //!
 //! Times are zero and inode numbers count from one, so that equal trees give equal bytes. Device
-//! nodes are no part of a [`Tree`], since no filesystem image of ours holds any; the few that the kernel
-//! wants before `/dev` is mounted are named separately.
+//! nodes are no part of a [`Tree`], since no filesystem image of ours holds any; the few that the
+//! kernel wants before `/dev` is mounted are named separately.
 
 use std::io::{self, Write};
 

@@ -1,8 +1,9 @@
-//! The unified kernel image: systemd's EFI stub with kernel, initramfs and command line as sections.
+//! The unified kernel image: systemd's EFI stub with kernel, initramfs and command line as
+//! sections.
 //!
 //! Firmware starts the stub like any program; the stub finds its own sections in memory and boots
-//! the kernel in `.linux` with the rest. Because the command line carries the root hash, one signature
-//! over this file covers everything that the node will run.
+//! the kernel in `.linux` with the rest. Because the command line carries the root hash, one
+//! signature over this file covers everything that the node will run.
 //!
 //! ```text
 //!  DOS and PE headers │ section table │ the stub's sections │ .osrel │ .cmdline │ .uname │ …
@@ -10,8 +11,9 @@
 //! ```
 //!
 //! What is done to the headers is what systemd's `ukify` does, so that for equal sections both give
-//! equal bytes: sections follow in memory at the section alignment, in the file at the file alignment; the
-//! checksum field is zero, as in the stub itself, because firmware ignores it and signers replace it.
+//! equal bytes: sections follow in memory at the section alignment, in the file at the file
+//! alignment; the checksum field is zero, as in the stub itself, because firmware ignores it and
+//! signers replace it.
 
 #![expect(
     clippy::cast_possible_truncation,

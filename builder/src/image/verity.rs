@@ -1,8 +1,8 @@
 //! The dm-verity hash tree: hashing a filesystem, appending the tree to it, and checking both.
 //!
-//! The layout and the superblock are [`disk::verity`], which PID 1 shares. Hashing a root costs more
-//! time than writing it, so data blocks are hashed by as many threads as the machine has; each fills its own
-//! part of the digest array, so the bytes don't depend on how many there were.
+//! The layout and the superblock are [`disk::verity`], which PID 1 shares. Hashing a root costs
+//! more time than writing it, so data blocks are hashed by as many threads as the machine has; each
+//! fills its own part of the digest array, so the bytes don't depend on how many there were.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -249,6 +249,7 @@ mod tests {
     fn the_number_of_threads_changes_nothing() {
         let blocks = 3 * MIN_BLOCKS_PER_THREAD + 77;
         let image = tempfile::tempfile().expect("a temporary file");
+        image.set_len(blocks * BLOCK_BYTES).expect("made longer");
         for block in 0..blocks {
             let bytes = block.to_le_bytes();
             image

@@ -7,9 +7,9 @@
 //!  the filesystem          │ superblock  │ top of the tree, then one level after the other
 //! ```
 //!
-//! The superblock (version 1, as `veritysetup` writes it) says how much data there is and with which
-//! salt it was hashed. It is *not* trusted: only the root hash of the signed command line is, and a
-//! forged superblock can only make that hash wrong.
+//! The superblock (version 1, as `veritysetup` writes it) says how much data there is and with
+//! which salt it was hashed. It is *not* trusted: only the root hash of the signed command line is,
+//! and a forged superblock can only make that hash wrong.
 //!
 //! The hashing itself is the builder's, and the kernel's; here is only what both must agree about.
 

@@ -1,5 +1,5 @@
-//! FAT: what we format satisfies `fsck.fat` and mtools, and we read what they write, and nothing that
-//! anyone writes makes the reader panic, loop or allocate without bound.
+//! FAT: what we format satisfies `fsck.fat` and mtools, and we read what they write, and nothing
+//! that anyone writes makes the reader panic, loop or allocate without bound.
 
 #![expect(clippy::cast_possible_truncation, reason = "test volumes are small")]
 
@@ -106,12 +106,12 @@ fn check_clean(volume: &[u8]) {
 #[test]
 fn all_three_kinds_are_clean_and_come_back() {
     let files = some_files();
-    for (size, kind) in [
-        (4 * MIB, Kind::Fat12),
-        (8 * MIB, Kind::Fat16),
-        (63 * MIB, Kind::Fat16),
-        (64 * MIB, Kind::Fat32),
-        (130 * MIB, Kind::Fat32),
+    for (size, kind, pinned) in [
+        (4 * MIB, Kind::Fat12, 0x4174_85f8),
+        (8 * MIB, Kind::Fat16, 0xbaa7_e0f7),
+        (63 * MIB, Kind::Fat16, 0x5a73_7357),
+        (64 * MIB, Kind::Fat32, 0x00f0_6c0c),
+        (130 * MIB, Kind::Fat32, 0x6127_0d7f),
     ] {
         let volume = formatted(size, &files);
         let read = Volume::open(&volume).expect("opened");
@@ -122,6 +122,8 @@ fn all_three_kinds_are_clean_and_come_back() {
             volume == formatted(size, &files),
             "equal inputs give equal bytes"
         );
+        // The same on every machine and in every release; a change here changes every image.
+        assert_eq!(crc32fast::hash(&volume), pinned, "{size}");
         check_clean(&volume);
     }
 }
@@ -204,6 +206,22 @@ fn we_read_what_dosfstools_and_mtools_write() {
             .collect();
         assert_eq!(names, ["node1.toml", "A Long Name.toml", "UPPER.TXT"]);
     }
+}
+
+#[test]
+fn a_volume_that_is_too_small_for_fat32_is_still_read_as_such() {
+    let Some(mkfs) = oracle("mkfs.vfat") else {
+        return;
+    };
+    let (_folder, path) = as_file(&vec![0; 8 * MIB as usize]);
+    run(Command::new(&mkfs)
+        .args(["-F", "32", "-n", "CIDATA"])
+        .arg(&path));
+    let volume = std::fs::read(&path).expect("read");
+    let read = Volume::open(&volume).expect("opened");
+    assert_eq!(read.kind(), Kind::Fat32);
+    assert_eq!(read.label().as_deref(), Ok("CIDATA"));
+    assert_eq!(read.list(""), Ok(Vec::new()));
 }
 
 #[test]
@@ -293,10 +311,22 @@ fn formatting_over_an_old_volume_leaves_nothing_of_it() {
     }];
     format(&spec(4 * MIB), &files, &mut volume).expect("formatted");
     let read = Volume::open(&volume).expect("opened");
-    let wanted = Files::from([("node.toml".to_owned(), secret)]);
+    let wanted = Files::from([("node.toml".to_owned(), secret.clone())]);
     assert_eq!(read_all(&read), Ok(wanted));
     assert_ne!(volume, old);
     check_clean(&volume);
+    let mut dirty = vec![0xff; volume.len()];
+    format(&spec(4 * MIB), &files, &mut dirty).expect("formatted");
+    let used = dirty
+        .iter()
+        .rposition(|&byte| byte != 0xff)
+        .expect("there is content");
+    let clean = format_to_vec(&spec(4 * MIB), &files).expect("formatted");
+    assert!(
+        dirty[..=used] == clean[..=used],
+        "the rest of the last cluster is cleared"
+    );
+    assert_eq!((used + 1) % 512, 0);
 }
 
 #[test]

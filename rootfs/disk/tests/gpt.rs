@@ -187,6 +187,48 @@ fn tables_that_would_lose_data_are_refused() {
     ));
 }
 
+/// Makes the checksum of the primary header right again after a change.
+fn sign_primary(disk: &mut [u8]) {
+    disk[512 + 16..512 + 20].fill(0);
+    let checksum = crc32fast::hash(&disk[512..512 + 92]);
+    disk[512 + 16..512 + 20].copy_from_slice(&checksum.to_le_bytes());
+}
+
+#[test]
+fn a_well_signed_header_with_impossible_numbers_is_refused() {
+    let table = table(10_000);
+    let with = |at: usize, field: &[u8]| {
+        let mut disk = disk_with(&table);
+        // The entries once more, in the middle of a partition.
+        disk.copy_within(2 * 512..34 * 512, 5000 * 512);
+        disk[512 + at..512 + at + field.len()].copy_from_slice(field);
+        sign_primary(&mut disk);
+        let found = read(&disk).expect("the backup is good");
+        assert_eq!(found.table, table);
+        found.primary
+    };
+    assert_eq!(with(8, &[0, 0, 1, 0]), Health::Good, "nothing was changed");
+    let bad = |fault| Health::Bad(fault);
+    assert_eq!(with(8, &[1]), bad(CopyFault::Revision(0x1_0001)));
+    assert_eq!(with(12, &[91]), bad(CopyFault::HeaderSize(91)));
+    assert_eq!(with(24, &[2]), bad(CopyFault::WrongPlace(2)));
+    assert_eq!(
+        with(72, &5000_u64.to_le_bytes()),
+        bad(CopyFault::EntriesPlace)
+    );
+    assert_eq!(
+        with(72, &u64::MAX.to_le_bytes()),
+        bad(CopyFault::EntriesPlace)
+    );
+    assert_eq!(with(72, &[1]), bad(CopyFault::EntriesPlace));
+    assert_eq!(
+        with(80, &u32::MAX.to_le_bytes()),
+        bad(CopyFault::EntryCount(u32::MAX))
+    );
+    assert_eq!(with(84, &[64]), bad(CopyFault::EntrySize(64)));
+    assert_eq!(with(84, &[192]), bad(CopyFault::EntrySize(192)));
+}
+
 #[test]
 fn sgdisk_and_sfdisk_agree() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -298,9 +340,7 @@ proptest! {
                 disk[at..at + 4].copy_from_slice(&value.to_le_bytes());
             }
         }
-        disk[512 + 16..512 + 20].fill(0);
-        let checksum = crc32fast::hash(&disk[512..512 + 92]);
-        disk[512 + 16..512 + 20].copy_from_slice(&checksum.to_le_bytes());
+        sign_primary(&mut disk);
         if let Ok(found) = read(&disk) {
             prop_assert!(found.table.check().is_ok());
             prop_assert!(found.table.encode().is_ok());

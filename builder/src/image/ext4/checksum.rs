@@ -1,5 +1,5 @@
-//! CRC-32C, as ext4's metadata checksums use it: without the final inversion, so that a checksum can
-//! be continued as the seed of the next.
+//! CRC-32C, as ext4's metadata checksums use it: without the final inversion, so that a checksum
+//! can be continued as the seed of the next.
 //!
 //! Only metadata is summed, one or two megabytes of a root, so a table of 256 entries (half a
 //! gigabyte per second) is enough and a dependency is not.

@@ -1,7 +1,7 @@
 //! Extents: which run of blocks holds which part of a file.
 //!
-//! Every file is one run here, but an extent spans at most 32,768 blocks (128 MiB). Four extents fit
-//! into the inode; longer files get leaf blocks, which the inode then indexes.
+//! Every file is one run here, but an extent spans at most 32,768 blocks (128 MiB). Four extents
+//! fit into the inode; longer files get leaf blocks, which the inode then indexes.
 
 #![expect(
     clippy::cast_possible_truncation,

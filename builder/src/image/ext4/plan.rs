@@ -1,7 +1,7 @@
 //! The first pass: from the tree to inodes with numbers, link counts and sizes.
 //!
-//! Inodes are numbered in path order. Files that are the same bytes by identity, with equal owner and
-//! mode, share one inode: on a read-only filesystem nobody can tell hard links from copies.
+//! Inodes are numbered in path order. Files that are the same bytes by identity, with equal owner
+//! and mode, share one inode: on a read-only filesystem nobody can tell hard links from copies.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -14,6 +14,12 @@ use thiserror::Error;
 /// More than any root has; a damaged directory tree must not keep us busy for ever.
 const MAX_ENTRIES: usize = 4_000_000;
 
+/// Linux's limit; folders that contain each other would go on for ever.
+const MAX_PATH_BYTES: usize = 4095;
+
+/// Larger files are for [`Filesystem::copy_file`]; a damaged size must not take all memory.
+const MAX_IN_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+
 /// Files are copied in pieces of this size.
 const COPY_BYTES: usize = 256 * 1024;
 
@@ -28,6 +34,10 @@ pub enum ReadError {
     Name { path: String },
     #[error("more than {MAX_ENTRIES} entries: the image is damaged")]
     TooManyEntries,
+    #[error("{path}… is longer than any path can be: the image is damaged")]
+    PathTooLong { path: String },
+    #[error("{path} has {size} bytes, too many to hold in memory: copy it out")]
+    TooLarge { path: String, size: u64 },
     #[error("the bytes of {path} can't be passed on")]
     Output { path: String, source: io::Error },
 }
@@ -147,6 +157,10 @@ impl Filesystem {
                 continue;
             }
             let path = format!("{}/{name}", directory.trim_end_matches('/'));
+            if path.len() > MAX_PATH_BYTES {
+                let path = path.chars().take(80).collect();
+                return Err(ReadError::PathTooLong { path });
+            }
             let metadata = entry.metadata().map_err(damaged)?;
             entries.push(self.entry(path, &metadata)?);
         }
@@ -206,6 +220,15 @@ impl Filesystem {
 
     /// All bytes of a file, for small ones.
     pub fn read_file(&self, path: &str) -> Result<Vec<u8>, ReadError> {
+        let damaged = |source| ReadError::Damaged {
+            path: path.to_owned(),
+            source,
+        };
+        let size = self.view.metadata(path).map_err(damaged)?.len();
+        if size > MAX_IN_MEMORY_BYTES {
+            let path = path.to_owned();
+            return Err(ReadError::TooLarge { path, size });
+        }
         let mut bytes = Vec::new();
         self.copy_file(path, &mut bytes)?;
         Ok(bytes)

@@ -130,8 +130,8 @@ fn bitmap(used: u32, valid: u32) -> Vec<u8> {
     bytes
 }
 
-/// Group descriptors padded to whole blocks, all block bitmaps, all inode bitmaps: what lies between
-/// the superblock and the inode tables. `directories` counts those of each group.
+/// Group descriptors padded to whole blocks, all block bitmaps, all inode bitmaps: what lies
+/// between the superblock and the inode tables. `directories` counts those of each group.
 pub(super) fn encode_groups(layout: &Layout, directories: &[u16], seed: u32) -> Vec<u8> {
     let mut descriptors = Vec::new();
     let mut block_bitmaps = Vec::new();

@@ -1,8 +1,9 @@
-//! Names: the eleven bytes that every entry has, and the long names that Windows 95 put before them.
+//! Names: the eleven bytes that every entry has, and the long names that Windows 95 put before
+//! them.
 //!
-//! A long name is stored backwards, thirteen UTF-16 units at a time, in entries that old systems take
-//! for volume labels. A checksum over the short name ties the parts to their entry; parts that don't
-//! match are leftovers of a system that knew no long names, and are ignored.
+//! A long name is stored backwards, thirteen UTF-16 units at a time, in entries that old systems
+//! take for volume labels. A checksum over the short name ties the parts to their entry; parts that
+//! don't match are leftovers of a system that knew no long names, and are ignored.
 
 use std::collections::BTreeSet;
 

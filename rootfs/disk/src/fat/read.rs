@@ -1,7 +1,8 @@
 //! Reading volumes that others may have written, and that nobody vouches for.
 //!
-//! A chain of clusters is followed only as far as the file's size or the largest directory needs, so
-//! that a loop ends by itself; sizes are checked against the volume before anything is allocated.
+//! A chain of clusters is followed only as far as the file's size or the largest directory needs,
+//! so that a loop ends by itself; sizes are checked against the volume before anything is
+//! allocated.
 
 #![expect(
     clippy::cast_possible_truncation,

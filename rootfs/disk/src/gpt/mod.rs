@@ -9,10 +9,10 @@
 //!  last        backup header  <──┘
 //! ```
 //!
-//! [`Table`] is a plain value. [`Table::encode`] turns it into bytes with their offsets, in an order
-//! in which a power cut at any moment leaves at least one good copy. [`read`] takes whichever copy is
-//! good and says what it thought of both. [`Table::relocate`] and [`Table::grow_last`] are what a
-//! node does at its first boot, when the image finds itself on a larger disk.
+//! [`Table`] is a plain value. [`Table::encode`] turns it into bytes with their offsets, in an
+//! order in which a power cut at any moment leaves at least one good copy. [`read`] takes whichever
+//! copy is good and says what it thought of both. [`Table::relocate`] and [`Table::grow_last`] are
+//! what a node does at its first boot, when the image finds itself on a larger disk.
 
 mod encode;
 mod guid;
@@ -87,7 +87,8 @@ pub enum GptError {
     #[error("the partition identity {0} is there twice")]
     GuidTwice(Guid),
     #[error(
-        "partition {number} (sectors {first} to {last}) is not within {usable_first} to {usable_last}"
+        "partition {number} (sectors {first} to {last}) is not within \
+         {usable_first} to {usable_last}"
     )]
     OutOfBounds {
         number: u32,

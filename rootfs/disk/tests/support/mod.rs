@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// Finds a tool by the environment (`FSCK_FAT=/path`) or in the usual folders. A test that gets none
-/// says so and passes: the tool only is a second opinion.
+/// Finds a tool by the environment (`FSCK_FAT=/path`) or in the usual folders. A test that gets
+/// none says so and passes: the tool only is a second opinion.
 pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
     let variable = tool.to_uppercase().replace(['.', '-'], "_");
     if let Some(named) = std::env::var_os(&variable) {
