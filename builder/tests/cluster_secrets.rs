@@ -4,6 +4,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::ScopedJoinHandle;
 
 use builder::cluster::secrets::{Ensured, SecretsError, ensure, folder_beside};
 use rustls_pki_types::pem::PemObject;
@@ -190,6 +192,39 @@ fn the_node_certificate_speaks_for_all_its_names_and_no_others() {
     }
 }
 
+/// The database's own library is the strictest judge of the form of certificates.
+#[test]
+fn openssl_accepts_the_chain_in_its_strict_mode() {
+    let (_place, folder) = site();
+    ensure(&folder, &node1()).expect("secrets");
+    let cases = [
+        ("nodes/node1/node.pem", "sslserver", true),
+        ("nodes/node1/node.pem", "sslclient", true),
+        ("nodes/node1/client.pem", "sslclient", true),
+        ("nodes/node1/client.pem", "sslserver", false),
+        ("operator.pem", "sslclient", true),
+    ];
+    for (file, purpose, accepted) in cases {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["verify", "-x509_strict", "-purpose", purpose, "-CAfile"]);
+        openssl.arg(folder.join("ca.pem")).arg(folder.join(file));
+        match openssl.output() {
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert_eq!(
+                    output.status.success(),
+                    accepted,
+                    "{file} as {purpose}: {said}"
+                );
+            }
+            Err(error) => {
+                println!("skipped: openssl can't be run ({error})");
+                return;
+            }
+        }
+    }
+}
+
 #[test]
 fn clients_can_call_but_not_serve() {
     let (_place, folder) = site();
@@ -321,7 +356,7 @@ fn builders_at_the_same_time_make_one_site() {
         let builders: Vec<_> = (0..8)
             .map(|number| scope.spawn(move || build(number)))
             .collect();
-        let ended = builders.into_iter().map(|builder| builder.join());
+        let ended = builders.into_iter().map(ScopedJoinHandle::join);
         ended.map(|one| one.expect("no panic")).collect()
     });
     assert_eq!(all.iter().filter(|one| one.created).count(), 1);

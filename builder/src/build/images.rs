@@ -43,7 +43,11 @@ pub struct BuiltImage {
 
 /// The file name of a node's image; a stand-in is named where nobody can overlook it.
 pub fn file_name(definition: &Definition, base: &Base, node: &str) -> String {
-    let stand_in = if base.record.stand_in { "-STAND-IN" } else { "" };
+    let stand_in = if base.record.stand_in {
+        "-STAND-IN"
+    } else {
+        ""
+    };
     format!("{}{stand_in}-{node}.raw", definition.name)
 }
 
@@ -54,27 +58,45 @@ pub fn write_all(
     seeds: &[SealedSeed],
     out: &Path,
 ) -> Result<Vec<BuiltImage>, ImagesError> {
-    let fail = |source| ImagesError::Io { path: base.path.clone(), source };
+    let fail = |source| ImagesError::Io {
+        path: base.path.clone(),
+        source,
+    };
     let base_file = File::open(&base.path).map_err(fail)?;
     let size = base_file.metadata().map_err(fail)?.len();
     let region = Region::new(&base_file, 0, size);
-    let found = gpt::read(&region)
-        .map_err(|source| ImagesError::Table { path: base.path.clone(), source })?;
-    let partition = found
-        .table
-        .find_name(Part::Seed.name())
-        .ok_or_else(|| ImagesError::NoSeedPartition { path: base.path.clone() })?;
+    let found = gpt::read(&region).map_err(|source| ImagesError::Table {
+        path: base.path.clone(),
+        source,
+    })?;
+    let partition =
+        found
+            .table
+            .find_name(Part::Seed.name())
+            .ok_or_else(|| ImagesError::NoSeedPartition {
+                path: base.path.clone(),
+            })?;
     // All images are the same up to the seed, so that part is hashed once.
     let mut common = ImageHasher::default();
-    common.advance(&base_file, partition.offset_bytes()).map_err(fail)?;
+    common
+        .advance(&base_file, partition.offset_bytes())
+        .map_err(fail)?;
 
     let mut images = Vec::new();
     for seed in seeds {
         let target = out.join(file_name(definition, base, &seed.node));
-        let fail = |source| ImagesError::Io { path: target.clone(), source };
+        let fail = |source| ImagesError::Io {
+            path: target.clone(),
+            source,
+        };
         let unfinished = Unfinished::create(&target)?;
         sparse::copy(&base_file, unfinished.file()).map_err(fail)?;
-        identity::write(unfinished.file(), partition, &seed.text, base.record.source_date)?;
+        identity::write(
+            unfinished.file(),
+            partition,
+            &seed.text,
+            base.record.source_date,
+        )?;
         let mut hasher = common.clone();
         hasher.advance(unfinished.file(), size).map_err(fail)?;
         images.push(BuiltImage {

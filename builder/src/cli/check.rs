@@ -39,22 +39,36 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let mut text = String::new();
     for path in &arguments.seed {
         let name = path.display().to_string();
-        let content =
-            fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+        let content = fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
         let report = match seed::parse(&name, &content) {
             Ok(seed) => {
                 let node = seed.node.name.to_string();
-                text.push_str(&format!("{name}: good seed of {node} in {}\n", seed.cluster.name));
-                SeedReport { seed: path.clone(), node: Some(node), problems: None }
+                text.push_str(&format!(
+                    "{name}: good seed of {node} in {}\n",
+                    seed.cluster.name
+                ));
+                SeedReport {
+                    seed: path.clone(),
+                    node: Some(node),
+                    problems: None,
+                }
             }
             Err(problems) => {
                 text.push_str(&format!("{problems}\n"));
-                SeedReport { seed: path.clone(), node: None, problems: Some(problems) }
+                SeedReport {
+                    seed: path.clone(),
+                    node: None,
+                    problems: Some(problems),
+                }
             }
         };
         seeds.push(report);
     }
     let good = seeds.iter().all(|report| report.problems.is_none());
     context.print(&Report { good, seeds }, &text)?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -117,3 +117,21 @@ pub(super) fn file_name(common_name: &str) -> String {
     }
     name
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Two clients never share a file, and no name leaves the folder or hides in it.
+        #[test]
+        fn file_names_are_plain_and_differ(one in "\\PC{1,20}", two in "\\PC{1,20}") {
+            let (first, second) = (file_name(&one), file_name(&two));
+            prop_assert_eq!(one == two, first == second);
+            prop_assert!(!first.contains('/') && !first.starts_with('.'));
+            prop_assert!(first.is_ascii());
+        }
+    }
+}

@@ -316,3 +316,76 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn authority() -> (Authority, String, String) {
+        let key = new_key().expect("a key");
+        let certificate = new_authority("plant-3", &key).expect("a certificate");
+        let authority = Authority::load(&certificate, &key).expect("a CA");
+        (authority, certificate, key)
+    }
+
+    #[test]
+    fn serial_numbers_differ_and_are_positive() {
+        let (_, first, _) = authority();
+        let (_, second, _) = authority();
+        let serial = |pem: &str| {
+            let der = der("ca.pem", pem).expect("PEM");
+            parse(&der).expect("a certificate").raw_serial().to_vec()
+        };
+        assert_ne!(serial(&first), serial(&second));
+        assert_eq!(serial(&first).len(), SERIAL_BYTES);
+        assert!(serial(&first)[0] < 0x80);
+    }
+
+    #[test]
+    fn a_leaf_is_no_authority() {
+        let (authority, _, _) = authority();
+        let key = new_key().expect("a key");
+        let leaf = authority
+            .issue("x.key", &Subject::client("k3s"), &key)
+            .expect("a leaf");
+        let refused = Authority::load(&leaf, &key).err();
+        assert!(
+            matches!(refused, Some(PkiError::NoAuthority { .. })),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn what_another_ca_issued_does_not_fit() {
+        let (ours, _, _) = authority();
+        let (theirs, _, _) = authority();
+        let (key, subject) = (new_key().expect("a key"), Subject::client("k3s"));
+        let leaf = theirs.issue("x.key", &subject, &key).expect("a leaf");
+        assert!(theirs.still_fits(&leaf, &key, &subject));
+        assert!(!ours.still_fits(&leaf, &key, &subject));
+        assert!(!theirs.still_fits(&leaf, &key, &Subject::client("other")));
+        let other_key = new_key().expect("a key");
+        assert!(!theirs.still_fits(&leaf, &other_key, &subject));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Cut, doubled and garbled certificates and keys are refused or read, never more.
+        #[test]
+        fn damaged_files_never_panic(at in 0_usize..900, byte in any::<char>(), cut in any::<bool>()) {
+            let (_, certificate, key) = authority();
+            let damage = |text: &str| {
+                let mut characters: Vec<char> = text.chars().collect();
+                let at = at % characters.len();
+                characters[at] = byte;
+                characters.truncate(if cut { at + 1 } else { text.len() });
+                characters.into_iter().collect::<String>()
+            };
+            let _ = Authority::load(&damage(&certificate), &key).err();
+            let _ = Authority::load(&certificate, &damage(&key)).err();
+        }
+    }
+}

@@ -306,14 +306,20 @@ impl Writer<'_> {
     }
 
     fn operators(&mut self, fingerprint: &str) {
-        self.routes.add("operators", "operators");
-        let mut table = match self.site.item("operators") {
-            None => Table::new(),
-            Some(item) => match table_of(item) {
-                Some(table) => table,
-                None => return self.misfit("operators", item),
-            },
-        };
+        let key = "operators";
+        self.routes.add(key, format!("nodes[{}].{key}", self.index));
+        self.routes.add(key, key);
+        let mut table = Table::new();
+        for item in [self.site.item(key), self.node.table.get(key)]
+            .into_iter()
+            .flatten()
+        {
+            match table_of(item) {
+                Some(written) if table.is_empty() => table = written,
+                Some(written) => merge(&mut table, &written),
+                None => return self.misfit(key, item),
+            }
+        }
         // A list that can't be read stays as it is, for the seed's reader to refuse.
         let readable = table.get("fingerprints").is_none_or(Item::is_array);
         let mut known = texts(&table, "fingerprints");
@@ -325,6 +331,6 @@ impl Writer<'_> {
             table.insert("fingerprints", value(fingerprint));
         }
         let comment = "Who may use `nodectl` from afar: holders of secrets/…/operator.key.";
-        self.part("operators", Item::Table(table), comment);
+        self.part(key, Item::Table(table), comment);
     }
 }

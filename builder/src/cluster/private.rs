@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::NamedTempFile;
 
+use crate::unfinished::mend;
+
 /// Permissions of the folder, and of the files in it.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -33,7 +35,7 @@ const GIT_IGNORE: (&str, &str) = (".gitignore", "*\n");
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateError {
     /// The operating system refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), mend(source))]
     Io { path: PathBuf, source: io::Error },
     /// Others can read what must be secret.
     #[error(

@@ -37,7 +37,10 @@ pub fn write(
         time: Timestamp::from_unix(time),
     };
     let content = seed.as_bytes().to_vec();
-    let files = [NewFile { path: SEED_FILE, content: &content }];
+    let files = [NewFile {
+        path: SEED_FILE,
+        content: &content,
+    }];
     // The whole partition is written, so that no byte of an older seed with its keys is left.
     let volume = fat::format_to_vec(&spec, &files)?;
     let mut region = Region::new(file, partition.offset_bytes(), partition.size_bytes());
@@ -54,7 +57,9 @@ pub fn read(file: &File, partition: &Partition) -> Result<Option<String>, Identi
         Err(error) => return Err(error.into()),
     };
     match volume.read_file(SEED_FILE, seed::MAX_SEED_BYTES as u64) {
-        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| IdentityError::NotText),
+        Ok(bytes) => String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| IdentityError::NotText),
         Err(ReadError::NotFound(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -24,7 +24,12 @@ const PROOF: &str = "VFS: Unable to mount root fs";
 
 /// Finds out which acceleration works, with `kernel` as the guest.
 pub fn probe(qemu: &Qemu, kernel: &Path, cache: &Path) -> Acceleration {
-    if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
+    if OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .is_err()
+    {
         return Acceleration::Tcg;
     }
     let memory = cache.join(format!("acceleration-{}", host_and_program(qemu)));
@@ -47,7 +52,11 @@ pub fn probe(qemu: &Qemu, kernel: &Path, cache: &Path) -> Acceleration {
 fn host_and_program(qemu: &Qemu) -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digest = Sha256::digest(format!("{boot} {} {}", qemu.version, qemu.describe()));
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
@@ -68,8 +77,13 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
         end_on_restart: true,
     };
     let mut command = qemu.command(&machine);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let Ok(mut child) = command.spawn() else { return false };
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let Ok(mut child) = command.spawn() else {
+        return false;
+    };
     let proven = said_proof(&mut child);
     // It may have ended by itself already; either way nothing may be left behind.
     let _ended = child.kill();
@@ -79,7 +93,9 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
 
 /// Reads the guest's console until the proof, the end or the limit.
 fn said_proof(child: &mut Child) -> bool {
-    let Some(mut output) = child.stdout.take() else { return false };
+    let Some(mut output) = child.stdout.take() else {
+        return false;
+    };
     let reader = thread::spawn(move || {
         let mut said = Vec::new();
         let mut part = [0; 4096];

@@ -80,8 +80,10 @@ impl Accounts {
     pub fn passwd(&self) -> String {
         let line = |user: &&User| {
             let User { name, id, home, .. } = *user;
-            format!("{name}:*:{id}:{id}::{home}:{NO_SHELL}
-")
+            format!(
+                "{name}:*:{id}:{id}::{home}:{NO_SHELL}
+"
+            )
         };
         self.sorted().iter().map(line).collect()
     }
@@ -114,7 +116,12 @@ mod tests {
 
     fn user(name: &str, id: u32, groups: &[&str]) -> User {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
-        User { name: name.to_owned(), id, home: "/nonexistent".to_owned(), groups }
+        User {
+            name: name.to_owned(),
+            id,
+            home: "/nonexistent".to_owned(),
+            groups,
+        }
     }
 
     #[test]

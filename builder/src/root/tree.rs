@@ -316,7 +316,10 @@ mod tests {
         assert!(tree.contains(&path("/usr/lib")));
         assert!(tree.insert(path("/usr/lib"), file.clone()).is_err());
         assert!(tree.insert(path("/usr/lib/x/y/z"), file).is_err());
-        assert!(!tree.contains(&path("/usr/lib/x/y")), "a refused entry leaves no parents behind");
+        assert!(
+            !tree.contains(&path("/usr/lib/x/y")),
+            "a refused entry leaves no parents behind"
+        );
     }
 
     #[test]
