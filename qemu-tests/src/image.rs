@@ -46,6 +46,7 @@ impl Bench {
             image: "lab".to_owned(),
             out: folder.path().to_owned(),
             reach: Reach::default(),
+            k3s: None,
             anew: false,
         };
         let built = build::build(&request, &progress).unwrap_or_else(|error| panic!("{error}"));

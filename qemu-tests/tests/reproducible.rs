@@ -39,6 +39,7 @@ fn build(project: &Path, seed: &Path, out: &Path) -> PathBuf {
         seeds: vec![seed.to_owned()],
         out: out.to_owned(),
         reach: Reach::default(),
+        k3s: None,
         anew: true,
     };
     let built = build::build(&request, &Progress::quiet());

@@ -12,6 +12,7 @@ use crate::debian::proxy::{Proxies, ProxyError};
 use crate::debian::resolve::ResolveError;
 use crate::debian::store::StoreError;
 use crate::debian::{Archive, ArchiveRequest, Lock, Network, Resolution, Store};
+use crate::k3s::LockedArtifact;
 use crate::progress::Progress;
 use crate::root::compose::BOOT_PACKAGE;
 use crate::root::definition::Definition;
@@ -106,6 +107,14 @@ impl Source {
                     .map(|package| format!("{} {}\n", package.name, package.sha256))
                     .collect()
             }
+        }
+    }
+
+    /// What a lock says of files that are in no archive; none without a lock.
+    pub fn locked_artifacts(&self) -> Option<&[LockedArtifact]> {
+        match &self.chosen {
+            Chosen::Archive(_) => None,
+            Chosen::Lock(lock) => Some(&lock.artifacts),
         }
     }
 

@@ -34,6 +34,9 @@ pub(super) struct Arguments {
     out: PathBuf,
     #[command(flatten)]
     reach: ReachArguments,
+    /// A K3s binary, or a folder with the files of its release, instead of downloading it
+    #[arg(long, value_name = "PATH")]
+    k3s: Option<PathBuf>,
     /// Use exactly the packages of the lock beside the image definition (see `builder lock`)
     #[arg(long)]
     locked: bool,
@@ -88,6 +91,7 @@ impl Arguments {
             seeds: self.seed.clone(),
             out: self.out.clone(),
             reach: self.reach.reach(self.locked),
+            k3s: self.k3s.clone(),
             anew: self.anew,
         })
     }
@@ -116,6 +120,7 @@ pub(super) fn build_one(
         image: "lab".to_owned(),
         out: PathBuf::from("out"),
         reach: reach.clone(),
+        k3s: None,
         locked: false,
         anew: false,
     };

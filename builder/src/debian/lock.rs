@@ -16,6 +16,7 @@ use super::package::{Package, PackageError};
 use super::resolve::Resolution;
 use super::store::{Store, StoreError};
 use super::version::Version;
+use crate::k3s::LockedArtifact;
 
 const FORMAT: u32 = 1;
 
@@ -30,6 +31,9 @@ pub struct Lock {
     pub suites: Vec<LockedSuite>,
     #[serde(default, rename = "package")]
     pub packages: Vec<LockedPackage>,
+    /// Files that are in no archive: the release of K3s.
+    #[serde(default, rename = "artifact", skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<LockedArtifact>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +117,7 @@ impl Lock {
             date: archive.date(),
             suites,
             packages,
+            artifacts: Vec::new(),
         }
     }
 

@@ -111,6 +111,10 @@ pub struct Ingredients<'a> {
     /// The node's own program, for both stages.
     pub init: Content,
     pub extras: Vec<Extra>,
+    /// Links of ours, such as `kubectl`, which is K3s under another name.
+    pub links: Vec<(String, String)>,
+    /// The release of K3s, if the image has one.
+    pub k3s_version: Option<String>,
     /// Facts that only the caller knows: dates, formats and packages' versions are filled in later.
     pub manifest: Manifest,
 }
@@ -120,13 +124,8 @@ pub fn compose(
     ingredients: Ingredients<'_>,
     source: &dyn PackageSource,
 ) -> Result<Composition, ComposeError> {
-    let Ingredients {
-        definition,
-        overlays,
-        init,
-        extras,
-        mut manifest,
-    } = ingredients;
+    let Ingredients { definition, overlays, init, extras, links, k3s_version, mut manifest } =
+        ingredients;
     let mut root = Tree::default();
     for overlay in overlays {
         lay_packages(&mut root, overlay, source)?;
@@ -166,7 +165,13 @@ pub fn compose(
         let node = Node::file(extra.content, extra.mode, Origin::Builder);
         root.insert(TreePath::new(&extra.path)?, node)?;
     }
+    for (link, target) in links {
+        root.insert(TreePath::new(&link)?, Node::symlink(target, Origin::Builder))?;
+    }
     fill_manifest(&mut manifest, definition, overlays, &selection);
+    for (record, overlay) in manifest.overlays.iter_mut().zip(overlays) {
+        record.version = overlay.manifest.k3s.as_ref().and(k3s_version.clone());
+    }
     manifest.packages = source.records(&packages_in([&root, &initramfs]));
     lay_text(
         &mut root,
