@@ -7,7 +7,11 @@
 mod build;
 mod check;
 mod context;
+mod diff;
+mod inspect;
+mod lock;
 mod run;
+mod verify;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -31,7 +35,11 @@ struct Cli {
 enum Command {
     Build(build::Arguments),
     Check(check::Arguments),
+    Diff(diff::Arguments),
+    Inspect(inspect::Arguments),
+    Lock(lock::Arguments),
     Run(run::Arguments),
+    Verify(verify::Arguments),
 }
 
 /// What a subcommand ends with; the error's whole chain is printed once, here.
@@ -47,7 +55,11 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Check(arguments) => check::run(&context, &arguments),
+        Command::Diff(arguments) => diff::run(&context, &arguments),
+        Command::Inspect(arguments) => inspect::run(&context, &arguments),
+        Command::Lock(arguments) => lock::run(&context, &arguments),
         Command::Run(arguments) => run::run(&context, &arguments),
+        Command::Verify(arguments) => verify::run(&context, &arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {}", chain(error.as_ref()));

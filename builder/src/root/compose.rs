@@ -20,6 +20,7 @@ use super::closure::{
 use super::content::Content;
 use super::definition::Definition;
 use super::modules::{ModuleCatalogue, ModuleForm, ModuleSelection, ModulesError};
+use super::origins;
 use super::overlay::{Overlay, OverlayError};
 use super::pick::{self, PickError};
 use super::tree::{Node, NodeKind, Origin, Tree, TreeError, TreePath};
@@ -181,6 +182,7 @@ pub fn compose(
     manifest.check()?;
     lay_text(&mut root, MANIFEST_PATH, manifest.to_json()?)?;
     check_links(&root)?;
+    origins::add_to(&mut root)?;
 
     let boot = source.files(BOOT_PACKAGE)?;
     let efi = definition.architecture.efi();
