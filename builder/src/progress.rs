@@ -89,7 +89,7 @@ impl Progress {
             Mode::Bars(bars) if total.is_none_or(|total| total >= BAR_BYTES_MIN) => {
                 let bar = bars.add(total.map_or_else(ProgressBar::no_length, ProgressBar::new));
                 bar.set_style(style(
-                    "{msg:32!} [{bar:30}] {bytes:>10} of {total_bytes:10} {bytes_per_sec:>12}",
+                    "{msg:32!} [{wide_bar}] {bytes:>10} of {total_bytes:10} {bytes_per_sec:>12} {eta:>4}",
                 ));
                 bar.set_message(label.to_owned());
                 Some(bar)

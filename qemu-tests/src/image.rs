@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use builder::build::{self, Request};
 use builder::build::source::Reach;
+use builder::image::formats::Format;
 use builder::image::open::OpenImage;
 use builder::progress::Progress;
 use builder::project::{self, Project};
@@ -47,6 +48,7 @@ impl Bench {
             out: folder.path().to_owned(),
             reach: Reach::default(),
             k3s: None,
+            format: Format::Raw,
             anew: false,
         };
         let built = build::build(&request, &progress).unwrap_or_else(|error| panic!("{error}"));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use builder::build::source::Reach;
 use builder::build::{self, Request};
+use builder::image::formats::Format;
 use builder::image::sparse::ImageHasher;
 use builder::progress::Progress;
 use builder::project::{self, Project};
@@ -40,6 +41,7 @@ fn build(project: &Path, seed: &Path, out: &Path) -> PathBuf {
         out: out.to_owned(),
         reach: Reach::default(),
         k3s: None,
+        format: Format::Raw,
         anew: true,
     };
     let built = build::build(&request, &Progress::quiet());

@@ -23,6 +23,7 @@ use self::images::{BuiltImage, ImagesError};
 use self::seeds::SeedsError;
 use self::source::{Reach, Source, SourceError};
 use crate::k3s::{self, K3sError, K3sFiles, Release, ReleaseError};
+use crate::image::formats::Format;
 use crate::node::{self, NodeError};
 use crate::progress::Progress;
 use crate::project::{Project, ProjectError};
@@ -67,6 +68,8 @@ pub struct Request {
     pub reach: Reach,
     /// The release of K3s, or its binary, where it can't be downloaded.
     pub k3s: Option<PathBuf>,
+    /// What the files are that it makes.
+    pub format: Format,
     /// Assemble even what the cache has.
     pub anew: bool,
 }
@@ -99,7 +102,7 @@ pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError
         anew: request.anew,
     };
     let base = inputs.obtain(&request.cache, progress)?;
-    let images = images::write_all(&base, &definition, &seeds, &request.out)?;
+    let images = images::write_all(&base, &definition, &seeds, &request.out, request.format, progress)?;
     Ok(Built { images, base })
 }
 

@@ -12,6 +12,7 @@ use super::{Context, Outcome};
 use crate::build::images::BuiltImage;
 use crate::build::source::Reach;
 use crate::build::{Built, Request, build};
+use crate::image::formats::Format;
 use crate::progress::readable_bytes;
 use crate::project::ProjectError;
 
@@ -32,6 +33,9 @@ pub(super) struct Arguments {
     /// Where the images go
     #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
+    /// What the image files shall be
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
     #[command(flatten)]
     reach: ReachArguments,
     /// A K3s binary, or a folder with the files of its release, instead of downloading it
@@ -92,6 +96,7 @@ impl Arguments {
             out: self.out.clone(),
             reach: self.reach.reach(self.locked),
             k3s: self.k3s.clone(),
+            format: self.format,
             anew: self.anew,
         })
     }
@@ -119,6 +124,7 @@ pub(super) fn build_one(
         seed: vec![seed.to_owned()],
         image: "lab".to_owned(),
         out: PathBuf::from("out"),
+        format: Format::Raw,
         reach: reach.clone(),
         k3s: None,
         locked: false,
@@ -149,7 +155,8 @@ fn summary(report: &Report, root_bytes: u64) -> String {
         report.packages, report.seconds
     ));
     if let Some(image) = report.images.first() {
-        text.push_str(&format!("next: builder run {}\n", image.path.display()));
+        let verb = if image.path.extension().is_some_and(|it| it == "raw") { "run" } else { "seed" };
+        text.push_str(&format!("next: builder {verb} {}\n", image.path.display()));
     }
     text
 }
