@@ -32,15 +32,9 @@ const SUITES: [&str; 2] = ["trixie", "trixie-updates"];
 #[derive(Debug, Error)]
 pub enum ToolError {
     #[error("{tool} can't be fetched: {source}")]
-    Source {
-        tool: &'static str,
-        source: SourceError,
-    },
+    Source { tool: &'static str, source: SourceError },
     #[error("{tool} can't be fetched: {source}")]
-    Archive {
-        tool: &'static str,
-        source: ArchiveError,
-    },
+    Archive { tool: &'static str, source: ArchiveError },
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error(transparent)]
@@ -70,19 +64,11 @@ struct Part {
 }
 
 const fn programs(package: &'static str, programs: &'static [&'static str]) -> Part {
-    Part {
-        package,
-        programs,
-        keep: &[],
-    }
+    Part { package, programs, keep: &[] }
 }
 
 const fn data(package: &'static str, keep: &'static [&'static str]) -> Part {
-    Part {
-        package,
-        programs: &[],
-        keep,
-    }
+    Part { package, programs: &[], keep }
 }
 
 /// The emulator with its firmware.
@@ -90,18 +76,9 @@ pub const QEMU: Tool = Tool {
     name: "qemu",
     parts: &[
         programs("qemu-system-x86", &["/usr/bin/qemu-system-x86_64"]),
-        data(
-            "qemu-system-data",
-            &["/usr/share/qemu/*.bin", "/usr/share/qemu/keymaps/en-us"],
-        ),
+        data("qemu-system-data", &["/usr/share/qemu/*.bin", "/usr/share/qemu/keymaps/en-us"]),
         data("seabios", &["/usr/share/seabios/*.bin"]),
-        data(
-            "ovmf",
-            &[
-                "/usr/share/OVMF/OVMF_CODE_4M.fd",
-                "/usr/share/OVMF/OVMF_VARS_4M.fd",
-            ],
-        ),
+        data("ovmf", &["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"]),
     ],
 };
 
@@ -111,12 +88,7 @@ pub const ORACLES: Tool = Tool {
     parts: &[
         programs(
             "e2fsprogs",
-            &[
-                "/usr/sbin/e2fsck",
-                "/usr/sbin/mke2fs",
-                "/usr/sbin/dumpe2fs",
-                "/usr/sbin/debugfs",
-            ],
+            &["/usr/sbin/e2fsck", "/usr/sbin/mke2fs", "/usr/sbin/dumpe2fs", "/usr/sbin/debugfs"],
         ),
         programs("dosfstools", &["/usr/sbin/fsck.fat", "/usr/sbin/mkfs.fat"]),
         programs("mtools", &["/usr/bin/mtools"]),
@@ -141,11 +113,7 @@ impl Unpacked {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.folder.join(LOADER));
         let libraries = self.folder.join("usr/lib").join(LIBRARIES);
-        command
-            .arg("--library-path")
-            .arg(libraries)
-            .arg("--argv0")
-            .arg(program);
+        command.arg("--library-path").arg(libraries).arg("--argv0").arg(program);
         command.arg(self.folder.join(program));
         command
     }
@@ -164,59 +132,33 @@ impl Tool {
         if done.is_file() {
             return Ok(Unpacked { folder });
         }
-        progress.note(&format!(
-            "fetching {} from Debian into {}",
-            self.name,
-            folder.display()
-        ));
+        progress.note(&format!("fetching {} from Debian into {}", self.name, folder.display()));
         let tree = self.compose(cache, reach, progress)?;
         let parent = cache.join("tools");
-        fs::create_dir_all(&parent).map_err(|source| ToolError::Write {
-            path: parent.clone(),
-            source,
-        })?;
+        fs::create_dir_all(&parent)
+            .map_err(|source| ToolError::Write { path: parent.clone(), source })?;
         // Written aside and renamed: two runs at once each write their own, and the first one wins.
         let aside = tempfile::Builder::new()
             .prefix(self.name)
             .tempdir_in(&parent)
-            .map_err(|source| ToolError::Write {
-                path: parent.clone(),
-                source,
-            })?;
+            .map_err(|source| ToolError::Write { path: parent.clone(), source })?;
         write_tree(&tree, aside.path())?;
-        fs::write(aside.path().join("complete"), "").map_err(|source| ToolError::Write {
-            path: done.clone(),
-            source,
-        })?;
+        fs::write(aside.path().join("complete"), "")
+            .map_err(|source| ToolError::Write { path: done.clone(), source })?;
         if fs::rename(aside.path(), &folder).is_err() && !done.is_file() {
             let source = io::Error::other("another folder is in the way: remove it");
-            return Err(ToolError::Write {
-                path: folder,
-                source,
-            });
+            return Err(ToolError::Write { path: folder, source });
         }
         Ok(Unpacked { folder })
     }
 
     fn compose(&self, cache: &Path, reach: &Reach, progress: &Progress) -> Result<Tree, ToolError> {
-        let fail = |source| ToolError::Source {
-            tool: self.name,
-            source,
-        };
+        let fail = |source| ToolError::Source { tool: self.name, source };
         let store = source::open_store(&[], reach, cache).map_err(fail)?;
         let suites: Vec<String> = SUITES.iter().map(|&suite| suite.to_owned()).collect();
-        let archive = source::open_archive(
-            &store,
-            "amd64",
-            &suites,
-            &["main".to_owned()],
-            reach,
-            progress,
-        )
-        .map_err(|source| ToolError::Archive {
-            tool: self.name,
-            source,
-        })?;
+        let archive =
+            source::open_archive(&store, "amd64", &suites, &["main".to_owned()], reach, progress)
+                .map_err(|source| ToolError::Archive { tool: self.name, source })?;
         let wanted: Vec<&str> = self.parts.iter().map(|part| part.package).collect();
         let nothing: [&str; 0] = [];
         let resolution = archive.resolve(&wanted, &nothing)?;
@@ -232,10 +174,7 @@ impl Tool {
             };
             for (path, node) in pick::pick(&wish, &packages.files(part.package)?)? {
                 let overlay = self.name.to_owned();
-                let origin = Origin::Package {
-                    package: wish.name.clone(),
-                    overlay,
-                };
+                let origin = Origin::Package { package: wish.name.clone(), overlay };
                 tree.insert(path, Node { origin, ..node })?;
             }
         }
@@ -248,10 +187,7 @@ impl Tool {
 fn write_tree(tree: &Tree, folder: &Path) -> Result<(), ToolError> {
     for (path, node) in tree.iter() {
         let target = folder.join(path.as_str().trim_start_matches('/'));
-        let fail = |source| ToolError::Write {
-            path: target.clone(),
-            source,
-        };
+        let fail = |source| ToolError::Write { path: target.clone(), source };
         match &node.kind {
             NodeKind::Directory => fs::create_dir_all(&target).map_err(fail)?,
             NodeKind::Symlink(link) => symlink(OsStr::new(link), &target).map_err(fail)?,

@@ -68,25 +68,14 @@ impl Unfinished {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let path = target.with_file_name(format!(".{name}.{}-{count}.part", process::id()));
-        let fail = |source| UnfinishedError::Create {
-            path: path.clone(),
-            source,
-        };
+        let fail = |source| UnfinishedError::Create { path: path.clone(), source };
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(fail)?;
         }
         listed().insert(path.clone());
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path);
+        let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
         match opened {
-            Ok(file) => Ok(Self {
-                file,
-                path,
-                target: target.to_owned(),
-            }),
+            Ok(file) => Ok(Self { file, path, target: target.to_owned() }),
             Err(source) => {
                 listed().remove(&path);
                 Err(fail(source))
@@ -105,21 +94,12 @@ impl Unfinished {
 
     /// Makes the bytes durable and gives the file its name, replacing an older one.
     pub fn finish(self) -> Result<PathBuf, UnfinishedError> {
-        let fail = |source| UnfinishedError::Finish {
-            path: self.target.clone(),
-            source,
-        };
+        let fail = |source| UnfinishedError::Finish { path: self.target.clone(), source };
         self.file.sync_all().map_err(fail)?;
         fs::rename(&self.path, &self.target).map_err(fail)?;
         if let Some(folder) = self.target.parent() {
-            let folder = if folder.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                folder
-            };
-            File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(fail)?;
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
         }
         Ok(self.target.clone())
     }
@@ -148,9 +128,8 @@ mod tests {
         assert!(!target.exists());
         unfinished.finish().expect("finished");
         assert_eq!(fs::read(&target).expect("read"), b"whole");
-        let left: Vec<_> = fs::read_dir(target.parent().expect("a folder"))
-            .expect("read")
-            .collect();
+        let left: Vec<_> =
+            fs::read_dir(target.parent().expect("a folder")).expect("read").collect();
         assert_eq!(left.len(), 1);
     }
 

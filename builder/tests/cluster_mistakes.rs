@@ -45,11 +45,7 @@ links.lan.addresses = ["192.168.77.12/24"]
 
 /// What is said about `SOUND` after `old` was replaced by `new`.
 fn told(old: &str, new: &str) -> String {
-    assert_eq!(
-        SOUND.matches(old).count(),
-        1,
-        "{old:?} stands once in the sound file"
-    );
+    assert_eq!(SOUND.matches(old).count(), 1, "{old:?} stands once in the sound file");
     told_of(&SOUND.replace(old, new))
 }
 
@@ -72,9 +68,7 @@ fn what_a_node_says_wins_over_what_the_site_says() {
     let own = "vips.api.priority = 110\nk3s.node_labels = [\"rack=b\"]\noperators.port = 7000\n\
                database = { shared_buffers = \"64MiB\", max_connections = 300 }";
     let shared = "[database]\nshared_buffers = \"256MiB\"\nport = 5440\n";
-    let text = SOUND
-        .replace("vips.api.priority = 110", own)
-        .replace("[database]\n", shared);
+    let text = SOUND.replace("vips.api.priority = 110", own).replace("[database]\n", shared);
     let plan = plan("pair.toml", &text, FINGERPRINT).unwrap_or_else(|error| panic!("{error}"));
     let [first, second] = [&plan.seeds[0].seed, &plan.seeds[1].seed];
     let ports = |seed: &seed::Seed| seed.operators.as_ref().map(|it| it.port.get());
@@ -183,10 +177,7 @@ fn bad_node_name() {
 #[test]
 fn name_that_leaves_the_folder() {
     let told = told("\"node2\"", "\"../node2\"");
-    assert!(
-        told.contains("a node's name is one label of a host name"),
-        "{told}"
-    );
+    assert!(told.contains("a node's name is one label of a host name"), "{told}");
 }
 
 #[test]
@@ -405,14 +396,9 @@ fn secret_that_cannot_be_given() {
 
 #[test]
 fn all_mistakes_at_once_in_the_order_of_the_file() {
-    let text = SOUND
-        .replace("vrid = 77", "vrid = 0")
-        .replace("\"node2\"", "\"Node2\"");
+    let text = SOUND.replace("vrid = 77", "vrid = 0").replace("\"node2\"", "\"Node2\"");
     let told = told_of(&text);
-    let (first, second) = (
-        told.find("VRID lies between"),
-        told.find("one label of a host"),
-    );
+    let (first, second) = (told.find("VRID lies between"), told.find("one label of a host"));
     assert!(first.is_some() && first < second, "{told}");
     assert!(told.ends_with("2 problems"), "{told}");
 }

@@ -56,10 +56,7 @@ impl Desk {
     }
 
     fn store(&self, offline: bool) -> Store {
-        let network = Network {
-            offline,
-            ..Network::default()
-        };
+        let network = Network { offline, ..Network::default() };
         Store::open(self.cache.path(), network).expect("a cache")
     }
 
@@ -72,24 +69,12 @@ impl Desk {
     }
 
     fn locked(&self, release: &Release, lock: &[LockedArtifact]) -> Result<K3sFiles, K3sError> {
-        obtain(
-            &self.store(false),
-            release,
-            None,
-            Some(lock),
-            &Progress::quiet(),
-        )
+        obtain(&self.store(false), release, None, Some(lock), &Progress::quiet())
     }
 
     fn given(&self, path: &Path, lock: Option<&[LockedArtifact]>) -> Result<K3sFiles, K3sError> {
         let release = release_at("http://unused.invalid");
-        obtain(
-            &self.store(true),
-            &release,
-            Some(path),
-            lock,
-            &Progress::quiet(),
-        )
+        obtain(&self.store(true), &release, Some(path), lock, &Progress::quiet())
     }
 }
 
@@ -99,13 +84,7 @@ fn assert_whole(files: &K3sFiles) {
     assert_eq!(fs::read(images).expect("the images"), fake_images());
     assert_eq!(files.version, VERSION);
     let names: Vec<&str> = files.artifacts.iter().map(|it| it.name.as_str()).collect();
-    assert_eq!(
-        names,
-        [
-            "v1.37.1+k3s1/k3s",
-            "v1.37.1+k3s1/k3s-airgap-images-amd64.tar.zst"
-        ]
-    );
+    assert_eq!(names, ["v1.37.1+k3s1/k3s", "v1.37.1+k3s1/k3s-airgap-images-amd64.tar.zst"]);
     assert_eq!(files.artifacts[0].sha256, Digest::of(&fake_binary()));
     assert_eq!(files.artifacts[0].size, 300_000);
 }
@@ -124,17 +103,10 @@ fn a_release_is_downloaded_once() {
 #[test]
 fn a_download_that_breaks_off_is_resumed() {
     let (server, desk) = (server(), Desk::new());
-    server.fail(
-        &format!("{FOLDER}/{BINARY}"),
-        Fault::BreakOffAfter(100_000),
-        1,
-    );
+    server.fail(&format!("{FOLDER}/{BINARY}"), Fault::BreakOffAfter(100_000), 1);
     assert_whole(&desk.online(&release_at(&server.url())).expect("resumed"));
     let requests = server.requests();
-    let ranges: Vec<&str> = requests
-        .iter()
-        .filter_map(|one| one.range.as_deref())
-        .collect();
+    let ranges: Vec<&str> = requests.iter().filter_map(|one| one.range.as_deref()).collect();
     assert_eq!(ranges.len(), 1, "{requests:?}");
     let from = ranges[0].trim_start_matches("bytes=").trim_end_matches('-');
     let from: usize = from.parse().expect("a number");
@@ -145,14 +117,8 @@ fn a_download_that_breaks_off_is_resumed() {
 fn a_server_that_always_breaks_off_is_named_and_the_rest_is_kept() {
     let (server, desk) = (server(), Desk::new());
     server.fail(&format!("{FOLDER}/{BINARY}"), Fault::BreakOffAfter(0), 9);
-    let error = desk
-        .online(&release_at(&server.url()))
-        .expect_err("broken")
-        .to_string();
-    assert!(
-        error.contains("/k3s/v1.37.1%2Bk3s1/k3s can't be had"),
-        "{error}"
-    );
+    let error = desk.online(&release_at(&server.url())).expect_err("broken").to_string();
+    assert!(error.contains("/k3s/v1.37.1%2Bk3s1/k3s can't be had"), "{error}");
     server.fail(&format!("{FOLDER}/{BINARY}"), Fault::BreakOffAfter(0), 0);
     assert_whole(&desk.online(&release_at(&server.url())).expect("downloaded"));
 }
@@ -161,9 +127,7 @@ fn a_server_that_always_breaks_off_is_named_and_the_rest_is_kept() {
 fn another_file_than_the_list_says_is_refused_with_both_hashes() {
     let (server, desk) = (server(), Desk::new());
     server.put(&format!("{FOLDER}/{BINARY}"), b"tampered");
-    let error = desk
-        .online(&release_at(&server.url()))
-        .expect_err("tampered");
+    let error = desk.online(&release_at(&server.url())).expect_err("tampered");
     assert!(matches!(error, K3sError::Mismatch { .. }), "{error}");
     let text = error.to_string();
     for part in [Digest::of(b"tampered"), Digest::of(&fake_binary())] {
@@ -179,26 +143,15 @@ fn a_release_that_does_not_exist_is_named() {
     let (server, desk) = (ReleaseServer::start(), Desk::new());
     let error = desk.online(&release_at(&server.url())).expect_err("absent");
     assert!(matches!(error, K3sError::NotFound { .. }), "{error}");
-    assert!(
-        error
-            .to_string()
-            .contains("check that the release v1.37.1+k3s1 exists"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("check that the release v1.37.1+k3s1 exists"), "{error}");
 }
 
 #[test]
 fn a_missing_file_is_named() {
     let (server, desk) = (server(), Desk::new());
     server.remove(&format!("{FOLDER}/{IMAGES}"));
-    let error = desk
-        .online(&release_at(&server.url()))
-        .expect_err("absent")
-        .to_string();
-    assert!(
-        error.contains(&format!("{FOLDER}/{IMAGES}: not found")),
-        "{error}"
-    );
+    let error = desk.online(&release_at(&server.url())).expect_err("absent").to_string();
+    assert!(error.contains(&format!("{FOLDER}/{IMAGES}: not found")), "{error}");
 }
 
 #[test]
@@ -217,10 +170,7 @@ fn an_unreachable_host_is_named_with_what_to_bring() {
     // A port that was just given back: nobody listens there.
     let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
     let base = format!("http://{}", port.expect("a port"));
-    let error = Desk::new()
-        .online(&release_at(&base))
-        .expect_err("nobody")
-        .to_string();
+    let error = Desk::new().online(&release_at(&base)).expect_err("nobody").to_string();
     assert!(error.starts_with(&base), "{error}");
     let mend = format!(
         "download k3s, {IMAGES} and {LIST} from {base}{FOLDER}/ into one folder, and give that with \
@@ -232,14 +182,8 @@ fn an_unreachable_host_is_named_with_what_to_bring() {
 #[test]
 fn offline_without_a_cache_says_what_is_missing() {
     let (server, desk) = (server(), Desk::new());
-    let error = desk
-        .offline(&release_at(&server.url()))
-        .expect_err("offline")
-        .to_string();
-    assert!(
-        error.starts_with("sha256sum-amd64.txt of K3s v1.37.1+k3s1 is not in"),
-        "{error}"
-    );
+    let error = desk.offline(&release_at(&server.url())).expect_err("offline").to_string();
+    assert!(error.starts_with("sha256sum-amd64.txt of K3s v1.37.1+k3s1 is not in"), "{error}");
     assert!(server.requests().is_empty());
 }
 
@@ -254,11 +198,7 @@ fn several_at_once_download_once() {
     });
     let path = format!("{FOLDER}/{BINARY}");
     let requests = server.requests();
-    assert_eq!(
-        requests.iter().filter(|one| one.path == path).count(),
-        1,
-        "{requests:?}"
-    );
+    assert_eq!(requests.iter().filter(|one| one.path == path).count(), 1, "{requests:?}");
 }
 
 #[test]
@@ -271,45 +211,27 @@ fn a_lock_stands_for_the_list_and_refuses_what_changed() {
     assert_whole(&other.locked(&release, &lock).expect("downloaded"));
 
     server.put(&format!("{FOLDER}/{BINARY}"), &vec![7; 300_000]);
-    let error = Desk::new()
-        .locked(&release, &lock)
-        .expect_err("changed")
-        .to_string();
+    let error = Desk::new().locked(&release, &lock).expect_err("changed").to_string();
     assert!(error.contains("the lock says"), "{error}");
 }
 
 #[test]
 fn a_lock_of_another_version_is_refused() {
     let (server, desk) = (server(), Desk::new());
-    let mut lock = desk
-        .online(&release_at(&server.url()))
-        .expect("downloaded")
-        .artifacts;
+    let mut lock = desk.online(&release_at(&server.url())).expect("downloaded").artifacts;
     for artifact in &mut lock {
         artifact.name = artifact.name.replace("v1.37.1", "v1.36.3");
     }
-    let error = desk
-        .locked(&release_at(&server.url()), &lock)
-        .expect_err("other")
-        .to_string();
-    assert_eq!(
-        error,
-        "the lock has no v1.37.1+k3s1/k3s: run `builder lock` to add it"
-    );
+    let error = desk.locked(&release_at(&server.url()), &lock).expect_err("other").to_string();
+    assert_eq!(error, "the lock has no v1.37.1+k3s1/k3s: run `builder lock` to add it");
 }
 
 #[test]
 fn a_lock_survives_being_written() {
-    let artifact = LockedArtifact {
-        name: "v1.37.1+k3s1/k3s".to_owned(),
-        sha256: Digest::of(b"x"),
-        size: 1,
-    };
+    let artifact =
+        LockedArtifact { name: "v1.37.1+k3s1/k3s".to_owned(), sha256: Digest::of(b"x"), size: 1 };
     let text = toml::to_string(&artifact).expect("TOML");
-    assert_eq!(
-        toml::from_str::<LockedArtifact>(&text).expect("read"),
-        artifact
-    );
+    assert_eq!(toml::from_str::<LockedArtifact>(&text).expect("read"), artifact);
     assert!(toml::from_str::<LockedArtifact>(&format!("{text}more = 1\n")).is_err());
 }
 
@@ -343,27 +265,16 @@ fn a_given_folder_may_lack_the_images_but_not_the_binary() {
     assert!(files.images.is_none());
     assert_eq!(files.artifacts.len(), 1);
     fs::remove_file(binary).expect("removed");
-    let error = Desk::new()
-        .given(stick.path(), None)
-        .expect_err("incomplete")
-        .to_string();
-    assert!(
-        error.ends_with("has no k3s: put it there, from the release v1.37.1+k3s1"),
-        "{error}"
-    );
+    let error = Desk::new().given(stick.path(), None).expect_err("incomplete").to_string();
+    assert!(error.ends_with("has no k3s: put it there, from the release v1.37.1+k3s1"), "{error}");
 }
 
 #[test]
 fn given_images_that_the_lock_has_must_be_there() {
     let (full, _) = stick(true, true);
-    let lock = Desk::new()
-        .given(full.path(), None)
-        .expect("given")
-        .artifacts;
+    let lock = Desk::new().given(full.path(), None).expect("given").artifacts;
     let (part, _) = stick(false, true);
-    let error = Desk::new()
-        .given(part.path(), Some(&lock))
-        .expect_err("incomplete");
+    let error = Desk::new().given(part.path(), Some(&lock)).expect_err("incomplete");
     assert!(matches!(error, K3sError::Incomplete { .. }), "{error}");
 }
 
@@ -373,15 +284,9 @@ fn a_given_binary_is_proven_by_the_list_beside_it_or_by_the_lock() {
     let lock = Desk::new().given(&binary, None).expect("listed").artifacts;
     let (_stick, bare) = stick(false, false);
     Desk::new().given(&bare, Some(&lock)).expect("locked");
-    let error = Desk::new()
-        .given(&bare, None)
-        .expect_err("unproven")
-        .to_string();
+    let error = Desk::new().given(&bare, None).expect_err("unproven").to_string();
     assert!(error.contains("nothing says that"), "{error}");
-    assert!(
-        error.contains("`sha256sum k3s > sha256sum-amd64.txt`"),
-        "{error}"
-    );
+    assert!(error.contains("`sha256sum k3s > sha256sum-amd64.txt`"), "{error}");
 }
 
 #[test]
@@ -394,21 +299,13 @@ fn a_given_binary_that_is_another_is_refused() {
     // Somebody who changes the list too still meets the lock.
     let list = format!("{}  k3s\n", Digest::of(b"tampered"));
     fs::write(binary.with_file_name(LIST), list).expect("written");
-    let error = Desk::new()
-        .given(&binary, Some(&lock))
-        .expect_err("tampered");
+    let error = Desk::new().given(&binary, Some(&lock)).expect_err("tampered");
     assert!(matches!(error, K3sError::NotLocked { .. }), "{error}");
 }
 
 #[test]
 fn a_given_path_that_is_not_there_is_named() {
     let missing = Path::new("/nowhere/k3s");
-    let error = Desk::new()
-        .given(missing, None)
-        .expect_err("absent")
-        .to_string();
-    assert!(
-        error.starts_with("--k3s /nowhere/k3s: there is no such file"),
-        "{error}"
-    );
+    let error = Desk::new().given(missing, None).expect_err("absent").to_string();
+    assert!(error.starts_with("--k3s /nowhere/k3s: there is no such file"), "{error}");
 }

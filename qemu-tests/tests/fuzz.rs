@@ -20,7 +20,13 @@ fn run(target: &Target) {
     if let Err(broken) = target.fuzz(SEED, rounds()) {
         let path = std::env::temp_dir().join(format!("fuzz-{}-{}", target.name, broken.round));
         fs::write(&path, &broken.input).expect("written");
-        panic!("{}, round {}: {}; input in {}", target.name, broken.round, broken.how, path.display());
+        panic!(
+            "{}, round {}: {}; input in {}",
+            target.name,
+            broken.round,
+            broken.how,
+            path.display()
+        );
     }
 }
 
@@ -31,7 +37,8 @@ fn files(folder: &str) -> Vec<Vec<u8>> {
     let mut queue = vec![root];
     while let Some(path) = queue.pop() {
         if path.is_dir() {
-            queue.extend(fs::read_dir(&path).expect("readable").flatten().map(|entry| entry.path()));
+            queue
+                .extend(fs::read_dir(&path).expect("readable").flatten().map(|entry| entry.path()));
         } else {
             found.push(fs::read(&path).expect("readable"));
         }

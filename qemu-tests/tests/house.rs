@@ -114,7 +114,9 @@ fn pure_crates_depend_on_nothing_impure() {
 #[test]
 fn only_sys_says_unsafe() {
     let says = |code: &str| {
-        ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"].iter().any(|word| code.contains(word))
+        ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
+            .iter()
+            .any(|word| code.contains(word))
     };
     let found: Vec<String> = rust_files()
         .filter(|(name, _)| !name.starts_with("rootfs/sys/") && name != "qemu-tests/tests/house.rs")

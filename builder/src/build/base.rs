@@ -20,9 +20,9 @@ use super::packages::ArchivePackages;
 use super::source::{Source, SourceError};
 use crate::debian::store::StoreError;
 use crate::image::assemble::{self, AssembleError};
+use crate::k3s::K3sFiles;
 use crate::node::NodeBinary;
 use crate::progress::Progress;
-use crate::k3s::K3sFiles;
 use crate::root::compose::{self, ComposeError, Extra, Ingredients};
 use crate::root::content::Content;
 use crate::root::definition::Definition;
@@ -50,10 +50,7 @@ pub enum BaseError {
     #[error(transparent)]
     Unfinished(#[from] UnfinishedError),
     #[error("{}: {source}", path.display())]
-    Record {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    Record { path: PathBuf, source: serde_json::Error },
 }
 
 /// What goes into a base image.
@@ -91,23 +88,17 @@ impl Inputs<'_> {
     /// Finds the base in the cache or makes it.
     pub fn obtain(&self, cache: &Path, progress: &Progress) -> Result<Base, BaseError> {
         let folder = cache.join("bases");
-        fs::create_dir_all(&folder).map_err(|source| BaseError::Io {
-            path: folder.clone(),
-            source,
-        })?;
+        fs::create_dir_all(&folder)
+            .map_err(|source| BaseError::Io { path: folder.clone(), source })?;
         let key = self.key()?;
         let path = folder.join(format!("{key}.raw"));
         let record_path = path.with_extension("json");
         // Two builds of the same image do the work once: the second waits and finds it done.
         let lock_path = path.with_extension("lock");
-        let lock = File::create(&lock_path).map_err(|source| BaseError::Io {
-            path: lock_path.clone(),
-            source,
-        })?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(|errno| BaseError::Io {
-            path: lock_path.clone(),
-            source: errno.into(),
-        })?;
+        let lock = File::create(&lock_path)
+            .map_err(|source| BaseError::Io { path: lock_path.clone(), source })?;
+        flock(&lock, FlockOperation::LockExclusive)
+            .map_err(|errno| BaseError::Io { path: lock_path.clone(), source: errno.into() })?;
         if !self.anew
             && path.is_file()
             && let Some(record) = read_record(&record_path)
@@ -116,17 +107,11 @@ impl Inputs<'_> {
             return Ok(Base { path, record });
         }
         let record = self.make(&path, progress)?;
-        let text = serde_json::to_string(&record).map_err(|source| BaseError::Record {
-            path: record_path.clone(),
-            source,
-        })?;
+        let text = serde_json::to_string(&record)
+            .map_err(|source| BaseError::Record { path: record_path.clone(), source })?;
         let unfinished = Unfinished::create(&record_path)?;
-        io::Write::write_all(&mut unfinished.file(), text.as_bytes()).map_err(|source| {
-            BaseError::Io {
-                path: record_path,
-                source,
-            }
-        })?;
+        io::Write::write_all(&mut unfinished.file(), text.as_bytes())
+            .map_err(|source| BaseError::Io { path: record_path, source })?;
         unfinished.finish()?;
         remove_old(&folder, &key);
         Ok(Base { path, record })
@@ -138,9 +123,7 @@ impl Inputs<'_> {
         step.finish(&format!("{} can be asked", resolution.packages.len()));
         let named = super::source::wanted(self.definition, self.overlays);
         let named = named.iter().filter_map(|name| resolution.get(name));
-        self.source
-            .store
-            .fetch(named.map(|selected| &selected.package), progress)?;
+        self.source.store.fetch(named.map(|selected| &selected.package), progress)?;
         let packages = ArchivePackages::new(&self.source.store, &resolution, progress);
 
         let step = progress.step("root tree");
@@ -256,10 +239,7 @@ fn empty_manifest(source_date: u64) -> Manifest {
 
 /// Every file below an overlay, in a stable order.
 fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), BaseError> {
-    let fail = |source| BaseError::Io {
-        path: folder.to_owned(),
-        source,
-    };
+    let fail = |source| BaseError::Io { path: folder.to_owned(), source };
     let mut entries: Vec<PathBuf> = fs::read_dir(folder)
         .map_err(fail)?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -278,10 +258,7 @@ fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), BaseErro
 
 /// What a file holds; for a symlink, where it leads.
 fn digest_of(path: &Path) -> Result<[u8; 32], BaseError> {
-    let fail = |source| BaseError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let fail = |source| BaseError::Io { path: path.to_owned(), source };
     if path.is_symlink() {
         let target = fs::read_link(path).map_err(fail)?;
         return Ok(Sha256::digest(target.as_os_str().as_encoded_bytes()).into());

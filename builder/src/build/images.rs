@@ -59,10 +59,7 @@ pub fn write_all(
     format: Format,
     progress: &Progress,
 ) -> Result<Vec<BuiltImage>, ImagesError> {
-    let fail = |source| ImagesError::Io {
-        path: base.path.clone(),
-        source,
-    };
+    let fail = |source| ImagesError::Io { path: base.path.clone(), source };
     let base_file = File::open(&base.path).map_err(fail)?;
     let size = base_file.metadata().map_err(fail)?.len();
     let region = Region::new(&base_file, 0, size);

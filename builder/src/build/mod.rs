@@ -22,8 +22,8 @@ use self::base::{Base, BaseError, Inputs};
 use self::images::{BuiltImage, ImagesError};
 use self::seeds::SeedsError;
 use self::source::{Reach, Source, SourceError};
-use crate::k3s::{self, K3sError, K3sFiles, Release, ReleaseError};
 use crate::image::formats::Format;
+use crate::k3s::{self, K3sError, K3sFiles, Release, ReleaseError};
 use crate::node::{self, NodeError};
 use crate::progress::Progress;
 use crate::project::{Project, ProjectError};
@@ -102,7 +102,8 @@ pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError
         anew: request.anew,
     };
     let base = inputs.obtain(&request.cache, progress)?;
-    let images = images::write_all(&base, &definition, &seeds, &request.out, request.format, progress)?;
+    let images =
+        images::write_all(&base, &definition, &seeds, &request.out, request.format, progress)?;
     Ok(Built { images, base })
 }
 

@@ -22,12 +22,7 @@ pub struct ArchivePackages<'a> {
 
 impl<'a> ArchivePackages<'a> {
     pub fn new(store: &'a Store, resolution: &'a Resolution, progress: &'a Progress) -> Self {
-        Self {
-            store,
-            resolution,
-            progress,
-            opened: Mutex::default(),
-        }
+        Self { store, resolution, progress, opened: Mutex::default() }
     }
 
     fn package(&self, name: &str) -> Result<&'a Package, PackageSourceError> {
@@ -50,16 +45,7 @@ impl PackageSource for ArchivePackages<'_> {
             // Whoever takes the file writes down why.
             let origin = Origin::Implied;
             let (mode, uid, gid, kind) = (entry.mode, entry.uid, entry.gid, entry.kind);
-            (
-                entry.path,
-                Node {
-                    kind,
-                    mode,
-                    uid,
-                    gid,
-                    origin,
-                },
-            )
+            (entry.path, Node { kind, mode, uid, gid, origin })
         });
         let files: Files = Arc::new(nodes.collect());
         opened.insert(name.to_owned(), Arc::clone(&files));
@@ -68,10 +54,7 @@ impl PackageSource for ArchivePackages<'_> {
 
     fn dependencies_of(&self, name: &str) -> Vec<String> {
         let packages = self.resolution.dependencies_of(name);
-        packages
-            .into_iter()
-            .map(|package| package.name.clone())
-            .collect()
+        packages.into_iter().map(|package| package.name.clone()).collect()
     }
 
     fn records(&self, names: &BTreeSet<&str>) -> Vec<PackageRecord> {

@@ -18,11 +18,7 @@ pub enum SeedsError {
     Problems(Problems),
     #[error("{} and {} are both seeds of node {node:?}: give each node its own name",
         first.display(), second.display())]
-    SameNode {
-        first: PathBuf,
-        second: PathBuf,
-        node: String,
-    },
+    SameNode { first: PathBuf, second: PathBuf, node: String },
     #[error(transparent)]
     Secrets(#[from] SecretsError),
     #[error("{}: {source}", path.display())]
@@ -40,10 +36,8 @@ pub struct SealedSeed {
 
 /// Reads one seed and checks it.
 pub fn read(path: &Path) -> Result<(String, Seed), SeedsError> {
-    let text = fs::read_to_string(path).map_err(|source| SeedsError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = fs::read_to_string(path)
+        .map_err(|source| SeedsError::Read { path: path.to_owned(), source })?;
     let seed = seed::parse(&path.display().to_string(), &text).map_err(SeedsError::Problems)?;
     Ok((text, seed))
 }
@@ -53,23 +47,14 @@ pub fn seal_all(paths: &[PathBuf], progress: &Progress) -> Result<Vec<SealedSeed
     let mut seeds: Vec<(PathBuf, String, Seed)> = Vec::new();
     for path in paths {
         let (text, seed) = read(path)?;
-        let twin = seeds
-            .iter()
-            .find(|(_, _, other)| other.node.name == seed.node.name);
+        let twin = seeds.iter().find(|(_, _, other)| other.node.name == seed.node.name);
         if let Some((first, _, _)) = twin {
             let node = seed.node.name.to_string();
-            return Err(SeedsError::SameNode {
-                first: first.clone(),
-                second: path.clone(),
-                node,
-            });
+            return Err(SeedsError::SameNode { first: first.clone(), second: path.clone(), node });
         }
         seeds.push((path.clone(), text, seed));
     }
-    seeds
-        .into_iter()
-        .map(|(path, text, seed)| seal(path, text, &seed, progress))
-        .collect()
+    seeds.into_iter().map(|(path, text, seed)| seal(path, text, &seed, progress)).collect()
 }
 
 /// A seed that has its secrets already stays as it is.
@@ -92,9 +77,7 @@ fn seal(
             ensured.folder.display()
         ));
     }
-    let text = seed::sealed(&text, &ensured.secrets).map_err(|source| SeedsError::Seal {
-        path: path.clone(),
-        source,
-    })?;
+    let text = seed::sealed(&text, &ensured.secrets)
+        .map_err(|source| SeedsError::Seal { path: path.clone(), source })?;
     Ok(SealedSeed { path, node, text })
 }

@@ -103,9 +103,7 @@ impl Source {
             }
             Chosen::Lock(lock) => {
                 let packages = lock.packages.iter();
-                packages
-                    .map(|package| format!("{} {}\n", package.name, package.sha256))
-                    .collect()
+                packages.map(|package| format!("{} {}\n", package.name, package.sha256)).collect()
             }
         }
     }
@@ -144,20 +142,9 @@ impl Source {
 /// Opens the cache with the mirrors that are known; what is in the cache needs none.
 pub fn open_store(named: &[String], reach: &Reach, cache: &Path) -> Result<Store, SourceError> {
     let mirrors = mirror::candidates(&reach.mirrors, named, Path::new("/"));
-    let mirrors = if reach.offline {
-        mirrors.unwrap_or_default()
-    } else {
-        mirrors?
-    };
+    let mirrors = if reach.offline { mirrors.unwrap_or_default() } else { mirrors? };
     let proxies = Proxies::from_environment()?;
-    Ok(Store::open(
-        cache,
-        Network {
-            offline: reach.offline,
-            mirrors,
-            proxies,
-        },
-    )?)
+    Ok(Store::open(cache, Network { offline: reach.offline, mirrors, proxies })?)
 }
 
 /// Opens and verifies the archive as it is now.
@@ -181,9 +168,7 @@ pub fn open_archive(
 
 /// The packages that an image names itself.
 pub fn wanted(definition: &Definition, overlays: &[Overlay]) -> Vec<String> {
-    let of_overlays = overlays
-        .iter()
-        .flat_map(|overlay| &overlay.manifest.packages);
+    let of_overlays = overlays.iter().flat_map(|overlay| &overlay.manifest.packages);
     let mut names: Vec<String> = of_overlays.map(|wish| wish.name.clone()).collect();
     names.push(definition.kernel.package.clone());
     names.push(BOOT_PACKAGE.to_owned());
@@ -194,7 +179,5 @@ pub fn wanted(definition: &Definition, overlays: &[Overlay]) -> Vec<String> {
 
 /// The clock is read here and nowhere below.
 fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -18,11 +18,9 @@ use crate::project::ProjectError;
 
 /// Build a disk image for each seed
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  builder build --seed images/lab/node1.toml\n  \
+#[command(after_help = "Examples:\n  builder build --seed images/lab/node1.toml\n  \
     builder build --image edge --seed node1.toml --seed node2.toml --out /tmp/site\n  \
-    builder build --seed node1.toml --locked --offline --json"
-)]
+    builder build --seed node1.toml --locked --offline --json")]
 pub(super) struct Arguments {
     /// A seed file; repeat it to build the images of several nodes at once
     #[arg(long, required = true, value_name = "FILE")]
@@ -65,17 +63,8 @@ pub(super) struct ReachArguments {
 
 impl ReachArguments {
     pub(super) fn reach(&self, locked: bool) -> Reach {
-        let Self {
-            mirror,
-            keyring,
-            offline,
-        } = self.clone();
-        Reach {
-            mirrors: mirror,
-            keyring,
-            offline,
-            locked,
-        }
+        let Self { mirror, keyring, offline } = self.clone();
+        Reach { mirrors: mirror, keyring, offline, locked }
     }
 }
 
@@ -105,11 +94,8 @@ impl Arguments {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let started = Instant::now();
     let Built { images, base } = build(&arguments.request(context)?, &context.progress)?;
-    let report = Report {
-        images,
-        seconds: started.elapsed().as_secs_f64(),
-        packages: base.record.packages,
-    };
+    let report =
+        Report { images, seconds: started.elapsed().as_secs_f64(), packages: base.record.packages };
     context.print(&report, &summary(&report, base.record.root_used_bytes))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -131,12 +117,7 @@ pub(super) fn build_one(
         anew: false,
     };
     let built = build(&arguments.request(context)?, &context.progress)?;
-    built
-        .images
-        .into_iter()
-        .next()
-        .map(|image| image.path)
-        .ok_or_else(|| "nothing built".into())
+    built.images.into_iter().next().map(|image| image.path).ok_or_else(|| "nothing built".into())
 }
 
 /// What was made, how large, how long, and what to type next.
@@ -150,12 +131,10 @@ fn summary(report: &Report, root_bytes: u64) -> String {
             &image.verity_root[..12]
         ));
     }
-    text.push_str(&format!(
-        "{} packages, {:.1} s\n",
-        report.packages, report.seconds
-    ));
+    text.push_str(&format!("{} packages, {:.1} s\n", report.packages, report.seconds));
     if let Some(image) = report.images.first() {
-        let verb = if image.path.extension().is_some_and(|it| it == "raw") { "run" } else { "seed" };
+        let verb =
+            if image.path.extension().is_some_and(|it| it == "raw") { "run" } else { "seed" };
         text.push_str(&format!("next: builder {verb} {}\n", image.path.display()));
     }
     text

@@ -43,32 +43,17 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         let report = match seed::parse(&name, &content) {
             Ok(seed) => {
                 let node = seed.node.name.to_string();
-                text.push_str(&format!(
-                    "{name}: good seed of {node} in {}\n",
-                    seed.cluster.name
-                ));
-                SeedReport {
-                    seed: path.clone(),
-                    node: Some(node),
-                    problems: None,
-                }
+                text.push_str(&format!("{name}: good seed of {node} in {}\n", seed.cluster.name));
+                SeedReport { seed: path.clone(), node: Some(node), problems: None }
             }
             Err(problems) => {
                 text.push_str(&format!("{problems}\n"));
-                SeedReport {
-                    seed: path.clone(),
-                    node: None,
-                    problems: Some(problems),
-                }
+                SeedReport { seed: path.clone(), node: None, problems: Some(problems) }
             }
         };
         seeds.push(report);
     }
     let good = seeds.iter().all(|report| report.problems.is_none());
     context.print(&Report { good, seeds }, &text)?;
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

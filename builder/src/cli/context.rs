@@ -55,11 +55,7 @@ impl Context {
     /// Prints a result: as JSON if that was asked for, else as the given text.
     pub fn print<T: Serialize>(&self, value: &T, text: &str) -> Result<(), Box<dyn Error>> {
         let mut out = io::stdout().lock();
-        let text = if self.common.json {
-            serde_json::to_string(value)?
-        } else {
-            text.to_owned()
-        };
+        let text = if self.common.json { serde_json::to_string(value)? } else { text.to_owned() };
         match writeln!(out, "{}", text.trim_end()) {
             // A reader such as `head` that has seen enough is no error of ours.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -19,12 +19,10 @@ use crate::progress::readable_bytes;
 
 /// Write an image to a disk or a file, and read it back
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  sudo builder flash out/edge-node1.raw /dev/sdb\n  \
+#[command(after_help = "Examples:\n  sudo builder flash out/edge-node1.raw /dev/sdb\n  \
     builder flash out/lab-node1.raw disk.raw --force --yes\n\n\
     A disk that is mounted, in use, too small, or that this machine runs from is refused, whatever\n\
-    the flags. The partition table is written last: after Ctrl-C the disk has no partitions."
-)]
+    the flags. The partition table is written last: after Ctrl-C the disk has no partitions.")]
 pub(super) struct Arguments {
     /// The image: raw or raw.zst
     #[arg(value_name = "IMAGE")]
@@ -65,7 +63,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         found.iter().filter(|it| !(arguments.force && it.yields_to_force())).collect();
     if !left.is_empty() {
         let lines: Vec<String> = left.iter().map(|refusal| format!("\n  {refusal}")).collect();
-        return Err(format!("nothing was written to {}:{}", device.display(), lines.concat()).into());
+        return Err(
+            format!("nothing was written to {}:{}", device.display(), lines.concat()).into()
+        );
     }
     eprint!("{}", description(&source, &image_facts, &device_facts));
     for warning in warnings(&image_facts) {

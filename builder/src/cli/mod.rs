@@ -9,13 +9,13 @@ mod check;
 mod cluster;
 mod context;
 mod diff;
+mod flash;
 mod inspect;
 mod lock;
-mod verify;
-mod flash;
 mod render;
 mod run;
 mod seed;
+mod verify;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -26,11 +26,9 @@ const PRIVATE: u32 = 0o600;
 
 /// Show the files that a node makes from its seed when it boots
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  builder render --seed node1.toml\n  \
+#[command(after_help = "Examples:\n  builder render --seed node1.toml\n  \
     builder render --seed node1.toml --path /etc/haproxy/haproxy.cfg\n  \
-    builder render --seed node1.toml --out rendered --with-secrets"
-)]
+    builder render --seed node1.toml --out rendered --with-secrets")]
 pub(super) struct Arguments {
     /// The seed file
     #[arg(long, value_name = "FILE")]
@@ -87,9 +85,11 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let is_absent = |template: &&Template| {
         !files.iter().any(|file| file.path == template.path.as_str()) && template.when.is_some()
     };
-    let absent = manifest.templates.iter().filter(is_absent).map(|template| {
-        (template.path.to_string(), template.when.clone().unwrap_or_default())
-    });
+    let absent = manifest
+        .templates
+        .iter()
+        .filter(is_absent)
+        .map(|template| (template.path.to_string(), template.when.clone().unwrap_or_default()));
     let report = Report {
         node: seed.node.name.to_string(),
         absent: absent.collect(),

@@ -29,11 +29,7 @@ const DISK_BYTES: u64 = 4 << 30;
     The image is not changed, unless --keep names where the disk goes.")]
 pub(super) struct Arguments {
     /// The image to boot
-    #[arg(
-        value_name = "IMAGE",
-        required_unless_present = "seed",
-        conflicts_with = "seed"
-    )]
+    #[arg(value_name = "IMAGE", required_unless_present = "seed", conflicts_with = "seed")]
     image: Option<PathBuf>,
     /// Build the lab image of this seed first, then boot it
     #[arg(long, value_name = "FILE")]
@@ -83,29 +79,18 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     };
     let disk = prepare_disk(&image, arguments.keep.as_deref(), folder.path())?;
     let machine = Machine {
-        name: image_path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
+        name: image_path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         acceleration,
         memory_mib: u32::try_from(arguments.memory.bytes() >> 20)?,
         processors: arguments.processors,
         start,
         disk: Some(disk),
         cards: cards(&image)?,
-        console: if std::io::stdin().is_terminal() {
-            Console::Terminal
-        } else {
-            Console::Output
-        },
+        console: if std::io::stdin().is_terminal() { Console::Terminal } else { Console::Output },
         control: None,
         end_on_restart: false,
     };
-    context.progress.note(&format!(
-        "{} with {acceleration:?}; Ctrl-A X ends it",
-        qemu.describe()
-    ));
+    context.progress.note(&format!("{} with {acceleration:?}; Ctrl-A X ends it", qemu.describe()));
     wait_for(qemu.command(&machine))
 }
 
@@ -122,13 +107,7 @@ fn prepare_start(
         let (firmware, template) = qemu.firmware()?;
         let variables = folder.join("variables");
         fs::copy(template, &variables)?;
-        return Ok((
-            Start::Uefi {
-                firmware,
-                variables,
-            },
-            linux,
-        ));
+        return Ok((Start::Uefi { firmware, variables }, linux));
     }
     let initramfs = folder.join("initramfs");
     fs::write(&initramfs, image.section(&kernel, ".initrd")?)?;
@@ -167,10 +146,7 @@ fn cards(image: &OpenImage) -> Result<Vec<Card>, Box<dyn Error>> {
     let Ok(seed) = seed::parse("the image's seed", &text) else {
         return Ok(Vec::new());
     };
-    let macs = seed
-        .links
-        .iter()
-        .filter_map(|link| link.r#match.as_ref()?.mac.as_ref());
+    let macs = seed.links.iter().filter_map(|link| link.r#match.as_ref()?.mac.as_ref());
     let card = |mac: &seed::scalar::MacAddress| Card {
         mac: mac.to_string(),
         backend: "user,restrict=on".to_owned(),
@@ -181,9 +157,5 @@ fn cards(image: &OpenImage) -> Result<Vec<Card>, Box<dyn Error>> {
 /// Runs QEMU to its end. Ctrl-C reaches it too, and it ends by itself then.
 fn wait_for(mut command: Command) -> Outcome {
     let status = command.status()?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

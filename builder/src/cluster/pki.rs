@@ -163,10 +163,7 @@ impl Authority {
         }
         let issuer = Issuer::from_ca_cert_der(&certificate.as_slice().into(), key)
             .map_err(|_| PkiError::Certificate { file: file() })?;
-        Ok(Self {
-            certificate,
-            issuer,
-        })
+        Ok(Self { certificate, issuer })
     }
 
     /// A certificate for a key, as PEM.
@@ -177,10 +174,7 @@ impl Authority {
         key: &str,
     ) -> Result<String, PkiError> {
         let name = &subject.common_name;
-        let wrap = |source| PkiError::Issue {
-            name: name.clone(),
-            source,
-        };
+        let wrap = |source| PkiError::Issue { name: name.clone(), source };
         let key = read_key(file, key)?;
         let mut params = base_params(name)?;
         for host in &subject.hosts {
@@ -194,17 +188,13 @@ impl Authority {
         }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match subject.purpose {
-            Purpose::Node => vec![
-                ExtendedKeyUsagePurpose::ServerAuth,
-                ExtendedKeyUsagePurpose::ClientAuth,
-            ],
+            Purpose::Node => {
+                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
+            }
             Purpose::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
         };
         params.use_authority_key_identifier_extension = true;
-        params
-            .signed_by(&key, &self.issuer)
-            .map(|certificate| certificate.pem())
-            .map_err(wrap)
+        params.signed_by(&key, &self.issuer).map(|certificate| certificate.pem()).map_err(wrap)
     }
 
     /// Whether a certificate that was issued earlier still says what it shall, and may be kept.
@@ -220,9 +210,7 @@ impl Authority {
         described(&parsed).as_ref() == Some(subject)
             && parsed.public_key().raw == key.subject_public_key_info()
             && ends_after(&parsed) >= enough
-            && parsed
-                .verify_signature(Some(authority.public_key()))
-                .is_ok()
+            && parsed.verify_signature(Some(authority.public_key())).is_ok()
     }
 }
 
@@ -230,14 +218,10 @@ impl Authority {
 fn base_params(common_name: &str) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
+    params.distinguished_name.push(DnType::CommonName, common_name);
     params.not_before = date_time_ymd(1970, 1, 1);
     let mut serial = [0; SERIAL_BYTES];
-    SystemRandom::new()
-        .fill(&mut serial)
-        .map_err(|_| PkiError::Random)?;
+    SystemRandom::new().fill(&mut serial).map_err(|_| PkiError::Random)?;
     // A serial number is positive and does not begin with a zero byte.
     serial[0] = serial[0] & 0x7f | 0x40;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
@@ -260,9 +244,7 @@ fn read_key(file: &str, pem: &str) -> Result<KeyPair, PkiError> {
 fn der(file: &str, pem: &str) -> Result<Vec<u8>, PkiError> {
     match Pem::iter_from_buffer(pem.as_bytes()).next() {
         Some(Ok(pem)) if pem.label == "CERTIFICATE" => Ok(pem.contents),
-        _ => Err(PkiError::Certificate {
-            file: file.to_owned(),
-        }),
+        _ => Err(PkiError::Certificate { file: file.to_owned() }),
     }
 }
 
@@ -287,15 +269,9 @@ fn described(certificate: &X509Certificate<'_>) -> Option<Subject> {
         (false, true) => Purpose::Client,
         _ => return None,
     };
-    let mut subject = Subject {
-        purpose,
-        ..Subject::client(&common_name)
-    };
+    let mut subject = Subject { purpose, ..Subject::client(&common_name) };
     let alternatives = certificate.subject_alternative_name().ok()?;
-    for name in alternatives
-        .iter()
-        .flat_map(|names| &names.value.general_names)
-    {
+    for name in alternatives.iter().flat_map(|names| &names.value.general_names) {
         match name {
             GeneralName::DNSName(host) => {
                 subject.hosts.insert((*host).to_owned());
@@ -347,14 +323,9 @@ mod tests {
     fn a_leaf_is_no_authority() {
         let (authority, _, _) = authority();
         let key = new_key().expect("a key");
-        let leaf = authority
-            .issue("x.key", &Subject::client("k3s"), &key)
-            .expect("a leaf");
+        let leaf = authority.issue("x.key", &Subject::client("k3s"), &key).expect("a leaf");
         let refused = Authority::load(&leaf, &key).err();
-        assert!(
-            matches!(refused, Some(PkiError::NoAuthority { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Some(PkiError::NoAuthority { .. })), "{refused:?}");
     }
 
     #[test]

@@ -12,9 +12,8 @@ use super::tables::text;
 const NODE_KEYS: &[&str] = &["name", "roles", "addresses", "timezone", "console"];
 
 /// Keys of the whole file beside the tables above.
-const FILE_KEYS: &[&str] = &[
-    "format", "cluster", "node", "nodes", "links", "routes", "vips", "secrets",
-];
+const FILE_KEYS: &[&str] =
+    &["format", "cluster", "node", "nodes", "links", "routes", "vips", "secrets"];
 
 /// Keys of `[secrets]`; two of them are tables by the name of a VIP.
 const SECRETS: &[&str] = &[
@@ -39,11 +38,7 @@ impl Site {
     }
 
     pub(super) fn refuse_unknown_keys(&mut self) {
-        let known: Vec<&str> = FILE_KEYS
-            .iter()
-            .copied()
-            .chain(Self::node_tables())
-            .collect();
+        let known: Vec<&str> = FILE_KEYS.iter().copied().chain(Self::node_tables()).collect();
         for key in keys(self.source.root().as_table_like()) {
             if !known.contains(&key.as_str()) {
                 let mend = mend_unknown(&key, &known);
@@ -119,12 +114,7 @@ impl Site {
         let path = format!("nodes[{index}].vips");
         let Some(own) = item.as_table_like() else {
             let what = "what a node says about a VIP is written by the VIP's name";
-            self.report(
-                &path,
-                what,
-                "is no table",
-                "write `vips.api.priority = 150`",
-            );
+            self.report(&path, what, "is no table", "write `vips.api.priority = 150`");
             return;
         };
         let stray: Vec<String> = keys(Some(own))
@@ -190,10 +180,7 @@ impl Site {
         }
         for (path, why) in wrong {
             let what = "[secrets] holds values that must not be random";
-            let mend = format!(
-                "leave it out, or give one of {} as text",
-                SECRETS.join(", ")
-            );
+            let mend = format!("leave it out, or give one of {} as text", SECRETS.join(", "));
             self.report_key(&path, what, why, mend);
         }
     }

@@ -64,12 +64,7 @@ impl Site {
     /// Reads the file; what is wrong at its own level is in `problems`.
     pub(super) fn read(file: &str, text: &str) -> Result<Self, Problems> {
         let source = Source::parse(file, text)?;
-        let mut site = Self {
-            source,
-            nodes: Vec::new(),
-            vips: Vec::new(),
-            problems: Vec::new(),
-        };
+        let mut site = Self { source, nodes: Vec::new(), vips: Vec::new(), problems: Vec::new() };
         site.refuse_unknown_keys();
         site.read_nodes();
         site.read_vips();
@@ -104,9 +99,7 @@ impl Site {
         why: &str,
         mend: impl Into<String>,
     ) {
-        let problem = self
-            .source
-            .problem_at_key(path, Wrong::new(what, why, mend));
+        let problem = self.source.problem_at_key(path, Wrong::new(what, why, mend));
         self.problems.push(problem);
     }
 
@@ -125,12 +118,7 @@ impl Site {
             let roles = roles_of(&table);
             let name = text(&table, "name").unwrap_or_default().to_owned();
             let links = self.links_of(index, &table);
-            self.nodes.push(SiteNode {
-                name,
-                roles,
-                table,
-                links,
-            });
+            self.nodes.push(SiteNode { name, roles, table, links });
         }
     }
 
@@ -152,12 +140,7 @@ impl Site {
         };
         let Some(own) = own.as_table_like() else {
             let what = "links of a node are written by name";
-            self.report(
-                &path,
-                what,
-                "is no table",
-                "write `links.lan.addresses = […]`",
-            );
+            self.report(&path, what, "is no table", "write `links.lan.addresses = […]`");
             return links;
         };
         for (name, item) in own.iter() {
@@ -193,10 +176,7 @@ impl Site {
                     &format!("{path}.roles"),
                     "a VIP is held by the nodes of a role",
                     "names no such role",
-                    format!(
-                        "write `roles = [\"server\"]`, one or more of {}",
-                        roles.join(", ")
-                    ),
+                    format!("write `roles = [\"server\"]`, one or more of {}", roles.join(", ")),
                 );
             } else if self.with_role(&holders).next().is_none() {
                 self.report(
@@ -217,12 +197,7 @@ impl Site {
             let unicast = table.get("unicast").map(Item::as_bool);
             if unicast == Some(None) {
                 let what = "`unicast` is true or false";
-                self.report(
-                    &format!("{path}.unicast"),
-                    what,
-                    "is neither",
-                    "write `true`",
-                );
+                self.report(&format!("{path}.unicast"), what, "is neither", "write `true`");
             }
             for key in ["roles", "unicast", "peers"] {
                 table.remove(key);
@@ -235,11 +210,7 @@ impl Site {
             });
         }
         // With a VIP in doubt, what nodes say about it would only be doubted once more.
-        if self
-            .problems
-            .iter()
-            .any(|problem| problem.key.starts_with("vips["))
-        {
+        if self.problems.iter().any(|problem| problem.key.starts_with("vips[")) {
             return;
         }
         for index in 0..self.nodes.len() {

@@ -54,9 +54,7 @@ pub fn stanzas(text: &str) -> impl Iterator<Item = Stanza<'_>> {
             }
             rest = after;
         }
-        Some(Stanza {
-            text: &start[..start.len() - rest.len()],
-        })
+        Some(Stanza { text: &start[..start.len() - rest.len()] })
     })
 }
 
@@ -126,13 +124,7 @@ fn take_field(text: &str) -> (Result<Field<'_>, Deb822Error>, &str) {
     }
     let whole = &text[..text.len() - end.len()];
     let value = whole[name.len() + 1..].trim_end_matches(['\n', '\r']);
-    (
-        Ok(Field {
-            name: name.trim(),
-            value,
-        }),
-        end,
-    )
+    (Ok(Field { name: name.trim(), value }), end)
 }
 
 /// The first line without its end, and what follows it.
@@ -174,22 +166,9 @@ mod tests {
 
     #[test]
     fn bad_lines_are_named() {
-        let field = |text| {
-            stanzas(text)
-                .next()
-                .expect("one")
-                .fields()
-                .next()
-                .expect("one")
-        };
-        assert_eq!(
-            field("nonsense"),
-            Err(Deb822Error::NoColon("nonsense".into()))
-        );
-        assert_eq!(
-            field(" x: y"),
-            Err(Deb822Error::StrayContinuation(" x: y".into()))
-        );
+        let field = |text| stanzas(text).next().expect("one").fields().next().expect("one");
+        assert_eq!(field("nonsense"), Err(Deb822Error::NoColon("nonsense".into())));
+        assert_eq!(field(" x: y"), Err(Deb822Error::StrayContinuation(" x: y".into())));
     }
 
     proptest! {

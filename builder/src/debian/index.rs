@@ -58,19 +58,11 @@ struct Span {
 #[derive(Debug, Error)]
 pub enum IndexError {
     #[error("the index of {suite} at {mirror} has a stanza without a name at byte {position}")]
-    Nameless {
-        suite: String,
-        mirror: Mirror,
-        position: usize,
-    },
+    Nameless { suite: String, mirror: Mirror, position: usize },
     #[error("the index of {suite} at {mirror} is larger than {INDEX_BYTES_MAX} bytes")]
     TooLarge { suite: String, mirror: Mirror },
     #[error("the index of {suite} describes the package {name} wrongly: {source}")]
-    Package {
-        suite: String,
-        name: String,
-        source: PackageError,
-    },
+    Package { suite: String, name: String, source: PackageError },
 }
 
 impl Index {
@@ -78,17 +70,9 @@ impl Index {
     pub fn new(texts: Vec<IndexText>) -> Result<Self, IndexError> {
         let mut entries = Vec::new();
         for (number, text) in texts.iter().enumerate() {
-            scan(
-                text,
-                u32::try_from(number).unwrap_or(u32::MAX),
-                &mut entries,
-            )?;
+            scan(text, u32::try_from(number).unwrap_or(u32::MAX), &mut entries)?;
         }
-        let mut index = Self {
-            texts,
-            entries: Vec::new(),
-            providers: OnceLock::new(),
-        };
+        let mut index = Self { texts, entries: Vec::new(), providers: OnceLock::new() };
         // Indexes are nearly sorted as they come, which this sort makes use of.
         entries.sort_by(|a, b| index.slice(*a, a.name).cmp(index.slice(*b, b.name)));
         let mut best: Vec<Entry> = Vec::with_capacity(entries.len());
@@ -113,19 +97,12 @@ impl Index {
     }
 
     fn slice(&self, entry: Entry, span: Span) -> &str {
-        let text = self
-            .texts
-            .get(entry.text as usize)
-            .map_or("", |text| text.text.as_str());
-        text.get(span.start as usize..span.end as usize)
-            .unwrap_or_default()
+        let text = self.texts.get(entry.text as usize).map_or("", |text| text.text.as_str());
+        text.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
     fn find(&self, name: &str) -> Option<Entry> {
-        let found = self
-            .entries
-            .binary_search_by(|e| self.slice(*e, e.name).cmp(name))
-            .ok()?;
+        let found = self.entries.binary_search_by(|e| self.slice(*e, e.name).cmp(name)).ok()?;
         self.entries.get(found).copied()
     }
 
@@ -149,11 +126,7 @@ impl Index {
         let package = Package::parse(stanza, &text.suite, &text.mirror);
         let describe = |source| {
             let (suite, name) = (text.suite.clone(), name.to_owned());
-            IndexError::Package {
-                suite,
-                name,
-                source,
-            }
+            IndexError::Package { suite, name, source }
         };
         package.map(Some).map_err(describe)
     }
@@ -163,10 +136,7 @@ impl Index {
         let providers = self.providers.get_or_init(|| self.collect_providers());
         let wanted = hash(name);
         let start = providers.partition_point(|(hash, _)| *hash < wanted);
-        let same = providers
-            .iter()
-            .skip(start)
-            .take_while(|(hash, _)| *hash == wanted);
+        let same = providers.iter().skip(start).take_while(|(hash, _)| *hash == wanted);
         let entries = same.filter_map(|(_, position)| self.entries.get(*position as usize));
         // Two names may have one hash, so what is written decides.
         let really = entries.filter(|entry| {
@@ -196,21 +166,14 @@ impl Index {
             let candidate = self.slice(*entry, entry.name);
             let other =
                 candidate.trim_end_matches(|c: char| c.is_ascii_digit() || ".-".contains(c));
-            let distance = if other == stem && !stem.is_empty() {
-                1
-            } else {
-                distance(name, candidate)
-            };
+            let distance =
+                if other == stem && !stem.is_empty() { 1 } else { distance(name, candidate) };
             if distance <= 2 {
                 found.push((distance, candidate));
             }
         }
         found.sort_unstable();
-        found
-            .into_iter()
-            .take(SUGGESTIONS)
-            .map(|(_, name)| name.to_owned())
-            .collect()
+        found.into_iter().take(SUGGESTIONS).map(|(_, name)| name.to_owned()).collect()
     }
 }
 
@@ -219,9 +182,7 @@ impl Index {
 fn provided_names(provides: &str) -> impl Iterator<Item = &str> {
     let names = provides.split(',').map(str::trim_start);
     let bare = |name: &str| name.find([' ', '(', ':', '\t', '\n']).unwrap_or(name.len());
-    names
-        .map(move |name| &name[..bare(name)])
-        .filter(|name| !name.is_empty())
+    names.map(move |name| &name[..bare(name)]).filter(|name| !name.is_empty())
 }
 
 fn hash(name: &str) -> u64 {
@@ -235,19 +196,10 @@ fn scan(text: &IndexText, number: u32, entries: &mut Vec<Entry>) -> Result<(), I
     let (suite, mirror) = (&text.suite, &text.mirror);
     let bytes = text.text.as_bytes();
     if bytes.len() as u64 > INDEX_BYTES_MAX {
-        return Err(IndexError::TooLarge {
-            suite: suite.clone(),
-            mirror: mirror.clone(),
-        });
+        return Err(IndexError::TooLarge { suite: suite.clone(), mirror: mirror.clone() });
     }
-    let span = |start: usize, end: usize| Span {
-        start: narrow(start),
-        end: narrow(end),
-    };
-    let mut entry = Entry {
-        text: number,
-        ..Entry::default()
-    };
+    let span = |start: usize, end: usize| Span { start: narrow(start), end: narrow(end) };
+    let mut entry = Entry { text: number, ..Entry::default() };
     let mut stanza_start = 0;
     let mut line_start = 0;
     let mut in_provides = false;
@@ -261,18 +213,11 @@ fn scan(text: &IndexText, number: u32, entries: &mut Vec<Entry>) -> Result<(), I
                     entry.stanza = span(stanza_start, line_start);
                     if entry.name.start == entry.name.end {
                         let (suite, mirror) = (suite.clone(), mirror.clone());
-                        return Err(IndexError::Nameless {
-                            suite,
-                            mirror,
-                            position: stanza_start,
-                        });
+                        return Err(IndexError::Nameless { suite, mirror, position: stanza_start });
                     }
                     entries.push(entry);
                 }
-                entry = Entry {
-                    text: number,
-                    ..Entry::default()
-                };
+                entry = Entry { text: number, ..Entry::default() };
                 stanza_start = line_end + 1;
             }
             Some(b' ' | b'\t') if in_provides => entry.provides.end = narrow(line_end),
@@ -300,11 +245,7 @@ fn scan(text: &IndexText, number: u32, entries: &mut Vec<Entry>) -> Result<(), I
         entry.stanza = span(stanza_start, bytes.len());
         if entry.name.start == entry.name.end {
             let (suite, mirror) = (suite.clone(), mirror.clone());
-            return Err(IndexError::Nameless {
-                suite,
-                mirror,
-                position: stanza_start,
-            });
+            return Err(IndexError::Nameless { suite, mirror, position: stanza_start });
         }
         entries.push(entry);
     }
@@ -344,11 +285,7 @@ pub(super) mod tests {
         let complete = |text: &&str| {
             let stanzas = text.split("\n\n").map(|stanza| {
                 let digest = "0".repeat(64);
-                let version = if stanza.contains("Version:") {
-                    ""
-                } else {
-                    "\nVersion: 1"
-                };
+                let version = if stanza.contains("Version:") { "" } else { "\nVersion: 1" };
                 let rest = "Architecture: amd64\nFilename: pool/x.deb\nSize: 1";
                 format!("{}{version}\n{rest}\nSHA256: {digest}", stanza.trim())
             });
@@ -401,19 +338,10 @@ pub(super) mod tests {
         let mirror: Mirror = "http://a.test".parse().expect("a mirror");
         let make = |text: &str| {
             let (text, suite) = (text.to_owned(), "trixie".to_owned());
-            Index::new(vec![IndexText {
-                text,
-                suite,
-                mirror: mirror.clone(),
-            }])
+            Index::new(vec![IndexText { text, suite, mirror: mirror.clone() }])
         };
-        let error = make("Package: a\n\nVersion: 1\n")
-            .expect_err("nameless")
-            .to_string();
-        assert!(
-            error.contains("trixie") && error.contains("byte 12"),
-            "{error}"
-        );
+        let error = make("Package: a\n\nVersion: 1\n").expect_err("nameless").to_string();
+        assert!(error.contains("trixie") && error.contains("byte 12"), "{error}");
         let broken = make("Package: a\nVersion: 1\nFilename: ../x\n").expect("scanned");
         let error = broken.package("a").expect_err("incomplete").to_string();
         assert!(error.contains('a') && error.contains("Size"), "{error}");

@@ -59,28 +59,14 @@ pub enum StoreError {
     #[error(transparent)]
     Proxy(#[from] ProxyError),
     #[error("{label}: {url} sent {had} of {wanted} bytes, again and again; try another mirror")]
-    Truncated {
-        label: String,
-        url: String,
-        had: u64,
-        wanted: u64,
-    },
+    Truncated { label: String, url: String, had: u64, wanted: u64 },
     #[error(
         "{label}: {url} has other content than was signed ({found} instead of {wanted}); the \
          mirror is broken, tampered with, or just being updated: try again, or another mirror"
     )]
-    Mismatch {
-        label: String,
-        url: String,
-        wanted: Digest,
-        found: String,
-    },
+    Mismatch { label: String, url: String, wanted: Digest, found: String },
     #[error("{label}: {url} is longer than {limit} bytes, which no honest server sends")]
-    TooLong {
-        label: String,
-        url: String,
-        limit: u64,
-    },
+    TooLong { label: String, url: String, limit: u64 },
     #[error(
         "{label} is gone from {mirrors}: run `builder lock` to take what is there now, or give a \
          mirror or a cache that still has it"
@@ -99,15 +85,8 @@ impl Store {
         }
         remove_leftovers(&root.join("unpacked"));
         let http = Http::new(&network.proxies)?;
-        let Network {
-            offline, mirrors, ..
-        } = network;
-        Ok(Self {
-            root: root.to_owned(),
-            http,
-            offline,
-            mirrors,
-        })
+        let Network { offline, mirrors, .. } = network;
+        Ok(Self { root: root.to_owned(), http, offline, mirrors })
     }
 
     pub fn root(&self) -> &Path {
@@ -141,10 +120,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(wrap_io(&path, error)),
         };
-        let length = file
-            .metadata()
-            .map_err(|error| wrap_io(&path, error))?
-            .len();
+        let length = file.metadata().map_err(|error| wrap_io(&path, error))?.len();
         Ok(size.is_none_or(|size| size == length).then_some(file))
     }
 
@@ -157,18 +133,14 @@ impl Store {
 
     /// Gives a finished temporary file its final name, once its bytes are on disk.
     pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<File, StoreError> {
-        file.as_file()
-            .sync_data()
-            .map_err(|error| wrap_io(path, error))?;
-        file.persist(path)
-            .map_err(|error| wrap_io(path, error.error))
+        file.as_file().sync_data().map_err(|error| wrap_io(path, error))?;
+        file.persist(path).map_err(|error| wrap_io(path, error.error))
     }
 
     /// Writes a small file whole, under its final name only when complete.
     pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let mut file = Self::temporary_beside(path)?;
-        file.write_all(bytes)
-            .map_err(|error| wrap_io(path, error))?;
+        file.write_all(bytes).map_err(|error| wrap_io(path, error))?;
         Self::persist(file, path).map(drop)
     }
 }

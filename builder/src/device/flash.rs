@@ -172,10 +172,11 @@ struct Disk<'t> {
 impl Disk<'_> {
     fn write(&mut self, bytes: &[u8], offset: u64) -> Result<(), FlashError> {
         let path = || self.target.path.clone();
-        self.target
-            .file()
-            .write_all_at(bytes, offset)
-            .map_err(|source| FlashError::Write { path: path(), offset, source })?;
+        self.target.file().write_all_at(bytes, offset).map_err(|source| FlashError::Write {
+            path: path(),
+            offset,
+            source,
+        })?;
         self.unsynced += bytes.len() as u64;
         if self.unsynced >= SYNC_BYTES { self.sync() } else { Ok(()) }
     }

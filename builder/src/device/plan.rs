@@ -91,11 +91,8 @@ impl Plan {
         let mut head = zeros(HEAD_BYTES);
         let mut tail = zeros(disk_bytes - tail_offset);
         for piece in table.encode()? {
-            let (buffer, base) = if piece.offset < HEAD_BYTES {
-                (&mut head, 0)
-            } else {
-                (&mut tail, tail_offset)
-            };
+            let (buffer, base) =
+                if piece.offset < HEAD_BYTES { (&mut head, 0) } else { (&mut tail, tail_offset) };
             lay(buffer, piece.offset - base, &piece.bytes);
         }
         Ok(Self { pieces, tail, tail_offset, head, disk_bytes })

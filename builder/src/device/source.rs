@@ -144,11 +144,8 @@ fn open_image(path: &Path, file: File) -> Result<OpenImage, OpenError> {
 /// Unpacks into a file that vanishes with the process; zeros become holes again.
 fn unpack(path: &Path, file: File, progress: &Progress) -> Result<File, SourceError> {
     let damaged = |source| SourceError::Unpack { path: path.to_owned(), source };
-    let no_room = |source| SourceError::Room {
-        path: path.to_owned(),
-        folder: env::temp_dir(),
-        source,
-    };
+    let no_room =
+        |source| SourceError::Room { path: path.to_owned(), folder: env::temp_dir(), source };
     let step = progress.step("unpacking the image");
     let mut decoder = zstd::Decoder::new(file).map_err(damaged)?;
     let unpacked = tempfile::tempfile().map_err(no_room)?;

@@ -54,10 +54,7 @@ pub enum AssembleError {
     #[error("the slot is too small for a hash tree: make partitions.slot larger")]
     SlotTooSmall,
     #[error("reading {what}: {source}")]
-    Content {
-        what: &'static str,
-        source: io::Error,
-    },
+    Content { what: &'static str, source: io::Error },
     #[error("writing the image: {0}")]
     Write(#[from] io::Error),
     #[error("writing the image: {0}")]
@@ -91,21 +88,13 @@ pub fn assemble(
     let salt = derived_salt(definition);
     let (written, verity) = write_root(file, composition, slot_a, &salt)?;
     let (files, size) = (composition.root.len(), written.used_bytes);
-    step.finish(&format!(
-        "{files} entries, {}",
-        crate::progress::readable_bytes(size)
-    ));
+    step.finish(&format!("{files} entries, {}", crate::progress::readable_bytes(size)));
 
     let table = layout::table(sizes, definition.architecture, &verity.root_hash)?;
     let mut slots = vec![Slot::A];
     if sizes.fill_both_slots {
         let slot_b = find(&table, Part::Root(Slot::B))?;
-        copy(
-            file,
-            slot_a.offset_bytes(),
-            slot_b.offset_bytes(),
-            verity.total_bytes,
-        )?;
+        copy(file, slot_a.offset_bytes(), slot_b.offset_bytes(), verity.total_bytes)?;
         slots.push(Slot::B);
     }
     let step = progress.step("boot partition");
@@ -123,10 +112,7 @@ pub fn assemble(
         };
         let kernel = kernel_image(composition, definition, &arguments, &initramfs)?;
         // `+3`: systemd-boot gives a kernel three tries until the node marks it good.
-        kernels.push((
-            format!("EFI/Linux/edgepair-{}+3.efi", slot.letter()),
-            kernel,
-        ));
+        kernels.push((format!("EFI/Linux/edgepair-{}+3.efi", slot.letter()), kernel));
     }
     write_esp(file, &table, composition, definition, &kernels)?;
     step.finish(&format!("kernel {}", composition.kernel_release));
@@ -143,9 +129,7 @@ pub fn assemble(
 
 fn find(table: &Table, part: Part) -> Result<&Partition, AssembleError> {
     // The layout puts every part into the table; a missing one is a table that can't be.
-    table
-        .find_name(part.name())
-        .ok_or(AssembleError::SlotTooSmall)
+    table.find_name(part.name()).ok_or(AssembleError::SlotTooSmall)
 }
 
 /// Names the image, so that equal content in two images still has different salts.
@@ -162,9 +146,7 @@ fn write_root(
 ) -> Result<(ext4::Written, Verity), AssembleError> {
     let slot_bytes = slot.size_bytes();
     let tree_bytes = super::verity::tree_bytes(slot_bytes)?;
-    let max_bytes = slot_bytes
-        .checked_sub(tree_bytes)
-        .ok_or(AssembleError::SlotTooSmall)?;
+    let max_bytes = slot_bytes.checked_sub(tree_bytes).ok_or(AssembleError::SlotTooSmall)?;
     let uuid = layout::derived_guid(salt, "root filesystem");
     let spec = ext4::Spec {
         uuid,
@@ -206,9 +188,7 @@ fn kernel_image(
     initramfs: &[u8],
 ) -> Result<Vec<u8>, AssembleError> {
     let read = |what, content: &crate::root::content::Content| {
-        content
-            .to_vec()
-            .map_err(|source| AssembleError::Content { what, source })
+        content.to_vec().map_err(|source| AssembleError::Content { what, source })
     };
     let stub = read("the EFI stub", &composition.stub)?;
     let kernel = read("the kernel", &composition.kernel)?;
@@ -222,26 +202,11 @@ fn kernel_image(
         version = definition.version,
     );
     let sections = [
-        Section {
-            name: ".osrel",
-            data: os_release.as_bytes(),
-        },
-        Section {
-            name: ".cmdline",
-            data: command_line.as_bytes(),
-        },
-        Section {
-            name: ".uname",
-            data: composition.kernel_release.as_bytes(),
-        },
-        Section {
-            name: ".linux",
-            data: &kernel,
-        },
-        Section {
-            name: ".initrd",
-            data: initramfs,
-        },
+        Section { name: ".osrel", data: os_release.as_bytes() },
+        Section { name: ".cmdline", data: command_line.as_bytes() },
+        Section { name: ".uname", data: composition.kernel_release.as_bytes() },
+        Section { name: ".linux", data: &kernel },
+        Section { name: ".initrd", data: initramfs },
     ];
     Ok(uki::assemble(&stub, &sections)?)
 }
@@ -254,21 +219,11 @@ fn write_esp(
     kernels: &[(String, Vec<u8>)],
 ) -> Result<(), AssembleError> {
     let partition = find(table, Part::Esp)?;
-    let read_failed = |source| AssembleError::Content {
-        what: "the boot loader",
-        source,
-    };
+    let read_failed = |source| AssembleError::Content { what: "the boot loader", source };
     let loader = composition.boot_loader.to_vec().map_err(read_failed)?;
-    let fallback = format!(
-        "EFI/BOOT/BOOT{}.EFI",
-        definition.architecture.efi().to_uppercase()
-    );
+    let fallback = format!("EFI/BOOT/BOOT{}.EFI", definition.architecture.efi().to_uppercase());
     // An image with a shell has someone at its console; an appliance must not be stopped by a key.
-    let menu = if composition.manifest.debug {
-        "menu-hidden"
-    } else {
-        "0"
-    };
+    let menu = if composition.manifest.debug { "menu-hidden" } else { "0" };
     let settings = format!("timeout {menu}\neditor no\ndefault edgepair-*\n").into_bytes();
     let mut sums = digest_line(&loader, &fallback) + &digest_line(&settings, LOADER_SETTINGS);
     sums.extend(kernels.iter().map(|(path, kernel)| digest_line(kernel, path)));
@@ -278,10 +233,7 @@ fn write_esp(
         NewFile { path: LOADER_SETTINGS, content: &settings },
         NewFile { path: ESP_DIGESTS, content: &sums },
     ];
-    files.extend(kernels.iter().map(|(path, kernel)| NewFile {
-        path,
-        content: kernel,
-    }));
+    files.extend(kernels.iter().map(|(path, kernel)| NewFile { path, content: kernel }));
     let spec = fat::Spec {
         size_bytes: partition.size_bytes(),
         serial: volume_serial(table, Part::Esp),

@@ -59,9 +59,7 @@ pub fn read(file: &File, partition: &Partition) -> Result<Option<String>, Identi
         Err(error) => return Err(error.into()),
     };
     match volume.read_file(SEED_FILE, seed::MAX_SEED_BYTES as u64) {
-        Ok(bytes) => String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| IdentityError::NotText),
+        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| IdentityError::NotText),
         Err(ReadError::NotFound(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }

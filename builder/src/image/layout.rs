@@ -25,13 +25,8 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Self; 5] = [
-        Self::Esp,
-        Self::Root(Slot::A),
-        Self::Root(Slot::B),
-        Self::Seed,
-        Self::State,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Esp, Self::Root(Slot::A), Self::Root(Slot::B), Self::Seed, Self::State];
 
     /// The name in the partition table, by which the node finds it.
     pub fn name(self) -> &'static str {
@@ -106,10 +101,7 @@ pub fn table(
 
 /// A GUID that is the same for the same image and purpose, and different for any other.
 pub fn derived_guid(identity: &[u8], purpose: &str) -> Guid {
-    let digest = Sha256::new()
-        .chain_update(identity)
-        .chain_update(purpose)
-        .finalize();
+    let digest = Sha256::new().chain_update(identity).chain_update(purpose).finalize();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
     Guid::from_bytes(bytes).as_version_4()
@@ -134,10 +126,7 @@ mod tests {
     #[test]
     fn partitions_are_aligned_and_fill_the_disk() {
         let table = table(&sizes(), Architecture::Amd64, b"image").expect("a table");
-        assert_eq!(
-            table.disk_sectors * SECTOR_BYTES,
-            (64 + 200 + 4 + 16 + 2) << 20
-        );
+        assert_eq!(table.disk_sectors * SECTOR_BYTES, (64 + 200 + 4 + 16 + 2) << 20);
         let mut end = ALIGNMENT_BYTES;
         for partition in &table.partitions {
             assert_eq!(partition.offset_bytes(), end, "{}", partition.name);

@@ -34,30 +34,15 @@ pub enum OpenError {
     #[error("{}: no kernel for slot {slot} in {KERNELS}", path.display())]
     NoKernel { path: PathBuf, slot: &'static str },
     #[error("{}: kernel of slot {slot}: {source}", path.display())]
-    Uki {
-        path: PathBuf,
-        slot: &'static str,
-        source: UkiError,
-    },
+    Uki { path: PathBuf, slot: &'static str, source: UkiError },
     #[error("{}: kernel of slot {slot} has no section {section}", path.display())]
-    NoSection {
-        path: PathBuf,
-        slot: &'static str,
-        section: &'static str,
-    },
+    NoSection { path: PathBuf, slot: &'static str, section: &'static str },
     #[error("{}: kernel of slot {slot}: {source}", path.display())]
-    Arguments {
-        path: PathBuf,
-        slot: &'static str,
-        source: BootArgumentsError,
-    },
+    Arguments { path: PathBuf, slot: &'static str, source: BootArgumentsError },
     #[error("{}: {source}", path.display())]
     Root { path: PathBuf, source: Ext4Error },
     #[error("{}: {source}", path.display())]
-    Manifest {
-        path: PathBuf,
-        source: ManifestError,
-    },
+    Manifest { path: PathBuf, source: ManifestError },
 }
 
 /// An open image.
@@ -82,32 +67,18 @@ pub struct SlotKernel {
 
 impl OpenImage {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let io_error = |source| OpenError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let io_error = |source| OpenError::Io { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(io_error)?;
         // Metadata knows the size of files only; the end can be sought on devices too.
         let bytes = file.seek(SeekFrom::End(0)).map_err(io_error)?;
-        let table =
-            gpt::read(&Region::new(&file, 0, bytes)).map_err(|source| OpenError::Table {
-                path: path.to_owned(),
-                source,
-            })?;
-        Ok(Self {
-            path: path.to_owned(),
-            file: Arc::new(file),
-            bytes,
-            table,
-        })
+        let table = gpt::read(&Region::new(&file, 0, bytes))
+            .map_err(|source| OpenError::Table { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file: Arc::new(file), bytes, table })
     }
 
     pub fn partition(&self, part: Part) -> Result<&Partition, OpenError> {
         let name = part.name();
-        let missing = || OpenError::NoPartition {
-            path: self.path.clone(),
-            name,
-        };
+        let missing = || OpenError::NoPartition { path: self.path.clone(), name };
         self.table.table.find_name(name).ok_or_else(missing)
     }
 
@@ -118,10 +89,7 @@ impl OpenImage {
     }
 
     fn esp_error(&self, source: FatError) -> OpenError {
-        OpenError::Esp {
-            path: self.path.clone(),
-            source,
-        }
+        OpenError::Esp { path: self.path.clone(), source }
     }
 
     /// The slots that have a kernel.
@@ -132,10 +100,7 @@ impl OpenImage {
     }
 
     fn kernel_names(&self) -> Result<Vec<String>, OpenError> {
-        let entries = self
-            .esp()?
-            .list(KERNELS)
-            .map_err(|source| self.esp_error(source))?;
+        let entries = self.esp()?.list(KERNELS).map_err(|source| self.esp_error(source))?;
         Ok(entries.into_iter().map(|entry| entry.name).collect())
     }
 
@@ -144,49 +109,24 @@ impl OpenImage {
         let path = || self.path.clone();
         let letter = slot.letter();
         let names = self.kernel_names()?;
-        let missing = || OpenError::NoKernel {
-            path: path(),
-            slot: letter,
-        };
-        let file_name = names
-            .into_iter()
-            .find(|name| is_kernel_of(name, slot))
-            .ok_or_else(missing)?;
+        let missing = || OpenError::NoKernel { path: path(), slot: letter };
+        let file_name =
+            names.into_iter().find(|name| is_kernel_of(name, slot)).ok_or_else(missing)?;
         let uki = self
             .esp()?
             .read_file(&format!("{KERNELS}/{file_name}"), KERNEL_MAX_BYTES)
             .map_err(|source| self.esp_error(source))?;
-        let uki_error = |source| OpenError::Uki {
+        let uki_error = |source| OpenError::Uki { path: path(), slot: letter, source };
+        let section = ".cmdline";
+        let missing = || OpenError::NoSection { path: path(), slot: letter, section };
+        let line = uki::read_section(&uki, section).map_err(uki_error)?.ok_or_else(missing)?;
+        let command_line = String::from_utf8_lossy(line).trim_end_matches('\0').to_owned();
+        let arguments = command_line.parse().map_err(|source| OpenError::Arguments {
             path: path(),
             slot: letter,
             source,
-        };
-        let section = ".cmdline";
-        let missing = || OpenError::NoSection {
-            path: path(),
-            slot: letter,
-            section,
-        };
-        let line = uki::read_section(&uki, section)
-            .map_err(uki_error)?
-            .ok_or_else(missing)?;
-        let command_line = String::from_utf8_lossy(line)
-            .trim_end_matches('\0')
-            .to_owned();
-        let arguments = command_line
-            .parse()
-            .map_err(|source| OpenError::Arguments {
-                path: path(),
-                slot: letter,
-                source,
-            })?;
-        Ok(SlotKernel {
-            slot,
-            file_name,
-            command_line,
-            arguments,
-            uki,
-        })
+        })?;
+        Ok(SlotKernel { slot, file_name, command_line, arguments, uki })
     }
 
     /// A section of a slot's kernel, such as `.linux`.
@@ -198,11 +138,7 @@ impl OpenImage {
         let (path, slot) = (self.path.clone(), kernel.slot.letter());
         match uki::read_section(&kernel.uki, section) {
             Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) => Err(OpenError::NoSection {
-                path,
-                slot,
-                section,
-            }),
+            Ok(None) => Err(OpenError::NoSection { path, slot, section }),
             Err(source) => Err(OpenError::Uki { path, slot, source }),
         }
     }
@@ -212,34 +148,23 @@ impl OpenImage {
         let partition = self.partition(Part::Root(kernel.slot))?;
         let length = kernel.arguments.verity.data_blocks * BLOCK_BYTES;
         let file = Arc::clone(&self.file);
-        Filesystem::open(file, partition.offset_bytes(), length).map_err(|source| OpenError::Root {
-            path: self.path.clone(),
-            source,
-        })
+        Filesystem::open(file, partition.offset_bytes(), length)
+            .map_err(|source| OpenError::Root { path: self.path.clone(), source })
     }
 
     /// What the root of a slot says it is made of.
     pub fn manifest(&self, root: &Filesystem) -> Result<Manifest, OpenError> {
         let bytes = root
             .read_file(MANIFEST_PATH)
-            .map_err(|source| OpenError::Root {
-                path: self.path.clone(),
-                source,
-            })?;
-        Manifest::from_json(&String::from_utf8_lossy(&bytes)).map_err(|source| {
-            OpenError::Manifest {
-                path: self.path.clone(),
-                source,
-            }
-        })
+            .map_err(|source| OpenError::Root { path: self.path.clone(), source })?;
+        Manifest::from_json(&String::from_utf8_lossy(&bytes))
+            .map_err(|source| OpenError::Manifest { path: self.path.clone(), source })
     }
 }
 
 /// `edgepair-a.efi`, `edgepair-a+3.efi`, `edgepair-a+2-1.efi`: systemd-boot counts tries in it.
 fn is_kernel_of(name: &str, slot: Slot) -> bool {
-    let rest = name
-        .strip_prefix("edgepair-")
-        .and_then(|rest| rest.strip_prefix(slot.letter()));
+    let rest = name.strip_prefix("edgepair-").and_then(|rest| rest.strip_prefix(slot.letter()));
     rest.is_some_and(|rest| rest.ends_with(".efi") && (rest.starts_with(['.', '+'])))
 }
 

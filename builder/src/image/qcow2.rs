@@ -119,7 +119,8 @@ pub fn write(from: &File, to: &File) -> io::Result<()> {
     to.set_len(layout.total * CLUSTER_BYTES)?;
     to.write_all_at(&layout.header(disk_bytes), 0)?;
 
-    let counts = vec![1_u16.to_be_bytes(); usize::try_from(layout.total).map_err(io::Error::other)?];
+    let counts =
+        vec![1_u16.to_be_bytes(); usize::try_from(layout.total).map_err(io::Error::other)?];
     to.write_all_at(counts.as_flattened(), layout.refcount_blocks * CLUSTER_BYTES)?;
     let blocks = (0..layout.refcount_block_count).map(|block| layout.refcount_blocks + block);
     let table: Vec<u8> = blocks.flat_map(|block| (block * CLUSTER_BYTES).to_be_bytes()).collect();

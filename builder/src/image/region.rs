@@ -15,11 +15,7 @@ pub struct Region<'a> {
 
 impl<'a> Region<'a> {
     pub fn new(file: &'a File, offset: u64, length: u64) -> Self {
-        Self {
-            file,
-            offset,
-            length,
-        }
+        Self { file, offset, length }
     }
 
     /// Where `length` bytes at `offset` lie in the file, if they lie within the region.

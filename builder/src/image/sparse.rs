@@ -27,18 +27,12 @@ pub fn runs(file: &File) -> io::Result<Vec<Run>> {
             Ok(start) => start,
             Err(Errno::NXIO) => break,
             Err(Errno::INVAL | Errno::NOTSUP) => {
-                return Ok(vec![Run {
-                    offset: 0,
-                    length: size,
-                }]);
+                return Ok(vec![Run { offset: 0, length: size }]);
             }
             Err(errno) => return Err(errno.into()),
         };
         let end = seek(file, SeekFrom::Hole(start))?;
-        runs.push(Run {
-            offset: start,
-            length: end - start,
-        });
+        runs.push(Run { offset: start, length: end - start });
         position = end;
     }
     Ok(runs)
@@ -53,9 +47,7 @@ pub fn copy(from: &File, to: &File) -> io::Result<()> {
     to.set_len(from.metadata()?.len())?;
     let mut chunk = vec![0; CHUNK_BYTES];
     for run in runs(from)? {
-        each_chunk(from, run, &mut chunk, |part, offset| {
-            to.write_all_at(part, offset)
-        })?;
+        each_chunk(from, run, &mut chunk, |part, offset| to.write_all_at(part, offset))?;
     }
     Ok(())
 }
@@ -88,18 +80,13 @@ pub struct ImageHasher {
 
 impl std::fmt::Debug for ImageHasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ImageHasher")
-            .field("position", &self.position)
-            .finish_non_exhaustive()
+        f.debug_struct("ImageHasher").field("position", &self.position).finish_non_exhaustive()
     }
 }
 
 impl Default for ImageHasher {
     fn default() -> Self {
-        Self {
-            hasher: Sha256::new(),
-            position: 0,
-        }
+        Self { hasher: Sha256::new(), position: 0 }
     }
 }
 
@@ -107,10 +94,7 @@ impl ImageHasher {
     /// Goes on hashing up to `end`.
     pub fn advance(&mut self, file: &File, end: u64) -> io::Result<()> {
         let mut chunk = vec![0; CHUNK_BYTES];
-        let run = Run {
-            offset: self.position,
-            length: end - self.position,
-        };
+        let run = Run { offset: self.position, length: end - self.position };
         each_chunk(file, run, &mut chunk, |part, _| {
             self.hasher.update(part);
             Ok(())
@@ -132,8 +116,7 @@ mod tests {
     fn sparse_file() -> File {
         let file = tempfile::tempfile().expect("a file");
         file.set_len(3 << 20).expect("sized");
-        file.write_all_at(b"in the middle", 1 << 20)
-            .expect("written");
+        file.write_all_at(b"in the middle", 1 << 20).expect("written");
         file
     }
 
@@ -144,9 +127,7 @@ mod tests {
         copy(&from, &to).expect("copied");
         let hash = |file: &File| {
             let mut hasher = ImageHasher::default();
-            hasher
-                .advance(file, file.metadata().expect("known").len())
-                .expect("hashed");
+            hasher.advance(file, file.metadata().expect("known").len()).expect("hashed");
             hasher.finish()
         };
         assert_eq!(hash(&from), hash(&to));
@@ -159,10 +140,7 @@ mod tests {
         whole.advance(&file, 3 << 20).expect("hashed");
         let mut parts = ImageHasher::default();
         parts.advance(&file, (1 << 20) + 5).expect("hashed");
-        parts
-            .clone()
-            .advance(&file, 2 << 20)
-            .expect("a second way on");
+        parts.clone().advance(&file, 2 << 20).expect("a second way on");
         parts.advance(&file, 3 << 20).expect("hashed");
         assert_eq!(whole.finish(), parts.finish());
     }

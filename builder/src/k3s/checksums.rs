@@ -89,10 +89,7 @@ mod tests {
         let text = format!("{digest}  k3s\n{digest} *k3s-airgap-images-amd64.tar.zst\n");
         let checksums = Checksums::parse(text.as_bytes()).expect("a list");
         assert_eq!(checksums.of("k3s"), Some(digest));
-        assert_eq!(
-            checksums.of("k3s-airgap-images-amd64.tar.zst"),
-            Some(digest)
-        );
+        assert_eq!(checksums.of("k3s-airgap-images-amd64.tar.zst"), Some(digest));
         assert_eq!(checksums.of("k3s-arm64"), None);
     }
 
@@ -111,10 +108,7 @@ mod tests {
         ];
         for text in bad {
             let error = Checksums::parse(text.as_bytes());
-            assert!(
-                matches!(error, Err(ChecksumsError::Line { .. })),
-                "{text:?}"
-            );
+            assert!(matches!(error, Err(ChecksumsError::Line { .. })), "{text:?}");
         }
         assert_eq!(Checksums::parse(b""), Err(ChecksumsError::NoText));
         assert_eq!(Checksums::parse(b"\xff\xfe"), Err(ChecksumsError::NoText));
@@ -127,10 +121,7 @@ mod tests {
         assert!(Checksums::parse(twice.as_bytes()).is_ok());
         let error = Checksums::parse(format!("{one}  k3s\n{two}  k3s\n").as_bytes());
         let name = "k3s".to_owned();
-        assert_eq!(
-            error,
-            Err(ChecksumsError::Contradiction { number: 2, name })
-        );
+        assert_eq!(error, Err(ChecksumsError::Contradiction { number: 2, name }));
     }
 
     proptest! {

@@ -30,38 +30,22 @@ pub enum K3sError {
         "{place} is no list of checksums: {source}; a proxy or a login page may have answered \
          instead of the server: look at it, and try again"
     )]
-    Checksums {
-        place: String,
-        source: ChecksumsError,
-    },
+    Checksums { place: String, source: ChecksumsError },
     /// The list does not have the file.
     #[error("{place} lists no {file}: take all files from the same release, {version}")]
-    NotListed {
-        place: String,
-        file: String,
-        version: String,
-    },
+    NotListed { place: String, file: String, version: String },
     /// A file is another one than the list says.
     #[error(
         "{place} is not the file of the release: its SHA-256 is {found}, {list} says {wanted}; \
          download it again, completely, and if it stays so don't use it"
     )]
-    Mismatch {
-        place: String,
-        list: String,
-        wanted: Digest,
-        found: String,
-    },
+    Mismatch { place: String, list: String, wanted: Digest, found: String },
     /// A file is another one than the lock says.
     #[error(
         "{name} is not the file that was locked: its SHA-256 is {found}, the lock says {wanted}; if \
          the change is wanted run `builder lock`, else look for who changed it"
     )]
-    NotLocked {
-        name: String,
-        wanted: Digest,
-        found: Digest,
-    },
+    NotLocked { name: String, wanted: Digest, found: Digest },
     /// The lock is for something else.
     #[error("the lock has no {name}: run `builder lock` to add it")]
     MissingInLock { name: String },
@@ -70,20 +54,10 @@ pub enum K3sError {
         "nothing says that {path} is K3s {version} (its SHA-256 is {found}): put {list} of the \
          release beside it; for a K3s of your own make that file: `sha256sum {file} > {list}`"
     )]
-    Unproven {
-        path: String,
-        version: String,
-        found: String,
-        list: String,
-        file: String,
-    },
+    Unproven { path: String, version: String, found: String, list: String, file: String },
     /// A given folder has not what is needed.
     #[error("{} has no {file}: put it there, from the release {version}", folder.display())]
-    Incomplete {
-        folder: PathBuf,
-        file: String,
-        version: String,
-    },
+    Incomplete { folder: PathBuf, file: String, version: String },
     /// The release has no such file.
     #[error(
         "{url}: not found; check that the release {version} exists and is spelled so in the k3s \
@@ -95,11 +69,7 @@ pub enum K3sError {
         "{url} can't be had: {reason}. On a machine that can reach it download {files} into one \
          folder, and give that with --k3s FOLDER"
     )]
-    Unreachable {
-        url: String,
-        reason: String,
-        files: String,
-    },
+    Unreachable { url: String, reason: String, files: String },
     /// Offline, and not in the cache.
     #[error(
         "{file} of K3s {version} is not in the cache: run once without --offline, or give the files \
@@ -129,12 +99,7 @@ impl Order<'_> {
                     Some(_) => "the lock".to_owned(),
                     None => self.release.checksums(),
                 };
-                return K3sError::Mismatch {
-                    place: url,
-                    list,
-                    wanted,
-                    found,
-                };
+                return K3sError::Mismatch { place: url, list, wanted, found };
             }
             StoreError::Http(HttpError::Status { status, .. }) => {
                 format!("the server answered {status}")
@@ -159,8 +124,5 @@ impl Order<'_> {
 
 /// An error about a file or folder.
 pub(super) fn wrap(path: &Path, source: io::Error) -> K3sError {
-    K3sError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    K3sError::Io { path: path.to_owned(), source }
 }

@@ -136,9 +136,5 @@ fn hash(path: &Path) -> Result<Hashed, K3sError> {
             Err(error) => return Err(wrap(path, error)),
         }
     }
-    Ok(Hashed {
-        path: path.to_owned(),
-        sha256: hasher.finish(),
-        size,
-    })
+    Ok(Hashed { path: path.to_owned(), sha256: hasher.finish(), size })
 }

@@ -53,9 +53,7 @@ pub fn obtain(
 ) -> Result<K3sFiles, K3sError> {
     let order = Order { release, locked };
     match given {
-        Some(path) if !path.exists() => Err(K3sError::NoSuchPath {
-            path: path.to_owned(),
-        }),
+        Some(path) if !path.exists() => Err(K3sError::NoSuchPath { path: path.to_owned() }),
         Some(path) if path.is_dir() => order.given_folder(path, progress),
         Some(path) => order.given_file(path, progress),
         None => order.stored(store, progress),
@@ -117,29 +115,17 @@ impl Order<'_> {
             };
             let label = format!("{name} {}", self.release.version());
             let urls = vec![self.release.url(name)];
-            let wanted = Wanted {
-                label: &label,
-                digest,
-                size,
-                urls,
-            };
-            let file = store
-                .obtain(&wanted, progress)
-                .map_err(|error| self.explain(name, error))?;
+            let wanted = Wanted { label: &label, digest, size, urls };
+            let file =
+                store.obtain(&wanted, progress).map_err(|error| self.explain(name, error))?;
             let path = store.blob_path(&digest);
             let size = file.metadata().map_err(|error| wrap(&path, error))?.len();
-            found.push(Hashed {
-                path,
-                sha256: digest,
-                size,
-            });
+            found.push(Hashed { path, sha256: digest, size });
         }
         let images = found.pop();
         match found.pop() {
             Some(binary) => Ok(self.files(binary, images)),
-            None => Err(K3sError::MissingInLock {
-                name: self.lock_name(self.release.binary()),
-            }),
+            None => Err(K3sError::MissingInLock { name: self.lock_name(self.release.binary()) }),
         }
     }
 
@@ -157,19 +143,16 @@ impl Order<'_> {
             return Ok((place, checksums));
         }
         let url = self.release.url(&name);
-        let bytes = store
-            .fetch_small(&url, MAX_BYTES)
-            .map_err(|error| self.explain(&name, error))?;
+        let bytes =
+            store.fetch_small(&url, MAX_BYTES).map_err(|error| self.explain(&name, error))?;
         let checksums = self.parse(&url, &bytes)?;
         write_whole(&path, &bytes)?;
         Ok((url, checksums))
     }
 
     pub(super) fn parse(&self, place: &str, bytes: &[u8]) -> Result<Checksums, K3sError> {
-        let checksums = Checksums::parse(bytes).map_err(|source| K3sError::Checksums {
-            place: place.to_owned(),
-            source,
-        })?;
+        let checksums = Checksums::parse(bytes)
+            .map_err(|source| K3sError::Checksums { place: place.to_owned(), source })?;
         self.listed(&checksums, self.release.binary(), place)?;
         Ok(checksums)
     }
@@ -212,9 +195,7 @@ pub(super) fn read_limited(path: &Path) -> Result<Option<Vec<u8>>, K3sError> {
         Err(error) => return Err(wrap(path, error)),
     };
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| wrap(path, error))?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| wrap(path, error))?;
     Ok(Some(bytes))
 }
 

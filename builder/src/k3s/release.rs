@@ -141,10 +141,7 @@ mod tests {
     #[test]
     fn versions_that_are_none_are_refused() {
         for good in ["v1.37.1+k3s1", "v1.38.0-rc2+k3s12"] {
-            assert!(
-                Release::new(good, BASE, Architecture::Amd64).is_ok(),
-                "{good}"
-            );
+            assert!(Release::new(good, BASE, Architecture::Amd64).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -165,12 +162,7 @@ mod tests {
 
     #[test]
     fn base_addresses_that_are_none_are_refused() {
-        for bad in [
-            "",
-            "ftp://x/{version}",
-            "https://x/",
-            "https://x /{version}",
-        ] {
+        for bad in ["", "ftp://x/{version}", "https://x/", "https://x /{version}"] {
             let error = Release::new("v1.37.1+k3s1", bad, Architecture::Amd64);
             assert_eq!(error, Err(ReleaseError::BaseUrl(bad.to_owned())));
         }

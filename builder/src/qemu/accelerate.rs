@@ -24,12 +24,7 @@ const PROOF: &str = "VFS: Unable to mount root fs";
 
 /// Finds out which acceleration works, with `kernel` as the guest.
 pub fn probe(qemu: &Qemu, kernel: &Path, cache: &Path) -> Acceleration {
-    if OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/kvm")
-        .is_err()
-    {
+    if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
         return Acceleration::Tcg;
     }
     let memory = cache.join(format!("acceleration-{}", host_and_program(qemu)));
@@ -52,11 +47,7 @@ pub fn probe(qemu: &Qemu, kernel: &Path, cache: &Path) -> Acceleration {
 fn host_and_program(qemu: &Qemu) -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digest = Sha256::digest(format!("{boot} {} {}", qemu.version, qemu.describe()));
-    digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
@@ -77,10 +68,7 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
         end_on_restart: true,
     };
     let mut command = qemu.command(&machine);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let Ok(mut child) = command.spawn() else {
         return false;
     };

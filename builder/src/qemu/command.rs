@@ -15,16 +15,9 @@ pub enum Acceleration {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
     /// QEMU loads the kernel itself, which saves the firmware's seconds.
-    Direct {
-        kernel: PathBuf,
-        initramfs: Option<PathBuf>,
-        command_line: String,
-    },
+    Direct { kernel: PathBuf, initramfs: Option<PathBuf>, command_line: String },
     /// As on hardware: firmware, boot loader, kernel. `variables` is written to.
-    Uefi {
-        firmware: PathBuf,
-        variables: PathBuf,
-    },
+    Uefi { firmware: PathBuf, variables: PathBuf },
 }
 
 /// Where the guest's serial console goes.
@@ -70,9 +63,7 @@ impl Machine {
         arguments.pair("-machine", "q35");
         match self.acceleration {
             Acceleration::Kvm => arguments.pair("-accel", "kvm").pair("-cpu", "host"),
-            Acceleration::Tcg => arguments
-                .pair("-accel", "tcg,thread=multi")
-                .pair("-cpu", "max"),
+            Acceleration::Tcg => arguments.pair("-accel", "tcg,thread=multi").pair("-cpu", "max"),
         };
         arguments.pair("-m", self.memory_mib.to_string());
         arguments.pair("-smp", self.processors.to_string());
@@ -84,16 +75,11 @@ impl Machine {
         self.start_arguments(&mut arguments);
         if let Some(disk) = &self.disk {
             let drive = format!("file={},format=raw,if=none,id=disk", escaped(disk));
-            arguments
-                .pair("-drive", drive)
-                .pair("-device", "virtio-blk-pci,drive=disk");
+            arguments.pair("-drive", drive).pair("-device", "virtio-blk-pci,drive=disk");
         }
         for (number, card) in self.cards.iter().enumerate() {
             arguments.pair("-netdev", format!("{},id=net{number}", card.backend));
-            let device = format!(
-                "virtio-net-pci,netdev=net{number},mac={},romfile=",
-                card.mac
-            );
+            let device = format!("virtio-net-pci,netdev=net{number},mac={},romfile=", card.mac);
             arguments.pair("-device", device);
         }
         if let Some(control) = &self.control {
@@ -108,27 +94,15 @@ impl Machine {
 
     fn start_arguments(&self, arguments: &mut Arguments) {
         match &self.start {
-            Start::Direct {
-                kernel,
-                initramfs,
-                command_line,
-            } => {
-                arguments
-                    .pair("-kernel", kernel)
-                    .pair("-append", command_line);
+            Start::Direct { kernel, initramfs, command_line } => {
+                arguments.pair("-kernel", kernel).pair("-append", command_line);
                 if let Some(initramfs) = initramfs {
                     arguments.pair("-initrd", initramfs);
                 }
             }
-            Start::Uefi {
-                firmware,
-                variables,
-            } => {
+            Start::Uefi { firmware, variables } => {
                 let flash = |unit: u8, file: &PathBuf, access: &str| {
-                    format!(
-                        "if=pflash,unit={unit},format=raw,{access}file={}",
-                        escaped(file)
-                    )
+                    format!("if=pflash,unit={unit},format=raw,{access}file={}", escaped(file))
                 };
                 arguments.pair("-drive", flash(0, firmware, "readonly=on,"));
                 arguments.pair("-drive", flash(1, variables, ""));
@@ -172,10 +146,7 @@ mod tests {
             processors: 2,
             start,
             disk: Some(PathBuf::from("/out/a,b.raw")),
-            cards: vec![Card {
-                mac: "52:54:00:00:00:01".to_owned(),
-                backend: "user".to_owned(),
-            }],
+            cards: vec![Card { mac: "52:54:00:00:00:01".to_owned(), backend: "user".to_owned() }],
             console: Console::Output,
             control: None,
             end_on_restart: true,
@@ -183,11 +154,8 @@ mod tests {
     }
 
     fn line(machine: &Machine) -> String {
-        let words: Vec<String> = machine
-            .arguments()
-            .iter()
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
+        let words: Vec<String> =
+            machine.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
         words.join(" ")
     }
 
@@ -199,10 +167,7 @@ mod tests {
             command_line: "console=ttyS0".to_owned(),
         };
         let line = line(&machine(start));
-        assert!(
-            line.contains("-kernel /k -append console=ttyS0 -initrd /i"),
-            "{line}"
-        );
+        assert!(line.contains("-kernel /k -append console=ttyS0 -initrd /i"), "{line}");
         assert!(line.contains("-accel tcg,thread=multi -cpu max"), "{line}");
         assert!(line.contains("netdev=net0,mac=52:54:00:00:00:01"), "{line}");
         assert!(line.ends_with("-no-reboot"), "{line}");
@@ -210,16 +175,10 @@ mod tests {
 
     #[test]
     fn commas_in_paths_are_doubled_as_qemu_wants_it() {
-        let start = Start::Uefi {
-            firmware: "/f,1".into(),
-            variables: "/v".into(),
-        };
+        let start = Start::Uefi { firmware: "/f,1".into(), variables: "/v".into() };
         let line = line(&machine(start));
         assert!(line.contains("file=/out/a,,b.raw,format=raw"), "{line}");
-        assert!(
-            line.contains("unit=0,format=raw,readonly=on,file=/f,,1"),
-            "{line}"
-        );
+        assert!(line.contains("unit=0,format=raw,readonly=on,file=/f,,1"), "{line}");
         assert!(line.contains("unit=1,format=raw,file=/v"), "{line}");
     }
 }

@@ -15,14 +15,8 @@ const OLDEST_MAJOR: u32 = 10;
 const PROGRAM: &str = "qemu-system-x86_64";
 /// Where the firmware of the host's own QEMU may lie.
 const HOST_FIRMWARE: [(&str, &str); 2] = [
-    (
-        "/usr/share/OVMF/OVMF_CODE_4M.fd",
-        "/usr/share/OVMF/OVMF_VARS_4M.fd",
-    ),
-    (
-        "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
-        "/usr/share/edk2/x64/OVMF_VARS.4m.fd",
-    ),
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
 ];
 
 #[derive(Debug, Error)]
@@ -54,17 +48,11 @@ impl Qemu {
         if let Ok(version) = version_of(Command::new(PROGRAM))
             && major(&version).is_some_and(|major| major >= OLDEST_MAJOR)
         {
-            return Ok(Self {
-                version,
-                from: From::Host,
-            });
+            return Ok(Self { version, from: From::Host });
         }
         let unpacked = tools::QEMU.obtain(cache, reach, progress)?;
         let version = version_of(unpacked.command(&format!("usr/bin/{PROGRAM}")))?;
-        Ok(Self {
-            version,
-            from: From::Cache(unpacked),
-        })
+        Ok(Self { version, from: From::Cache(unpacked) })
     }
 
     /// Where it is from, for people.
@@ -111,19 +99,14 @@ impl Qemu {
 fn version_of(mut command: Command) -> Result<String, ProgramError> {
     let program = format!("{:?}", command.get_program());
     let output = command.arg("--version").output();
-    let said = output
-        .as_ref()
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let said = output.as_ref().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let said = said.unwrap_or_else(|error| error.to_string());
     match said
         .strip_prefix("QEMU emulator version ")
         .and_then(|rest| rest.split_whitespace().next())
     {
         Some(version) => Ok(version.to_owned()),
-        None => Err(ProgramError::NoVersion {
-            program,
-            output: said,
-        }),
+        None => Err(ProgramError::NoVersion { program, output: said }),
     }
 }
 

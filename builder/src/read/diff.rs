@@ -219,11 +219,7 @@ fn seed_changes(left: &OpenImage, right: &OpenImage) -> Vec<Change> {
     vec![Change { what, left: Some(value(left)), right: Some(value(right)) }]
 }
 
-fn file_changes(
-    left: &Side,
-    right: &Side,
-    bar: &Bytes<'_>,
-) -> Result<Vec<FileChange>, DiffError> {
+fn file_changes(left: &Side, right: &Side, bar: &Bytes<'_>) -> Result<Vec<FileChange>, DiffError> {
     let by_path = |side: &'_ Side| -> BTreeMap<String, Entry> {
         let entries = side.root.files.entries.iter();
         entries.map(|entry| (entry.path.clone(), entry.clone())).collect()

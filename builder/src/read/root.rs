@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use disk::{AccessFailed, ReadAt};
 use disk::verity::{BLOCK_BYTES, Shape};
+use disk::{AccessFailed, ReadAt};
 use seed::manifest::{MANIFEST_PATH, MAX_MANIFEST_BYTES, Manifest, ManifestError};
 use thiserror::Error;
 

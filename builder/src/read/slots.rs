@@ -12,7 +12,10 @@ use crate::image::open::{OpenError, OpenImage, SlotKernel};
 pub enum Tries {
     /// No count: the node found it good.
     Good,
-    Counting { left: u32, failed: u32 },
+    Counting {
+        left: u32,
+        failed: u32,
+    },
     /// The name has a `+` but no count behind it.
     Unreadable,
 }

@@ -34,12 +34,8 @@ pub const BOOT_PACKAGE: &str = "systemd-boot-efi";
 /// Links may lead here although nothing is there at build time.
 const RUNTIME_FOLDERS: [&str; 6] = ["/run", "/proc", "/dev", "/sys", "/state", "/tmp"];
 /// The folders of the old layout and where they lie now.
-const MERGED: [(&str, &str); 4] = [
-    ("/bin", "usr/bin"),
-    ("/sbin", "usr/sbin"),
-    ("/lib", "usr/lib"),
-    ("/lib64", "usr/lib64"),
-];
+const MERGED: [(&str, &str); 4] =
+    [("/bin", "usr/bin"), ("/sbin", "usr/sbin"), ("/lib", "usr/lib"), ("/lib64", "usr/lib64")];
 
 #[derive(Debug, Error)]
 pub enum ComposeError {
@@ -58,17 +54,9 @@ pub enum ComposeError {
     #[error(transparent)]
     Tree(#[from] TreeError),
     #[error("overlay {overlay:?}: {path} belongs to {user:?}, which no overlay declares")]
-    NoSuchUser {
-        overlay: String,
-        path: String,
-        user: String,
-    },
+    NoSuchUser { overlay: String, path: String, user: String },
     #[error("{path} comes from {one} and from {other}, which differ: take it from one of them")]
-    TwoOwners {
-        path: TreePath,
-        one: String,
-        other: String,
-    },
+    TwoOwners { path: TreePath, one: String, other: String },
     #[error("{link} leads to {target}, which is not there: drop the link or keep its target")]
     Dangling { link: TreePath, target: String },
     #[error("package {package} and what it depends on hold no {what}: name another package")]
@@ -76,10 +64,7 @@ pub enum ComposeError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error("can't read {path}: {source}")]
-    Read {
-        path: String,
-        source: std::io::Error,
-    },
+    Read { path: String, source: std::io::Error },
 }
 
 /// Everything that an image is made of, before any of it is a disk.
@@ -144,10 +129,7 @@ pub fn compose(
     let catalogue = ModuleCatalogue::new(contents(&kernel.files))?;
     let wanted = wanted_modules(definition, overlays);
     let selection = catalogue.select(wanted.iter().map(String::as_str))?;
-    let origin = Origin::Package {
-        package: kernel.package.clone(),
-        overlay: "kernel".to_owned(),
-    };
+    let origin = Origin::Package { package: kernel.package.clone(), overlay: "kernel".to_owned() };
     selection.install(&mut root, ModuleForm::Shipped, &origin)?;
     let initramfs = initramfs(definition, &catalogue, &init, &origin)?;
 
@@ -157,11 +139,7 @@ pub fn compose(
         let target = Node::symlink(target, Origin::Builder);
         root.insert(TreePath::new(link)?, target)?;
     }
-    let own = Extra {
-        path: format!("{OWN_FOLDER}/init"),
-        content: init,
-        mode: 0o755,
-    };
+    let own = Extra { path: format!("{OWN_FOLDER}/init"), content: init, mode: 0o755 };
     for extra in extras.into_iter().chain([own]) {
         let node = Node::file(extra.content, extra.mode, Origin::Builder);
         root.insert(TreePath::new(&extra.path)?, node)?;
@@ -174,11 +152,7 @@ pub fn compose(
         record.version = overlay.manifest.k3s.as_ref().and(k3s_version.clone());
     }
     manifest.packages = source.records(&packages_in([&root, &initramfs]));
-    lay_text(
-        &mut root,
-        "/etc/os-release",
-        os_release(definition, &manifest),
-    )?;
+    lay_text(&mut root, "/etc/os-release", os_release(definition, &manifest))?;
     manifest.check()?;
     lay_text(&mut root, MANIFEST_PATH, manifest.to_json()?)?;
     check_links(&root)?;
@@ -189,13 +163,8 @@ pub fn compose(
     let boot_file = |name: String, what| {
         let path = format!("/usr/lib/systemd/boot/efi/{name}");
         let found = contents(&boot).find(|(known, _)| known.as_str() == path);
-        let missing = || ComposeError::NoBootFile {
-            package: BOOT_PACKAGE.to_owned(),
-            what,
-        };
-        found
-            .map(|(_, content)| content.clone())
-            .ok_or_else(missing)
+        let missing = || ComposeError::NoBootFile { package: BOOT_PACKAGE.to_owned(), what };
+        found.map(|(_, content)| content.clone()).ok_or_else(missing)
     };
     Ok(Composition {
         initramfs,
@@ -223,15 +192,11 @@ fn lay_packages(
 ) -> Result<(), ComposeError> {
     for wish in &overlay.manifest.packages {
         let files = source.files(&wish.name)?;
-        let picked = pick::pick(wish, &files).map_err(|source| ComposeError::Pick {
-            overlay: overlay.name.clone(),
-            source,
-        })?;
+        let picked = pick::pick(wish, &files)
+            .map_err(|source| ComposeError::Pick { overlay: overlay.name.clone(), source })?;
         for (path, mut node) in picked {
-            node.origin = Origin::Package {
-                package: wish.name.clone(),
-                overlay: overlay.name.clone(),
-            };
+            node.origin =
+                Origin::Package { package: wish.name.clone(), overlay: overlay.name.clone() };
             refuse_second_owner(root, &path, &node)?;
             root.insert(path, node)?;
         }
@@ -254,17 +219,11 @@ fn refuse_second_owner(root: &Tree, path: &TreePath, node: &Node) -> Result<(), 
         return Ok(());
     }
     let (one, other) = (old.origin.to_string(), node.origin.to_string());
-    Err(ComposeError::TwoOwners {
-        path: path.clone(),
-        one,
-        other,
-    })
+    Err(ComposeError::TwoOwners { path: path.clone(), one, other })
 }
 
 fn lay_accounts(root: &mut Tree, overlays: &[Overlay]) -> Result<Accounts, ComposeError> {
-    let users = overlays
-        .iter()
-        .flat_map(|overlay| overlay.manifest.users.iter().cloned());
+    let users = overlays.iter().flat_map(|overlay| overlay.manifest.users.iter().cloned());
     let accounts = Accounts::new(users)?;
     lay_text(root, "/etc/passwd", accounts.passwd())?;
     lay_text(root, "/etc/group", accounts.group())?;
@@ -326,36 +285,22 @@ fn find_kernel(
 ) -> Result<FoundKernel, ComposeError> {
     let named = &definition.kernel.package;
     let dependencies = source.dependencies_of(named);
-    let images = dependencies
-        .iter()
-        .filter(|name| name.starts_with("linux-image-"));
+    let images = dependencies.iter().filter(|name| name.starts_with("linux-image-"));
     for package in [named].into_iter().chain(images) {
         let files = source.files(package)?;
         let found = contents(&files).find(|(path, _)| path.as_str().starts_with("/boot/vmlinuz-"));
         if let Some(image) = found.map(|(_, content)| content.clone()) {
-            return Ok(FoundKernel {
-                package: package.clone(),
-                files,
-                image,
-            });
+            return Ok(FoundKernel { package: package.clone(), files, image });
         }
     }
-    Err(ComposeError::NoBootFile {
-        package: named.clone(),
-        what: "kernel",
-    })
+    Err(ComposeError::NoBootFile { package: named.clone(), what: "kernel" })
 }
 
 fn wanted_modules(definition: &Definition, overlays: &[Overlay]) -> BTreeSet<String> {
     let kernel = &definition.kernel;
     let of_image = kernel.early_modules.iter().chain(&kernel.modules);
     let of_overlays = overlays.iter().flat_map(|overlay| {
-        overlay
-            .manifest
-            .modules
-            .load
-            .iter()
-            .chain(&overlay.manifest.modules.keep)
+        overlay.manifest.modules.load.iter().chain(&overlay.manifest.modules.keep)
     });
     of_image.chain(of_overlays).cloned().collect()
 }
@@ -371,11 +316,8 @@ fn initramfs(
     let mut tree = Tree::default();
     selection.install(&mut tree, ModuleForm::Unpacked, kernel)?;
     // What is compiled into this kernel need not be loaded, and is not in the index.
-    let loaded: Vec<&str> = names
-        .iter()
-        .map(String::as_str)
-        .filter(|name| selection.contains(name))
-        .collect();
+    let loaded: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| selection.contains(name)).collect();
     lay_text(&mut tree, EARLY_MODULES, loaded.join("\n") + "\n")?;
     for folder in ["/dev", "/proc", "/sys", "/sysroot"] {
         tree.insert(TreePath::new(folder)?, Node::directory(Origin::Builder))?;
@@ -392,10 +334,7 @@ fn permission_bits(mode: FileMode) -> u16 {
 
 fn lay_text(tree: &mut Tree, path: &str, text: String) -> Result<(), TreeError> {
     let content = Content::from_bytes(text.into_bytes());
-    tree.insert(
-        TreePath::new(path)?,
-        Node::file(content, 0o644, Origin::Builder),
-    )
+    tree.insert(TreePath::new(path)?, Node::file(content, 0o644, Origin::Builder))
 }
 
 fn os_release(definition: &Definition, manifest: &Manifest) -> String {
@@ -414,10 +353,7 @@ fn check_links(root: &Tree) -> Result<(), ComposeError> {
         let NodeKind::Symlink(target) = &node.kind else {
             continue;
         };
-        let dangling = || ComposeError::Dangling {
-            link: path.clone(),
-            target: target.clone(),
-        };
+        let dangling = || ComposeError::Dangling { link: path.clone(), target: target.clone() };
         let leads_to = resolve_link(path, target).map_err(|_| dangling())?;
         let at_run_time = RUNTIME_FOLDERS
             .iter()
@@ -440,43 +376,25 @@ fn fill_manifest(
     manifest.version.clone_from(&definition.version);
     manifest.architecture = definition.architecture.debian().to_owned();
     for overlay in overlays {
-        let Overlay {
-            name,
-            manifest: wishes,
-            ..
-        } = overlay;
-        manifest.overlays.push(OverlayRecord {
-            name: name.clone(),
-            version: None,
-        });
+        let Overlay { name, manifest: wishes, .. } = overlay;
+        manifest.overlays.push(OverlayRecord { name: name.clone(), version: None });
         manifest.stand_in |= wishes.stand_in;
         manifest.debug |= wishes.debug;
         manifest.users.extend(wishes.users.iter().cloned());
-        let loaded = wishes
-            .modules
-            .load
-            .iter()
-            .filter(|name| selection.contains(name));
+        let loaded = wishes.modules.load.iter().filter(|name| selection.contains(name));
         manifest.modules.extend(loaded.cloned());
         manifest.sysctls.extend(wishes.sysctls.clone());
         manifest.services.extend(wishes.services.iter().cloned());
-        manifest
-            .templates
-            .extend(wishes.templates.iter().map(|template| {
-                // On the node the templates of all overlays lie in one folder.
-                Template {
-                    source: format!("{name}/{}", template.source),
-                    ..template.clone()
-                }
-            }));
+        manifest.templates.extend(wishes.templates.iter().map(|template| {
+            // On the node the templates of all overlays lie in one folder.
+            Template { source: format!("{name}/{}", template.source), ..template.clone() }
+        }));
     }
 }
 
 /// The packages that left something in a tree, by name.
 pub fn packages_in<'a>(trees: impl IntoIterator<Item = &'a Tree>) -> BTreeSet<&'a str> {
-    let nodes = trees
-        .into_iter()
-        .flat_map(|tree| tree.iter().map(|(_, node)| node));
+    let nodes = trees.into_iter().flat_map(|tree| tree.iter().map(|(_, node)| node));
     nodes
         .filter_map(|node| match &node.origin {
             Origin::Package { package, .. } | Origin::Library { package, .. } => Some(package),

@@ -54,7 +54,8 @@ pub struct Origins {
 /// Adds the file to a finished tree; it lists itself too.
 pub fn add_to(tree: &mut Tree) -> Result<(), TreeError> {
     let path = TreePath::new(ORIGINS_PATH)?;
-    let file = |text: String| Node::file(Content::from_bytes(text.into_bytes()), 0o644, Origin::Builder);
+    let file =
+        |text: String| Node::file(Content::from_bytes(text.into_bytes()), 0o644, Origin::Builder);
     tree.insert(path.clone(), file(String::new()))?;
     let text = encode(tree);
     tree.insert(path, file(text))

@@ -29,16 +29,9 @@ pub enum OverlayError {
     #[error("{}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{}: {source}", path.display())]
-    Syntax {
-        path: PathBuf,
-        source: Box<toml::de::Error>,
-    },
+    Syntax { path: PathBuf, source: Box<toml::de::Error> },
     #[error("{wanted_by} wants overlay {name:?}: there are {known}")]
-    Unknown {
-        name: String,
-        wanted_by: String,
-        known: String,
-    },
+    Unknown { name: String, wanted_by: String, known: String },
     #[error("overlays {one:?} and {other:?} can't be in one image: drop one of them")]
     Conflict { one: String, other: String },
     #[error("overlays {0:?} need one another in a circle: drop one of the `needs`")]
@@ -150,19 +143,11 @@ pub struct Overlay {
 impl Overlay {
     fn load(folder: &Path, name: &str) -> Result<Self, OverlayError> {
         let path = folder.join("overlay.toml");
-        let text = fs::read_to_string(&path).map_err(|source| OverlayError::Read {
-            path: path.clone(),
-            source,
-        })?;
-        let manifest = toml::from_str(&text).map_err(|source| OverlayError::Syntax {
-            path,
-            source: Box::new(source),
-        })?;
-        Ok(Self {
-            name: name.to_owned(),
-            folder: folder.to_owned(),
-            manifest,
-        })
+        let text = fs::read_to_string(&path)
+            .map_err(|source| OverlayError::Read { path: path.clone(), source })?;
+        let manifest = toml::from_str(&text)
+            .map_err(|source| OverlayError::Syntax { path, source: Box::new(source) })?;
+        Ok(Self { name: name.to_owned(), folder: folder.to_owned(), manifest })
     }
 
     /// Lays `files/` on the tree.
@@ -174,10 +159,7 @@ impl Overlay {
         let origin = Origin::Overlay(self.name.clone());
         for path in list(&base)? {
             let inside = Path::new("/").join(path.strip_prefix(&base).unwrap_or(&path));
-            let tree_error = |source| OverlayError::Tree {
-                path: path.clone(),
-                source,
-            };
+            let tree_error = |source| OverlayError::Tree { path: path.clone(), source };
             let target = TreePath::new(&inside.to_string_lossy()).map_err(tree_error)?;
             let node = node_of(&path, &origin)?;
             tree.insert(target, node).map_err(tree_error)?;
@@ -194,10 +176,7 @@ impl Overlay {
 
 /// Git knows no more of a file's mode than whether it can be executed, so nor do we.
 fn node_of(path: &Path, origin: &Origin) -> Result<Node, OverlayError> {
-    let read = |source| OverlayError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let read = |source| OverlayError::Read { path: path.to_owned(), source };
     let metadata = fs::symlink_metadata(path).map_err(read)?;
     let kind = metadata.file_type();
     if kind.is_symlink() {
@@ -208,15 +187,9 @@ fn node_of(path: &Path, origin: &Origin) -> Result<Node, OverlayError> {
     } else if kind.is_file() {
         let executable = metadata.permissions().mode() & 0o100 != 0;
         let content = Content::from_bytes(fs::read(path).map_err(read)?);
-        Ok(Node::file(
-            content,
-            if executable { 0o755 } else { 0o644 },
-            origin.clone(),
-        ))
+        Ok(Node::file(content, if executable { 0o755 } else { 0o644 }, origin.clone()))
     } else {
-        Err(OverlayError::OddFile {
-            path: path.to_owned(),
-        })
+        Err(OverlayError::OddFile { path: path.to_owned() })
     }
 }
 
@@ -225,10 +198,7 @@ fn list(base: &Path) -> Result<Vec<PathBuf>, OverlayError> {
     let mut found = Vec::new();
     let mut queue = vec![base.to_owned()];
     while let Some(folder) = queue.pop() {
-        let read = |source| OverlayError::Read {
-            path: folder.clone(),
-            source,
-        };
+        let read = |source| OverlayError::Read { path: folder.clone(), source };
         for entry in fs::read_dir(&folder).map_err(read)? {
             let entry = entry.map_err(read)?;
             if entry.file_name() == ".gitkeep" {
@@ -239,9 +209,7 @@ fn list(base: &Path) -> Result<Vec<PathBuf>, OverlayError> {
             }
             found.push(entry.path());
             if found.len() > FILES_MAX {
-                return Err(OverlayError::TooMany {
-                    path: base.to_owned(),
-                });
+                return Err(OverlayError::TooMany { path: base.to_owned() });
             }
         }
     }
@@ -251,22 +219,14 @@ fn list(base: &Path) -> Result<Vec<PathBuf>, OverlayError> {
 
 /// Loads the named overlays and what they need; an overlay comes after those that it needs.
 pub fn load_all(folder: &Path, names: &[String]) -> Result<Vec<Overlay>, OverlayError> {
-    let mut loader = Loader {
-        folder,
-        done: Vec::new(),
-        seen: BTreeSet::new(),
-        path: Vec::new(),
-    };
+    let mut loader = Loader { folder, done: Vec::new(), seen: BTreeSet::new(), path: Vec::new() };
     for name in names {
         loader.load(name, "the image")?;
     }
     let overlays = loader.done;
     for overlay in &overlays {
         let conflicts = &overlay.manifest.conflicts;
-        if let Some(other) = overlays
-            .iter()
-            .find(|other| conflicts.contains(&other.name))
-        {
+        if let Some(other) = overlays.iter().find(|other| conflicts.contains(&other.name)) {
             let (one, other) = (overlay.name.clone(), other.name.clone());
             return Err(OverlayError::Conflict { one, other });
         }
@@ -294,11 +254,7 @@ impl Loader<'_> {
         if name.contains('/') || name.starts_with(['.', '_']) || !folder.is_dir() {
             let known = known_overlays(self.folder).join(", ");
             let (name, wanted_by) = (name.to_owned(), wanted_by.to_owned());
-            return Err(OverlayError::Unknown {
-                name,
-                wanted_by,
-                known,
-            });
+            return Err(OverlayError::Unknown { name, wanted_by, known });
         }
         let overlay = Overlay::load(&folder, name)?;
         self.path.push(name.to_owned());
@@ -361,10 +317,7 @@ mod tests {
             ("e", "neds = []"),
         ]);
         assert!(matches!(load(&folder, "a"), Err(OverlayError::Circle(path)) if path.len() == 3));
-        assert!(matches!(
-            load(&folder, "c"),
-            Err(OverlayError::Conflict { .. })
-        ));
+        assert!(matches!(load(&folder, "c"), Err(OverlayError::Conflict { .. })));
         let unknown = load(&folder, "../a").expect_err("unknown").to_string();
         assert!(unknown.ends_with("there are a, b, c, d, e"), "{unknown}");
         let typo = load(&folder, "e").expect_err("a typo").to_string();
@@ -383,9 +336,7 @@ mod tests {
         let mut tree = Tree::default();
         let loaded = load_all(folder.path(), &["a".to_owned()]).expect("loaded");
         loaded[0].lay_files(&mut tree).expect("laid");
-        let tool = tree
-            .get(&TreePath::new("/usr/bin/tool").expect("a path"))
-            .expect("there");
+        let tool = tree.get(&TreePath::new("/usr/bin/tool").expect("a path")).expect("there");
         assert_eq!(tool.mode, 0o755);
         assert!(tree.contains(&TreePath::new("/usr/bin/link").expect("a path")));
     }

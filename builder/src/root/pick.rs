@@ -10,38 +10,24 @@ use super::tree::{Node, NodeKind, TreePath};
 #[derive(Debug, Error)]
 pub enum PickError {
     #[error("package {package} has no {path}{hint}")]
-    NoExecutable {
-        package: String,
-        path: String,
-        hint: String,
-    },
+    NoExecutable { package: String, path: String, hint: String },
     #[error("package {package}: nothing matches {glob:?}; mend or drop the glob")]
     NoMatch { package: String, glob: String },
     #[error("package {package}: {source}")]
-    Glob {
-        package: String,
-        source: globset::Error,
-    },
+    Glob { package: String, source: globset::Error },
 }
 
 /// The files of a package that a wish asks for, in path order.
 pub fn pick(wish: &PackageWish, files: &Files) -> Result<Vec<(TreePath, Node)>, PickError> {
     let package = || wish.name.clone();
-    let glob_error = |source| PickError::Glob {
-        package: package(),
-        source,
-    };
+    let glob_error = |source| PickError::Glob { package: package(), source };
     for path in &wish.executables {
         let known = files.iter().any(|(known, node)| {
             known.as_str() == path && !matches!(node.kind, NodeKind::Directory)
         });
         if !known {
             let (path, hint) = (path.clone(), hint(path, files));
-            return Err(PickError::NoExecutable {
-                package: package(),
-                path,
-                hint,
-            });
+            return Err(PickError::NoExecutable { package: package(), path, hint });
         }
     }
     let dropped = globs(&wish.drop).map_err(glob_error)?;
@@ -55,20 +41,14 @@ pub fn pick(wish: &PackageWish, files: &Files) -> Result<Vec<(TreePath, Node)>, 
                 *seen = true;
             }
         }
-        let named = wish
-            .executables
-            .iter()
-            .any(|wanted| wanted == path.as_str());
+        let named = wish.executables.iter().any(|wanted| wanted == path.as_str());
         if named || (!hits.is_empty() && !dropped.is_match(path.as_str())) {
             picked.push((path.clone(), node.clone()));
         }
     }
     if let Some(missed) = matched.iter().position(|seen| !seen) {
         let glob = wish.keep[missed].clone();
-        return Err(PickError::NoMatch {
-            package: package(),
-            glob,
-        });
+        return Err(PickError::NoMatch { package: package(), glob });
     }
     Ok(picked)
 }
@@ -117,20 +97,12 @@ mod tests {
 
     fn picked(wish: &PackageWish, files: &Files) -> Vec<String> {
         let picked = pick(wish, files).expect("picked");
-        picked
-            .into_iter()
-            .map(|(path, _)| path.to_string())
-            .collect()
+        picked.into_iter().map(|(path, _)| path.to_string()).collect()
     }
 
     #[test]
     fn executables_are_exact_and_globs_stay_in_their_folder() {
-        let files = files(&[
-            "/usr/bin/a",
-            "/usr/bin/b",
-            "/usr/share/p/x",
-            "/usr/share/p/d/y",
-        ]);
+        let files = files(&["/usr/bin/a", "/usr/bin/b", "/usr/share/p/x", "/usr/share/p/d/y"]);
         let one = wish(&["/usr/bin/a"], &["/usr/share/p/*"], &[]);
         assert_eq!(picked(&one, &files), ["/usr/bin/a", "/usr/share/p/x"]);
         let deep = wish(&[], &["/usr/share/p/**"], &["/usr/share/p/x"]);
@@ -140,16 +112,9 @@ mod tests {
     #[test]
     fn what_is_not_there_is_an_error_with_a_mend() {
         let files = files(&["/usr/bin/a"]);
-        let moved = pick(&wish(&["/usr/sbin/a"], &[], &[]), &files)
-            .expect_err("moved")
-            .to_string();
+        let moved = pick(&wish(&["/usr/sbin/a"], &[], &[]), &files).expect_err("moved").to_string();
         assert_eq!(moved, "package p has no /usr/sbin/a; it has /usr/bin/a");
-        let none = pick(&wish(&[], &["/etc/*"], &[]), &files)
-            .expect_err("none")
-            .to_string();
-        assert_eq!(
-            none,
-            "package p: nothing matches \"/etc/*\"; mend or drop the glob"
-        );
+        let none = pick(&wish(&[], &["/etc/*"], &[]), &files).expect_err("none").to_string();
+        assert_eq!(none, "package p: nothing matches \"/etc/*\"; mend or drop the glob");
     }
 }

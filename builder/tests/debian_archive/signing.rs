@@ -16,10 +16,7 @@ const INRELEASE: &str = "dists/mini/InRelease";
 fn open_with(inrelease: &str) -> ArchiveError {
     let fixture = Fixture::new();
     fixture.write(INRELEASE, inrelease.as_bytes());
-    fixture
-        .open()
-        .map(|archive| archive.len())
-        .expect_err("it was taken")
+    fixture.open().map(|archive| archive.len()).expect_err("it was taken")
 }
 
 fn signed() -> String {
@@ -31,15 +28,9 @@ fn a_well_signed_archive_is_opened() {
     let archive = Fixture::new().open().expect("opened");
     assert_eq!((archive.len(), archive.date()), (3, 1_794_967_824));
     let app = archive.package("app").expect("read").expect("there");
-    assert_eq!(
-        (app.version.as_str(), app.summary.as_str()),
-        ("1.0", "app for tests")
-    );
+    assert_eq!((app.version.as_str(), app.summary.as_str()), ("1.0", "app for tests"));
     let chosen = archive.resolve(&["app"], &[""]).expect("resolved");
-    let names: Vec<&str> = chosen
-        .packages()
-        .map(|package| package.name.as_str())
-        .collect();
+    let names: Vec<&str> = chosen.packages().map(|package| package.name.as_str()).collect();
     assert_eq!(names, ["app", "lib"]);
     assert_eq!(chosen.dependencies_of("app")[0].name, "lib");
 }
@@ -47,34 +38,20 @@ fn a_well_signed_archive_is_opened() {
 #[test]
 fn an_unsigned_release_is_refused() {
     let error = open_with(&release_head());
-    assert!(matches!(
-        error,
-        ArchiveError::Signature {
-            source: OpenpgpError::NotSigned(_),
-            ..
-        }
-    ));
+    assert!(matches!(error, ArchiveError::Signature { source: OpenpgpError::NotSigned(_), .. }));
 }
 
 #[test]
 fn a_changed_release_is_refused() {
     let good = signed();
-    for (from, to) in [
-        ("Mini", "Evil"),
-        ("By-Hash", "by-hash"),
-        (" main/", " maim/"),
-        ("Date:", "date:"),
-    ] {
+    for (from, to) in
+        [("Mini", "Evil"), ("By-Hash", "by-hash"), (" main/", " maim/"), ("Date:", "date:")]
+    {
         assert!(good.contains(from), "{from} is not there to be changed");
         let changed = good.replacen(from, to, 1);
         let error = open_with(&changed);
-        let refused = matches!(
-            error,
-            ArchiveError::Signature {
-                source: OpenpgpError::Bad { .. },
-                ..
-            }
-        );
+        let refused =
+            matches!(error, ArchiveError::Signature { source: OpenpgpError::Bad { .. }, .. });
         assert!(refused, "{from} -> {to}: {error}");
     }
 }
@@ -92,16 +69,9 @@ fn another_key_is_refused_and_named() {
     let fixture = Fixture::new();
     let stranger = make_key(2, "somebody");
     fixture.sign(&release_head(), &stranger);
-    let error = fixture
-        .open()
-        .map(|archive| archive.len())
-        .expect_err("it was taken")
-        .to_string();
+    let error = fixture.open().map(|archive| archive.len()).expect_err("it was taken").to_string();
     let fingerprint = stranger.primary_key.fingerprint().to_string();
-    assert!(
-        error.contains(&fingerprint) && error.contains("--keyring"),
-        "{error}"
-    );
+    assert!(error.contains(&fingerprint) && error.contains("--keyring"), "{error}");
 }
 
 #[test]
@@ -113,9 +83,7 @@ fn debians_own_keys_are_not_enough_for_another_archive() {
     request.keyring = None;
     let opened =
         builder::debian::Archive::open(&store, &request, &builder::progress::Progress::quiet());
-    let error = opened
-        .map(|archive| archive.len())
-        .expect_err("it was taken");
+    let error = opened.map(|archive| archive.len()).expect_err("it was taken");
     assert!(error.to_string().contains("built-in keyring"), "{error}");
 }
 
@@ -128,10 +96,7 @@ fn a_release_that_is_over_is_refused_with_both_mends() {
     request.now += 30 * 86_400;
     let opened =
         builder::debian::Archive::open(&store, &request, &builder::progress::Progress::quiet());
-    let error = opened
-        .map(|archive| archive.len())
-        .expect_err("it was taken")
-        .to_string();
+    let error = opened.map(|archive| archive.len()).expect_err("it was taken").to_string();
     for part in ["2026-11-25", "2026-12-20", "mirror", "clock"] {
         assert!(error.contains(part), "{error}");
     }
@@ -142,10 +107,7 @@ fn the_release_of_another_suite_is_refused() {
     let fixture = Fixture::new();
     let head = release_head().replace("mini", "maxi");
     fixture.sign(&head, key());
-    let error = fixture
-        .open()
-        .map(|archive| archive.len())
-        .expect_err("it was taken");
+    let error = fixture.open().map(|archive| archive.len()).expect_err("it was taken");
     assert!(matches!(error, ArchiveError::OtherSuite { .. }), "{error}");
 }
 
@@ -164,11 +126,7 @@ fn an_index_with_other_content_is_refused() {
             std::fs::write(entry.expect("an entry").path(), broken).expect("written");
         }
         std::fs::write(folder.join("Packages.xz"), broken).expect("written");
-        let error = fixture
-            .open()
-            .map(|archive| archive.len())
-            .expect_err("taken")
-            .to_string();
+        let error = fixture.open().map(|archive| archive.len()).expect_err("taken").to_string();
         assert!(error.contains("mini main/binary-amd64/Packages"), "{error}");
     }
 }
@@ -187,11 +145,7 @@ fn a_tampered_index_of_the_right_length_is_refused() {
         }
     }
     std::fs::write(folder.join("Packages.xz"), &bad).expect("written");
-    let error = fixture
-        .open()
-        .map(|archive| archive.len())
-        .expect_err("taken")
-        .to_string();
+    let error = fixture.open().map(|archive| archive.len()).expect_err("taken").to_string();
     assert!(error.contains("other content than was signed"), "{error}");
 }
 
@@ -200,11 +154,7 @@ fn a_release_without_the_index_says_what_is_missing() {
     let fixture = Fixture::new();
     let text = clear_sign(&format!("{}SHA256:\n", release_head()), key());
     fixture.write(INRELEASE, text.as_bytes());
-    let error = fixture
-        .open()
-        .map(|archive| archive.len())
-        .expect_err("taken")
-        .to_string();
+    let error = fixture.open().map(|archive| archive.len()).expect_err("taken").to_string();
     assert!(error.contains("main/binary-amd64/Packages"), "{error}");
 }
 
@@ -215,19 +165,13 @@ fn a_signing_subkey_is_as_good_as_its_key() {
     let subkey = &key.secret_subkeys[0].key;
     let text = signed_text();
     let signed = CleartextSignedMessage::sign(rng, &text, subkey, &"".into()).expect("signed");
-    let signed = signed
-        .to_armored_string(ArmorOptions::default())
-        .expect("armoured");
+    let signed = signed.to_armored_string(ArmorOptions::default()).expect("armoured");
     let public = key.to_public_key();
     assert_eq!(verify(&public, &signed).expect("verified"), text + "\n");
     let mut unbound = public.clone();
-    unbound.public_subkeys[0].signatures = make_key_with_subkey(4).to_public_key().public_subkeys
-        [0]
-    .signatures
-    .clone();
-    let error = verify(&unbound, &signed)
-        .expect_err("a stolen binding")
-        .to_string();
+    unbound.public_subkeys[0].signatures =
+        make_key_with_subkey(4).to_public_key().public_subkeys[0].signatures.clone();
+    let error = verify(&unbound, &signed).expect_err("a stolen binding").to_string();
     assert!(error.contains("not bound"), "{error}");
 }
 
@@ -246,9 +190,7 @@ fn a_revoked_key_is_refused_and_a_false_revocation_is_not() {
             .map(|data| Subpacket::regular(data).expect("a subpacket"))
             .collect();
         let public = key.to_public_key().primary_key;
-        config
-            .sign_key(&by.primary_key, &"".into(), &public)
-            .expect("signed")
+        config.sign_key(&by.primary_key, &"".into(), &public).expect("signed")
     };
     let mut public = key.to_public_key();
     verify(&public, &signed).expect("verified");

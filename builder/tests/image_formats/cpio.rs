@@ -13,8 +13,7 @@ use proptest::prelude::*;
 
 fn small_tree() -> Tree {
     let mut tree = Tree::default();
-    tree.insert(path("/dev"), Node::directory(Origin::Builder))
-        .expect("inserted");
+    tree.insert(path("/dev"), Node::directory(Origin::Builder)).expect("inserted");
     add_file(&mut tree, "/init", b"#!\n12", 0o755);
     add_symlink(&mut tree, "/bin", "usr/bin");
     tree
@@ -24,11 +23,7 @@ fn small_tree() -> Tree {
 fn the_bytes_are_the_formats() {
     let archive = to_vec(&small_tree(), &[Device::console()]).expect("written");
     let readable = |&byte: &u8| {
-        if byte.is_ascii_graphic() {
-            char::from(byte)
-        } else {
-            '.'
-        }
+        if byte.is_ascii_graphic() { char::from(byte) } else { '.' }
     };
     let line = |bytes: &[u8]| bytes.iter().map(readable).collect::<String>();
     let text: Vec<String> = archive.chunks(64).map(line).collect();
@@ -49,10 +44,7 @@ fn the_bytes_are_the_formats() {
 #[test]
 fn a_device_needs_its_own_place() {
     let console = [Device::console()];
-    assert!(matches!(
-        to_vec(&Tree::default(), &console),
-        Err(CpioError::NoDirectory(_))
-    ));
+    assert!(matches!(to_vec(&Tree::default(), &console), Err(CpioError::NoDirectory(_))));
     let mut tree = small_tree();
     add_file(&mut tree, "/dev/console", b"", 0o600);
     assert!(matches!(to_vec(&tree, &console), Err(CpioError::Twice(_))));
@@ -78,19 +70,11 @@ fn cpio_unpacks_it() {
         .stdin(Stdio::piped())
         .spawn()
         .expect("cpio starts");
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(&archive)
-        .expect("written");
+    child.stdin.take().expect("piped").write_all(&archive).expect("written");
     assert!(child.wait().expect("it ends").success());
     let init = folder.path().join("init");
     assert_eq!(std::fs::read(&init).expect("read"), b"#!\n12");
-    let mode = std::fs::metadata(&init)
-        .expect("there")
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(&init).expect("there").permissions().mode();
     assert_eq!(mode & 0o7777, 0o755);
     let link = std::fs::read_link(folder.path().join("bin")).expect("a link");
     assert_eq!(link.to_str(), Some("usr/bin"));
@@ -118,10 +102,7 @@ fn parse(mut archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
         take(padding);
         let (content, padding) = take(field(6) as usize);
         take(padding);
-        let name = String::from_utf8(name)
-            .expect("UTF-8")
-            .trim_end_matches('\0')
-            .to_owned();
+        let name = String::from_utf8(name).expect("UTF-8").trim_end_matches('\0').to_owned();
         if name == "TRAILER!!!" {
             return entries;
         }

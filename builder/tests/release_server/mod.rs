@@ -53,12 +53,7 @@ impl ReleaseServer {
                 thread::spawn(move || serve(&stream, &state));
             }
         });
-        Self {
-            address,
-            state,
-            stop,
-            thread: Some(thread),
-        }
+        Self { address, state, stop, thread: Some(thread) }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -66,9 +61,7 @@ impl ReleaseServer {
     }
 
     pub(crate) fn put(&self, path: &str, bytes: &[u8]) {
-        lock(&self.state)
-            .files
-            .insert(path.to_owned(), bytes.to_owned());
+        lock(&self.state).files.insert(path.to_owned(), bytes.to_owned());
     }
 
     pub(crate) fn remove(&self, path: &str) {
@@ -77,9 +70,7 @@ impl ReleaseServer {
 
     /// Lets the next answers for this path go wrong.
     pub(crate) fn fail(&self, path: &str, fault: Fault, times: usize) {
-        lock(&self.state)
-            .faults
-            .insert(path.to_owned(), (fault, times));
+        lock(&self.state).faults.insert(path.to_owned(), (fault, times));
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
@@ -99,9 +90,7 @@ impl Drop for ReleaseServer {
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state
-        .lock()
-        .expect("no test panics while it holds the lock")
+    state.lock().expect("no test panics while it holds the lock")
 }
 
 fn read_request(stream: &TcpStream) -> Option<Request> {
@@ -131,10 +120,7 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) {
     let (body, fault) = {
         let mut state = lock(state);
         state.requests.push(request.clone());
-        let fault = state
-            .faults
-            .get_mut(&request.path)
-            .filter(|(_, times)| *times > 0);
+        let fault = state.faults.get_mut(&request.path).filter(|(_, times)| *times > 0);
         let fault = fault.map(|(fault, times)| {
             *times -= 1;
             *fault
@@ -146,13 +132,9 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) {
         let _ = stream.write_all(answer.as_bytes());
         return;
     };
-    let from = request.range.and_then(|range| {
-        range
-            .strip_prefix("bytes=")?
-            .strip_suffix('-')?
-            .parse()
-            .ok()
-    });
+    let from = request
+        .range
+        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
     let status = match from {
         Some(from) => format!(
             "206 Partial Content\r\nContent-Range: bytes {from}-{}/{}",
@@ -162,15 +144,11 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) {
         None => "200 OK".to_owned(),
     };
     let rest = &body[from.unwrap_or(0).min(body.len())..];
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        rest.len()
-    );
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", rest.len());
     let sent = match fault {
         Some(Fault::BreakOffAfter(count)) => &rest[..count.min(rest.len())],
         None => rest,
     };
-    let _ = stream
-        .write_all(head.as_bytes())
-        .and_then(|()| stream.write_all(sent));
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(sent));
 }

@@ -91,16 +91,8 @@ fn helpers_do_what_their_table_says() {
 fn lines_are_indented_below_the_first() {
     let context = json!({ "pem": "BEGIN\nEND\n" });
     let inputs = ["pem".to_owned()];
-    let text = render(
-        "test.hbs",
-        "key: |\n    {{indent pem 4}}\n",
-        &inputs,
-        &context,
-    );
-    assert_eq!(
-        text.expect("a sound template"),
-        "key: |\n    BEGIN\n    END\n"
-    );
+    let text = render("test.hbs", "key: |\n    {{indent pem 4}}\n", &inputs, &context);
+    assert_eq!(text.expect("a sound template"), "key: |\n    BEGIN\n    END\n");
 }
 
 #[test]
@@ -137,13 +129,9 @@ fn inputs_must_exist_but_their_section_may_be_absent() {
         error.to_string(),
         "test.hbs: there is no input `node.nmae`; correct `inputs` in its overlay.toml"
     );
-    for known in [
-        "etcd.token",
-        "self.ipv4",
-        "vip.api.ipv4",
-        "secrets.k3s_token",
-        "k3s.external.host",
-    ] {
+    for known in
+        ["etcd.token", "self.ipv4", "vip.api.ipv4", "secrets.k3s_token", "k3s.external.host"]
+    {
         assert!(knows_input(known), "{known}");
     }
     for unknown in ["nodee.name", "k3s.externl.host", "secrets.k3s_tokn", ""] {
@@ -188,10 +176,7 @@ fn values_are_not_escaped() {
 #[test]
 fn the_context_has_the_secrets_and_only_the_context() {
     let mut seed = read(PAIR);
-    let secret = Secrets {
-        k3s_token: Some(Secret::new("open sesame")),
-        ..Secrets::default()
-    };
+    let secret = Secrets { k3s_token: Some(Secret::new("open sesame")), ..Secrets::default() };
     seed.secrets = Some(secret);
     let open = context(&seed);
     assert_eq!(open["secrets"]["k3s_token"], "open sesame");
@@ -202,41 +187,18 @@ fn the_context_has_the_secrets_and_only_the_context() {
     assert_eq!(shown["secrets"]["k3s_token"], REDACTED);
     assert_eq!(shown["secrets"]["vrrp_passwords"]["api"], REDACTED);
     let keys = |value: &Value| {
-        value["secrets"]
-            .as_object()
-            .expect("a table")
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>()
+        value["secrets"].as_object().expect("a table").keys().cloned().collect::<Vec<_>>()
     };
-    assert_eq!(
-        keys(&shown),
-        keys(&open),
-        "what is shown has the same shape"
-    );
+    assert_eq!(keys(&shown), keys(&open), "what is shown has the same shape");
 }
 
 #[test]
 fn conditions_are_about_presence() {
     let context = context(&read(PAIR));
-    for met in [
-        "roles.database",
-        "k3s",
-        "vip.api",
-        "k3s.tls_san",
-        "vip.api.vrid",
-    ] {
+    for met in ["roles.database", "k3s", "vip.api", "k3s.tls_san", "vip.api.vrid"] {
         assert!(is_met(Some(met), &context), "{met}");
     }
-    for unmet in [
-        "roles.etcd",
-        "etcd",
-        "etcd.token",
-        "vip.web",
-        "k3s.disable",
-        "nonsense",
-        "",
-    ] {
+    for unmet in ["roles.etcd", "etcd", "etcd.token", "vip.web", "k3s.disable", "nonsense", ""] {
         assert!(!is_met(Some(unmet), &context), "{unmet}");
     }
     assert!(is_met(None, &context));
@@ -276,22 +238,10 @@ fn files_are_rendered_where_their_condition_holds() {
     };
     let context = context(&read(PAIR));
     let files = render_all(&manifest, &context, &source).expect("sound templates");
-    let seen: Vec<_> = files
-        .iter()
-        .map(|f| (f.path.as_str(), f.text.as_str()))
-        .collect();
-    assert_eq!(
-        seen,
-        [
-            ("/etc/hostname", "node1\n"),
-            ("/etc/haproxy.cfg", "# empty\n")
-        ]
-    );
+    let seen: Vec<_> = files.iter().map(|f| (f.path.as_str(), f.text.as_str())).collect();
+    assert_eq!(seen, [("/etc/hostname", "node1\n"), ("/etc/haproxy.cfg", "# empty\n")]);
     assert_eq!(files[0].mode, FileMode::from_bits(0o644));
-    assert_eq!(
-        (files[1].mode.bits(), files[1].user.as_str()),
-        (0o640, "haproxy")
-    );
+    assert_eq!((files[1].mode.bits(), files[1].user.as_str()), (0o640, "haproxy"));
 
     let gone = |_: &str| Err(io::Error::from(io::ErrorKind::NotFound));
     let error = render_all(&manifest, &context, &gone).expect_err("no source");
@@ -321,9 +271,7 @@ fn a_manifest_survives_its_way_through_json() {
     assert_eq!(haproxy.ready_timeout.milliseconds(), 5000);
     assert_eq!(haproxy.limits.memory.expect("a limit").get(), 128 << 20);
     assert_eq!(haproxy.stop.timeout.milliseconds(), 10_000);
-    let Ready::Tcp { port, .. } = &haproxy.ready else {
-        panic!("tcp")
-    };
+    let Ready::Tcp { port, .. } = &haproxy.ready else { panic!("tcp") };
     assert_eq!(port.resolve(&context(&read(PAIR))), Some(6443));
 }
 
@@ -352,13 +300,8 @@ fn services_and_templates_are_written_in_toml() {
         when = "roles.balancer"
     "#;
     let overlay: Overlay = toml::from_str(text).unwrap_or_else(|error| panic!("{error}"));
-    let Ready::Tcp { address, port } = &overlay.services[0].ready else {
-        panic!("tcp")
-    };
-    assert_eq!(
-        (address.as_str(), port),
-        ("127.0.0.1", &PortSource::Number(8404))
-    );
+    let Ready::Tcp { address, port } = &overlay.services[0].ready else { panic!("tcp") };
+    assert_eq!((address.as_str(), port), ("127.0.0.1", &PortSource::Number(8404)));
     assert_eq!(overlay.services[0].restart, Restart::default());
     assert_eq!(overlay.templates[0].mode.to_string(), "0644");
 }
@@ -373,14 +316,8 @@ fn a_bad_manifest_is_refused_with_a_reason() {
         service
     };
     let cases = [
-        (
-            json!([service("a", json!({})), service("a", json!({}))]),
-            "two services are called `a`",
-        ),
-        (
-            json!([service("a", json!({ "needs": ["b"] }))]),
-            "needs `b`, which is not in the image",
-        ),
+        (json!([service("a", json!({})), service("a", json!({}))]), "two services are called `a`"),
+        (json!([service("a", json!({ "needs": ["b"] }))]), "needs `b`, which is not in the image"),
         (
             json!([
                 service("a", json!({ "needs": ["b"] })),
@@ -390,37 +327,16 @@ fn a_bad_manifest_is_refused_with_a_reason() {
             ]),
             "waits for itself through",
         ),
+        (json!([service("a", json!({ "after": ["a"] }))]), "waits for itself"),
+        (json!([service("a", json!({ "user": "nobody" }))]), "user `nobody`, who is not"),
+        (json!([service("a", json!({ "restarts": 1 }))]), "unknown field `restarts`"),
+        (json!([service("a", json!({ "ready": { "kind": "tcp" } }))]), "missing field `port`"),
         (
-            json!([service("a", json!({ "after": ["a"] }))]),
-            "waits for itself",
-        ),
-        (
-            json!([service("a", json!({ "user": "nobody" }))]),
-            "user `nobody`, who is not",
-        ),
-        (
-            json!([service("a", json!({ "restarts": 1 }))]),
-            "unknown field `restarts`",
-        ),
-        (
-            json!([service("a", json!({ "ready": { "kind": "tcp" } }))]),
-            "missing field `port`",
-        ),
-        (
-            json!([service(
-                "a",
-                json!({ "ready": { "kind": "file", "path": "/x", "y": 1 } })
-            )]),
+            json!([service("a", json!({ "ready": { "kind": "file", "path": "/x", "y": 1 } }))]),
             "`y`",
         ),
-        (
-            json!([service("a", json!({ "limits": { "memory": "5MB" } }))]),
-            "\"MB\" is no unit",
-        ),
-        (
-            json!([service("a", json!({ "watchdog": "5" }))]),
-            "has no unit",
-        ),
+        (json!([service("a", json!({ "limits": { "memory": "5MB" } }))]), "\"MB\" is no unit"),
+        (json!([service("a", json!({ "watchdog": "5" }))]), "has no unit"),
         (json!([service("A b", json!({}))]), "small letters"),
     ];
     for (services, reason) in cases {

@@ -96,11 +96,7 @@ impl Ext4Read for Partition {
 impl Filesystem {
     /// Opens the filesystem in `length` bytes of `image` from `offset` on.
     pub fn open(image: Arc<File>, offset: u64, length: u64) -> Result<Self, ReadError> {
-        let partition = Box::new(Partition {
-            image,
-            offset,
-            length,
-        });
+        let partition = Box::new(Partition { image, offset, length });
         let view = Ext4::load(partition).map_err(|source| ReadError::Open { offset, source })?;
         Ok(Self { view })
     }
@@ -119,10 +115,8 @@ impl Filesystem {
     pub fn entries(&self) -> Result<Vec<Entry>, ReadError> {
         let root = "/".to_owned();
         let metadata = self.view.symlink_metadata("/");
-        let metadata = metadata.map_err(|source| ReadError::Damaged {
-            path: root.clone(),
-            source,
-        })?;
+        let metadata =
+            metadata.map_err(|source| ReadError::Damaged { path: root.clone(), source })?;
         let mut entries = vec![self.entry(root.clone(), &metadata)?];
         let mut pending = vec![root];
         while let Some(directory) = pending.pop() {
@@ -141,10 +135,7 @@ impl Filesystem {
     }
 
     fn list(&self, directory: &str) -> Result<Vec<Entry>, ReadError> {
-        let damaged = |source| ReadError::Damaged {
-            path: directory.to_owned(),
-            source,
-        };
+        let damaged = |source| ReadError::Damaged { path: directory.to_owned(), source };
         let mut entries = Vec::new();
         for entry in self.view.read_dir(directory).map_err(damaged)? {
             let entry = entry.map_err(damaged)?;
@@ -175,34 +166,19 @@ impl Filesystem {
             _ => EntryKind::Other,
         };
         let (uid, gid, size) = (metadata.uid(), metadata.gid(), metadata.len());
-        Ok(Entry {
-            path,
-            kind,
-            mode: metadata.mode() & 0o7777,
-            uid,
-            gid,
-            size,
-        })
+        Ok(Entry { path, kind, mode: metadata.mode() & 0o7777, uid, gid, size })
     }
 
     fn target(&self, path: &str) -> Result<String, ReadError> {
-        let damaged = |source| ReadError::Damaged {
-            path: path.to_owned(),
-            source,
-        };
+        let damaged = |source| ReadError::Damaged { path: path.to_owned(), source };
         let target = self.view.read_link(path).map_err(damaged)?;
-        let target = target.to_str().map_err(|_| ReadError::Name {
-            path: path.to_owned(),
-        })?;
+        let target = target.to_str().map_err(|_| ReadError::Name { path: path.to_owned() })?;
         Ok(target.to_owned())
     }
 
     /// Passes on the bytes of a file.
     pub fn copy_file(&self, path: &str, out: &mut dyn io::Write) -> Result<(), ReadError> {
-        let damaged = |source| ReadError::Damaged {
-            path: path.to_owned(),
-            source,
-        };
+        let damaged = |source| ReadError::Damaged { path: path.to_owned(), source };
         let mut file = self.view.open(path).map_err(damaged)?;
         let mut buffer = vec![0; COPY_BYTES];
         loop {
@@ -210,20 +186,14 @@ impl Filesystem {
             if count == 0 {
                 return Ok(());
             }
-            let output = |source| ReadError::Output {
-                path: path.to_owned(),
-                source,
-            };
+            let output = |source| ReadError::Output { path: path.to_owned(), source };
             out.write_all(&buffer[..count]).map_err(output)?;
         }
     }
 
     /// All bytes of a file, for small ones.
     pub fn read_file(&self, path: &str) -> Result<Vec<u8>, ReadError> {
-        let damaged = |source| ReadError::Damaged {
-            path: path.to_owned(),
-            source,
-        };
+        let damaged = |source| ReadError::Damaged { path: path.to_owned(), source };
         let size = self.view.metadata(path).map_err(damaged)?.len();
         if size > MAX_IN_MEMORY_BYTES {
             let path = path.to_owned();

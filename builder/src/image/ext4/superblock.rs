@@ -100,10 +100,7 @@ pub(super) fn encode(layout: &Layout, spec: &Spec) -> Vec<u8> {
     put(0x15c, &EXTRA_BYTES.to_le_bytes());
     put(0x15e, &EXTRA_BYTES.to_le_bytes());
     put(0x160, &FLAG_UNSIGNED_HASH.to_le_bytes());
-    put(
-        0x174,
-        &[log_groups_per_flex(layout.groups), CHECKSUM_CRC32C],
-    );
+    put(0x174, &[log_groups_per_flex(layout.groups), CHECKSUM_CRC32C]);
     let checksum = crc32c(START, &bytes[..SUPERBLOCK_BYTES - 4]);
     bytes[SUPERBLOCK_BYTES - 4..].copy_from_slice(&checksum.to_le_bytes());
 

@@ -43,9 +43,9 @@ fn digests(files: &[BootFile]) -> Result<String, String> {
             return Err(format!("{} is damaged: its digest is not the listed one", file.path));
         }
     }
-    let unlisted = files.iter().find(|file| {
-        file.path != ESP_DIGESTS && !listed.contains_key(&file.listed_path())
-    });
+    let unlisted = files
+        .iter()
+        .find(|file| file.path != ESP_DIGESTS && !listed.contains_key(&file.listed_path()));
     match unlisted {
         Some(file) => Err(format!("{} is there but not listed in {ESP_DIGESTS}", file.path)),
         None => Ok(format!("{} with the right digest", listed.len())),
@@ -115,10 +115,8 @@ fn layout(image: &OpenImage, files: &[BootFile], date: Option<u64>) -> Result<St
     };
     let mut ordered: Vec<&BootFile> = files.iter().collect();
     ordered.sort_by_key(|file| written_order(&file.path));
-    let new: Vec<NewFile<'_>> = ordered
-        .iter()
-        .map(|file| NewFile { path: &file.path, content: &file.content })
-        .collect();
+    let new: Vec<NewFile<'_>> =
+        ordered.iter().map(|file| NewFile { path: &file.path, content: &file.content }).collect();
     let region = Region::new(&image.file, partition.offset_bytes(), partition.size_bytes());
     let mut comparison = Comparison::new(region);
     fat::format(&spec, &new, &mut comparison).map_err(|error| error.to_string())?;

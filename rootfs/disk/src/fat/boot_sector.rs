@@ -42,17 +42,9 @@ pub(super) fn encode_reserved(
     put(&mut reserved, 0, &boot);
     if geometry.kind == Kind::Fat32 {
         let information = encode_information(geometry, next_free);
-        put(
-            &mut reserved,
-            usize::from(INFORMATION_SECTOR) * sector,
-            &information,
-        );
+        put(&mut reserved, usize::from(INFORMATION_SECTOR) * sector, &information);
         put(&mut reserved, usize::from(COPY_SECTOR) * sector, &boot);
-        put(
-            &mut reserved,
-            usize::from(COPY_SECTOR + INFORMATION_SECTOR) * sector,
-            &information,
-        );
+        put(&mut reserved, usize::from(COPY_SECTOR + INFORMATION_SECTOR) * sector, &information);
     }
     reserved
 }
@@ -60,15 +52,7 @@ pub(super) fn encode_reserved(
 fn encode_boot(geometry: &Geometry, serial: u32, label: &[u8; 11]) -> Vec<u8> {
     let mut sector = vec![0; BOOT_SECTOR_BYTES];
     let is_fat32 = geometry.kind == Kind::Fat32;
-    put(
-        &mut sector,
-        0,
-        if is_fat32 {
-            &[0xeb, 0x58, 0x90]
-        } else {
-            &[0xeb, 0x3c, 0x90]
-        },
-    );
+    put(&mut sector, 0, if is_fat32 { &[0xeb, 0x58, 0x90] } else { &[0xeb, 0x3c, 0x90] });
     // Some old drivers look for just this text.
     put(&mut sector, 3, b"MSWIN4.1");
     put(&mut sector, 11, &low_16(geometry.sector_bytes));
@@ -145,28 +129,14 @@ impl BootSector {
         }
         let is_fat32 = geometry.kind == Kind::Fat32;
         if is_fat32 != (geometry.root_entries == 0) {
-            return Err(ReadError::NotFat(
-                "its root directory does not fit its kind",
-            ));
+            return Err(ReadError::NotFat("its root directory does not fit its kind"));
         }
         let extension = if is_fat32 { 64 } else { 36 };
         // Only with this mark do serial number and label exist.
         let marked = sector[extension + 2] == 0x29;
-        let serial = if marked {
-            u32_at(sector, extension + 3)
-        } else {
-            0
-        };
-        let label = if marked {
-            bytes_at(sector, extension + 7)
-        } else {
-            *b"NO NAME    "
-        };
-        Ok(Self {
-            geometry,
-            serial,
-            label,
-        })
+        let serial = if marked { u32_at(sector, extension + 3) } else { 0 };
+        let label = if marked { bytes_at(sector, extension + 7) } else { *b"NO NAME    " };
+        Ok(Self { geometry, serial, label })
     }
 }
 

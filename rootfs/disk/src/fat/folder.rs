@@ -1,9 +1,6 @@
 //! Folders: sorting files into them, and their entries as bytes.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "file sizes were checked to be below 4 GiB"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "file sizes were checked to be below 4 GiB")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,59 +41,32 @@ pub(super) struct Starts {
 
 /// Number 0 is the root; every other comes after its parent.
 pub(super) fn sort_into_folders(files: &[NewFile<'_>]) -> Result<Vec<Folder>, FormatError> {
-    let root = Folder {
-        path: String::new(),
-        parent: 0,
-        children: BTreeMap::new(),
-    };
+    let root = Folder { path: String::new(), parent: 0, children: BTreeMap::new() };
     let mut folders = vec![root];
     for (index, file) in files.iter().enumerate() {
         if file.content.size() > u64::from(u32::MAX) {
             let size = file.content.size();
-            return Err(FormatError::FileTooLarge {
-                path: file.path.to_owned(),
-                size,
-            });
+            return Err(FormatError::FileTooLarge { path: file.path.to_owned(), size });
         }
         let mut current = 0;
         let mut parts = file.path.split('/').peekable();
         while let Some(part) = parts.next() {
-            let why_name = |why| FormatError::Name {
-                path: file.path.to_owned(),
-                why,
-            };
+            let why_name = |why| FormatError::Name { path: file.path.to_owned(), why };
             check_long_name(part).map_err(why_name)?;
-            let clash = || FormatError::Clash {
-                path: file.path.to_owned(),
-            };
+            let clash = || FormatError::Clash { path: file.path.to_owned() };
             let is_last = parts.peek().is_none();
-            match folders[current]
-                .children
-                .get(&folded(part))
-                .map(|child| &child.item)
-            {
+            match folders[current].children.get(&folded(part)).map(|child| &child.item) {
                 Some(Item::Folder(_)) if is_last => return Err(clash()),
                 Some(Item::File(_)) => return Err(clash()),
                 Some(Item::Folder(next)) => current = *next,
                 None => {
                     let next = folders.len();
-                    let item = if is_last {
-                        Item::File(index)
-                    } else {
-                        Item::Folder(next)
-                    };
-                    let child = Child {
-                        name: part.to_owned(),
-                        item,
-                    };
+                    let item = if is_last { Item::File(index) } else { Item::Folder(next) };
+                    let child = Child { name: part.to_owned(), item };
                     folders[current].children.insert(folded(part), child);
                     if !is_last {
                         let path = format!("{}/{part}", folders[current].path);
-                        folders.push(Folder {
-                            path,
-                            parent: current,
-                            children: BTreeMap::new(),
-                        });
+                        folders.push(Folder { path, parent: current, children: BTreeMap::new() });
                         current = next;
                     }
                 }
@@ -124,9 +94,8 @@ impl Folder {
     /// Exact names first, so that no alias takes the name that another entry really has.
     fn short_names(&self) -> BTreeMap<&str, ShortName> {
         let names = || self.children.values().map(|child| child.name.as_str());
-        let mut chosen: BTreeMap<&str, ShortName> = names()
-            .filter_map(|name| Some((name, exact_short_name(name)?)))
-            .collect();
+        let mut chosen: BTreeMap<&str, ShortName> =
+            names().filter_map(|name| Some((name, exact_short_name(name)?))).collect();
         let mut taken: BTreeSet<ShortName> = chosen.values().copied().collect();
         for name in names() {
             if !chosen.contains_key(name) {
@@ -155,25 +124,9 @@ pub(super) fn encode_folder(
     } else {
         let own = starts.folders[number];
         // A parent that is the root is written as cluster 0, also on FAT32.
-        let parent = if folder.parent == 0 {
-            0
-        } else {
-            starts.folders[folder.parent]
-        };
-        bytes.extend(encode_entry(
-            b".          ",
-            ATTRIBUTE_DIRECTORY,
-            own,
-            0,
-            time,
-        ));
-        bytes.extend(encode_entry(
-            b"..         ",
-            ATTRIBUTE_DIRECTORY,
-            parent,
-            0,
-            time,
-        ));
+        let parent = if folder.parent == 0 { 0 } else { starts.folders[folder.parent] };
+        bytes.extend(encode_entry(b".          ", ATTRIBUTE_DIRECTORY, own, 0, time));
+        bytes.extend(encode_entry(b"..         ", ATTRIBUTE_DIRECTORY, parent, 0, time));
     }
     let short_names = folder.short_names();
     for child in folder.children.values() {

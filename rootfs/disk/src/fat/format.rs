@@ -100,18 +100,12 @@ pub fn format(
     out: &mut dyn WriteAt,
 ) -> Result<(), FormatError> {
     let geometry = geometry_of(spec)?;
-    let why_label = |why| FormatError::Label {
-        label: spec.label.to_owned(),
-        why,
-    };
+    let why_label = |why| FormatError::Label { label: spec.label.to_owned(), why };
     let label = encode_label(spec.label).map_err(why_label)?;
     let folders = sort_into_folders(files)?;
     let layout = lay_out(&geometry, &folders, files)?;
 
-    out.write_all_at(
-        0,
-        &encode_reserved(&geometry, spec.serial, &label, layout.next_free),
-    )?;
+    out.write_all_at(0, &encode_reserved(&geometry, spec.serial, &label, layout.next_free))?;
     let table = encode_table(&geometry, &layout.runs);
     for index in 0..geometry.fats {
         out.write_all_at(geometry.fat_offset(index), &table)?;
@@ -159,38 +153,21 @@ fn lay_out(
     for (number, folder) in folders.iter().enumerate() {
         let slots = folder.slots(number);
         let in_fixed_root = fixed_root && number == 0;
-        let most = if in_fixed_root {
-            geometry.root_entries as usize
-        } else {
-            MAX_FOLDER_SLOTS
-        };
+        let most = if in_fixed_root { geometry.root_entries as usize } else { MAX_FOLDER_SLOTS };
         if slots > most {
-            let path = if number == 0 {
-                "/".to_owned()
-            } else {
-                folder.path.clone()
-            };
+            let path = if number == 0 { "/".to_owned() } else { folder.path.clone() };
             return Err(FormatError::FolderFull { path });
         }
-        let bytes = if in_fixed_root {
-            0
-        } else {
-            (slots * SLOT_BYTES) as u64
-        };
+        let bytes = if in_fixed_root { 0 } else { (slots * SLOT_BYTES) as u64 };
         folder_clusters.push(geometry.clusters_for(bytes));
     }
-    let file_clusters: Vec<u64> = files
-        .iter()
-        .map(|file| geometry.clusters_for(file.content.size()))
-        .collect();
+    let file_clusters: Vec<u64> =
+        files.iter().map(|file| geometry.clusters_for(file.content.size())).collect();
     let needed: u64 = folder_clusters.iter().chain(&file_clusters).sum();
     if needed > u64::from(geometry.clusters) {
         let cluster_bytes = u64::from(geometry.cluster_bytes());
         let room = u64::from(geometry.clusters) * cluster_bytes;
-        return Err(FormatError::Full {
-            needed: needed * cluster_bytes,
-            room,
-        });
+        return Err(FormatError::Full { needed: needed * cluster_bytes, room });
     }
     let mut next_free = 2;
     let mut runs = Vec::new();
@@ -206,11 +183,7 @@ fn lay_out(
     let folders = folder_clusters.into_iter().map(&mut start_of).collect();
     let files = file_clusters.into_iter().map(&mut start_of).collect();
     let starts = Starts { folders, files };
-    Ok(Layout {
-        starts,
-        runs,
-        next_free,
-    })
+    Ok(Layout { starts, runs, next_free })
 }
 
 /// One allocation table: every run is a chain of neighbours.

@@ -12,9 +12,7 @@ pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
     }
     let search = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&search).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let found = folders
-        .map(|folder| folder.join(tool))
-        .find(|candidate| candidate.is_file());
+    let found = folders.map(|folder| folder.join(tool)).find(|candidate| candidate.is_file());
     if found.is_none() {
         println!("skipped: {tool} is not there; name it with {variable}=/path/to/{tool}");
     }
@@ -23,17 +21,8 @@ pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
 
 /// Runs a command, wants success, and gives back what it said.
 pub(crate) fn run(command: &mut Command) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().expect("the tool starts");
+    let Output { status, stdout, stderr } = command.output().expect("the tool starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        status.success(),
-        "{command:?}: {status}\n{}\n{}",
-        text(&stdout),
-        text(&stderr)
-    );
+    assert!(status.success(), "{command:?}: {status}\n{}\n{}", text(&stdout), text(&stderr));
     text(&stdout)
 }

@@ -123,12 +123,7 @@ impl<'t> Reader<'t> {
         }
         let line = self.lines.line_of(span.start);
         let secret = path.starts_with("secrets") || self.lines.is_secret(line);
-        let at = Place {
-            line,
-            line_start: self.lines.start(line),
-            span,
-            secret,
-        };
+        let at = Place { line, line_start: self.lines.start(line), span, secret };
         let problem = Problem::at(self.file, self.text, path, &at, wrong);
         // One mistake is told once: a second finding about the same characters only repeats it.
         let told = self.problems.iter().any(|(_, old)| {
@@ -168,20 +163,14 @@ impl<'t> Reader<'t> {
     pub(crate) fn is_sound_below(&self, path: &str) -> bool {
         !self.after_syntax_error
             && !self.problems.iter().any(|(_, problem)| {
-                problem
-                    .key
-                    .strip_prefix(path)
-                    .is_some_and(|rest| rest.starts_with(['.', '[']))
+                problem.key.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '[']))
             })
     }
 
     /// All problems in the order of the file.
     pub(crate) fn into_problems(mut self) -> Problems {
         self.problems.sort_by_key(|(span, _)| span.start);
-        let mut problems = Problems {
-            left_out: self.uncollected,
-            ..Problems::default()
-        };
+        let mut problems = Problems { left_out: self.uncollected, ..Problems::default() };
         for (_, problem) in self.problems {
             problems.push(problem);
         }
@@ -211,11 +200,7 @@ impl<'a> Table<'a> {
                 reader.report(&path, &key.span(), unknown_key(name, &item.path, known));
             }
         }
-        Some(Self {
-            path: item.path.clone(),
-            span: item.span.clone(),
-            entries,
-        })
+        Some(Self { path: item.path.clone(), span: item.span.clone(), entries })
     }
 
     /// Reads a key that must be there.
@@ -265,11 +250,8 @@ impl<'a> Table<'a> {
         }
         // The span of a default is that of the table which lacks the key.
         let parsed = DeValue::parse(default).ok()?;
-        let item = Item {
-            path: join(&self.path, key),
-            span: self.span.clone(),
-            value: parsed.get_ref(),
-        };
+        let item =
+            Item { path: join(&self.path, key), span: self.span.clone(), value: parsed.get_ref() };
         let outer = std::mem::replace(&mut reader.reading_default, true);
         let read = T::read(&item, reader);
         reader.reading_default = outer;
@@ -288,24 +270,13 @@ impl<'a> Table<'a> {
     ) -> Option<T> {
         let path = join(&self.path, key);
         reader.note_place(&path, value.span());
-        T::read(
-            &Item {
-                path,
-                span: value.span(),
-                value: value.get_ref(),
-            },
-            reader,
-        )
+        T::read(&Item { path, span: value.span(), value: value.get_ref() }, reader)
     }
 }
 
 /// The dotted path of a key in the table at `path`.
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// How messages name the table at `path`.
@@ -314,11 +285,7 @@ fn shown_table(path: &str) -> String {
         return "the seed".to_owned();
     }
     let plain = plain_path(path);
-    if path.ends_with(']') {
-        format!("[[{plain}]]")
-    } else {
-        format!("[{plain}]")
-    }
+    if path.ends_with(']') { format!("[[{plain}]]") } else { format!("[{plain}]") }
 }
 
 /// A path without the positions in lists, as headers are written.
@@ -342,24 +309,13 @@ fn unknown_key(name: &str, path: &str, known: &[&str]) -> Wrong {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("remove it; {table} knows {}", known.join(", ")),
     };
-    Wrong::new(
-        format!("{table} has no key `{}`", shorten(name)),
-        "unknown key",
-        mend,
-    )
+    Wrong::new(format!("{table} has no key `{}`", shorten(name)), "unknown key", mend)
 }
 
 /// Text of the seed that is quoted in a message, cut to a readable length.
 pub(crate) fn shorten(text: &str) -> String {
     const SHOWN: usize = 40;
-    let clean: String = text
-        .chars()
-        .take(SHOWN)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if text.chars().nth(SHOWN).is_some() {
-        format!("{clean}…")
-    } else {
-        clean
-    }
+    let clean: String =
+        text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(SHOWN).is_some() { format!("{clean}…") } else { clean }
 }

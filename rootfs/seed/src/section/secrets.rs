@@ -119,9 +119,7 @@ impl Read for SecretsFile {
     }
 
     fn read(item: &Item<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        Table::open(item, &["secrets"], reader)?
-            .required("secrets", reader)
-            .map(Self)
+        Table::open(item, &["secrets"], reader)?.required("secrets", reader).map(Self)
     }
 }
 
@@ -146,9 +144,7 @@ impl Secrets {
             open.insert(key.to_owned(), Value::from(text.expose()));
         }
         for (key, map) in self.maps() {
-            let map = map
-                .iter()
-                .map(|(name, text)| (name.clone(), Value::from(text.expose())));
+            let map = map.iter().map(|(name, text)| (name.clone(), Value::from(text.expose())));
             open.insert(key.to_owned(), Value::Object(map.collect()));
         }
         Value::Object(open)
@@ -186,10 +182,7 @@ impl Secrets {
         let has = |role| seed.node.roles.contains(&role);
         let mut needed = Vec::new();
         let mut need = |keys: &[&str], why| {
-            needed.extend(keys.iter().map(|key| NeededSecret {
-                key: (*key).to_owned(),
-                why,
-            }));
+            needed.extend(keys.iter().map(|key| NeededSecret { key: (*key).to_owned(), why }));
         };
         if !seed.node.roles.is_empty() {
             let why = "every node proves who it is";
@@ -197,11 +190,7 @@ impl Secrets {
         }
         if has(Role::Database) {
             need(
-                &[
-                    "replication_certificate",
-                    "replication_key",
-                    "heartbeat_key",
-                ],
+                &["replication_certificate", "replication_key", "heartbeat_key"],
                 "the database pair replicates and watches itself",
             );
         }
@@ -223,21 +212,12 @@ impl Secrets {
         match datastore.filter(|_| has(Role::Server)) {
             Some(Datastore::Etcd) | None => {}
             Some(_) => {
-                need(
-                    &["client_certificate", "client_key"],
-                    "K3s reaches its datastore with it",
-                );
+                need(&["client_certificate", "client_key"], "K3s reaches its datastore with it");
             }
         }
-        let backup = seed
-            .database
-            .as_ref()
-            .and_then(|database| database.backup.as_ref());
+        let backup = seed.database.as_ref().and_then(|database| database.backup.as_ref());
         if backup.is_some_and(|backup| backup.target == BackupTarget::S3) {
-            need(
-                &["backup_access_key", "backup_secret_key"],
-                "backups go to an S3 store",
-            );
+            need(&["backup_access_key", "backup_secret_key"], "backups go to an S3 store");
         }
         for vip in &seed.vips {
             let (map, why) = match vip.authentication {
@@ -247,10 +227,7 @@ impl Secrets {
                     ("vrrp_keys", "the VIP's adverts are signed with it")
                 }
             };
-            needed.push(NeededSecret {
-                key: format!("{map}.{}", vip.name),
-                why,
-            });
+            needed.push(NeededSecret { key: format!("{map}.{}", vip.name), why });
         }
         needed
     }
@@ -258,10 +235,9 @@ impl Secrets {
     /// Whether the secret of this dotted key is set.
     pub fn has(&self, key: &str) -> bool {
         match key.split_once('.') {
-            Some((map, name)) => self
-                .maps()
-                .iter()
-                .any(|(key, entries)| *key == map && entries.contains_key(name)),
+            Some((map, name)) => {
+                self.maps().iter().any(|(key, entries)| *key == map && entries.contains_key(name))
+            }
             None => self.texts().iter().any(|(set, _)| *set == key),
         }
     }
