@@ -73,11 +73,15 @@ fn the_fat_volumes_are_clean_and_hold_what_they_should() {
     let tools = tools();
     let image = OpenImage::open(&Bench::get().image).expect("an image");
     let folder = tempfile::tempdir().expect("a folder");
-    for (part, file) in [(Part::Esp, "::/loader/loader.conf"), (Part::Seed, "::/seed.toml")] {
+    let expected = [
+        (Part::Esp, "::/loader/loader.conf", "default edgepair-*"),
+        (Part::Seed, "::/seed.toml", "[node]"),
+    ];
+    for (part, file, line) in expected {
         let volume = extract(&image, part, folder.path());
         judge(&tools, "fsck.fat", &["-n", text(&volume)]);
         let said = judge(&tools, "mtools", &["-c", "mtype", "-i", text(&volume), file]);
-        assert!(said.contains('='), "{file}: {said}");
+        assert!(said.contains(line), "{file}: {said}");
     }
 }
 
