@@ -348,8 +348,8 @@ impl Difference {
                 How::Removed => '-',
                 How::Changed => '~',
             };
-            let details = details.join(", ");
-            let _written = writeln!(out, "  {sign} {path}  {details}");
+            let details: String = details.iter().map(|detail| format!("  [{detail}]")).collect();
+            let _written = writeln!(out, "  {sign} {path}{details}");
         }
         out
     }
