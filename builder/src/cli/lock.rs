@@ -55,11 +55,18 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let overlays = overlay::load_all(&project.overlays(), &definition.overlays)?;
     let path = lock_path(&definition);
     // A lock that can't be read is what writing a new one mends.
-    let old = if arguments.check { Some(Lock::load(&path)?) } else { Lock::load(&path).ok() };
+    let old = if arguments.check {
+        Some(Lock::load(&path)?)
+    } else {
+        Lock::load(&path).ok()
+    };
     let reach = arguments.reach.reach(false);
     let source = Source::open(&definition, &reach, &context.cache()?, &context.progress)?;
     let lock = source.lock(&source.resolve(&definition, &overlays)?);
-    let changes = old.as_ref().map(|old| changes(old, &lock)).unwrap_or_default();
+    let changes = old
+        .as_ref()
+        .map(|old| changes(old, &lock))
+        .unwrap_or_default();
     if !arguments.check {
         lock.save(&path)?;
     }
@@ -70,14 +77,23 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         changes,
     };
     context.print(&report, &report.text(arguments.check))?;
-    Ok(if report.current { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+    Ok(if report.current {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
+    })
 }
 
 fn changes(old: &Lock, new: &Lock) -> Vec<Change> {
     let by_name = |lock: &Lock| -> BTreeMap<String, (String, String)> {
         let packages = lock.packages.iter();
         packages
-            .map(|one| (one.name.clone(), (one.version.to_string(), one.sha256.to_string())))
+            .map(|one| {
+                (
+                    one.name.clone(),
+                    (one.version.to_string(), one.sha256.to_string()),
+                )
+            })
             .collect()
     };
     let (locked, archive) = (by_name(old), by_name(new));
@@ -102,17 +118,81 @@ impl Report {
         let mut text = match (check, self.current) {
             (false, _) => format!("{packages} packages locked in {path}\n"),
             (true, true) => format!("{path} is what the archive has: {packages} packages\n"),
-            (true, false) => format!(
-                "{path} is behind the archive in {} packages; `builder lock` follows it\n",
-                self.changes.len()
-            ),
+            (true, false) => {
+                format!("{path} is behind the archive; `builder lock` writes it anew\n")
+            }
         };
-        for Change { package, locked, archive } in &self.changes {
+        for Change {
+            package,
+            locked,
+            archive,
+        } in &self.changes
+        {
             let or_none = |version: &Option<String>| version.clone().unwrap_or("none".to_owned());
             let (from, to) = (or_none(locked), or_none(archive));
             // Writing to a string does not fail.
             let _written = writeln!(text, "  {package}: {from} -> {to}");
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock(packages: &[(&str, &str, char)]) -> Lock {
+        let mut text = String::from("format = 1\ndate = 1\n");
+        for (name, version, digit) in packages {
+            let sha256 = digit.to_string().repeat(64);
+            let _written = writeln!(
+                text,
+                "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsha256 = \"{sha256}\"\n\
+                 architecture = \"amd64\"\nsource = \"s\"\nsource_version = \"1\"\n\
+                 filename = \"pool/{name}.deb\"\nsize = 1\n"
+            );
+        }
+        toml::from_str(&text).expect("a lock")
+    }
+
+    #[test]
+    fn added_removed_newer_and_rebuilt_packages_are_changes() {
+        let old = lock(&[("gone", "1", 'a'), ("newer", "1", 'a'), ("same", "1", 'a')]);
+        let new = lock(&[("added", "2", 'a'), ("newer", "2", 'b'), ("same", "1", 'a')]);
+        let found = changes(&old, &new);
+        let change = |package: &str, locked: Option<&str>, archive: Option<&str>| Change {
+            package: package.to_owned(),
+            locked: locked.map(str::to_owned),
+            archive: archive.map(str::to_owned),
+        };
+        assert_eq!(
+            found,
+            [
+                change("added", None, Some("2")),
+                change("gone", Some("1"), None),
+                change("newer", Some("1"), Some("2")),
+            ]
+        );
+        assert_eq!(
+            changes(&lock(&[("one", "1", 'a')]), &lock(&[("one", "1", 'b')])).len(),
+            1
+        );
+        assert!(changes(&old, &old).is_empty());
+    }
+
+    #[test]
+    fn a_lock_that_is_behind_says_in_what() {
+        let changes = changes(&lock(&[("one", "1", 'a')]), &lock(&[("one", "2", 'b')]));
+        let path = PathBuf::from("images/lab.lock");
+        let report = Report {
+            path,
+            packages: 1,
+            current: false,
+            changes,
+        };
+        insta::assert_snapshot!(report.text(true), @"
+        images/lab.lock is behind the archive; `builder lock` writes it anew
+          one: 1 -> 2
+        ");
     }
 }

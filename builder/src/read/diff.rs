@@ -17,14 +17,21 @@ use crate::image::ext4::read::{Entry, EntryKind};
 use crate::image::open::{OpenError, OpenImage, SlotKernel};
 use crate::progress::{Bytes, Progress};
 
+/// Why two images can't be compared.
 #[derive(Debug, Error)]
 pub enum DiffError {
     #[error("{path}: {source}")]
-    BootFiles { path: String, source: BootFilesError },
+    BootFiles {
+        path: String,
+        source: Box<BootFilesError>,
+    },
+    #[error(transparent)]
+    Slot(Box<OpenError>),
     #[error("{path}: {source}")]
-    Slot { path: String, source: OpenError },
-    #[error("{path}: {source}")]
-    Root { path: String, source: RootError },
+    Root {
+        path: String,
+        source: Box<RootError>,
+    },
     #[error("{path}: {why}")]
     Kernels { path: String, why: String },
 }
@@ -78,29 +85,38 @@ struct Side {
 
 impl Side {
     fn open(image: &OpenImage) -> Result<Self, DiffError> {
-        let path = || image.path.display().to_string();
+        let path = image.path.display().to_string();
         let (kernels, faults) = slots::kernels(image);
-        if let Some(why) = faults.first() {
-            return Err(DiffError::Kernels { path: path(), why: why.clone() });
+        if let Some(why) = faults.into_iter().next() {
+            return Err(DiffError::Kernels { path, why });
         }
         let mut facts = Vec::new();
         for kernel in kernels {
             let found = slots::facts(image, &kernel);
-            let found = found.map_err(|source| DiffError::Slot { path: path(), source })?;
+            let found = found.map_err(|source| DiffError::Slot(Box::new(source)))?;
             facts.push((kernel, found));
         }
         let Some((kernel, _)) = facts.first() else {
-            return Err(DiffError::Kernels { path: path(), why: "no slot is filled".to_owned() });
+            let why = "no slot is filled".to_owned();
+            return Err(DiffError::Kernels { path, why });
         };
+        let root = Root::open(image, kernel).map_err(|source| root_error(&path, source))?;
+        let boot_files = boot_files::read_all(image).map_err(|source| DiffError::BootFiles {
+            path: path.clone(),
+            source: Box::new(source),
+        })?;
         Ok(Self {
-            path: path(),
-            root: Root::open(image, kernel)
-                .map_err(|source| DiffError::Root { path: path(), source })?,
-            boot_files: boot_files::read_all(image)
-                .map_err(|source| DiffError::BootFiles { path: path(), source })?,
+            path,
             slots: facts,
+            boot_files,
+            root,
         })
     }
+}
+
+fn root_error(path: &str, source: RootError) -> DiffError {
+    let (path, source) = (path.to_owned(), Box::new(source));
+    DiffError::Root { path, source }
 }
 
 /// Compares two images; the STATE partition is left out, since a node fills it.
@@ -123,8 +139,16 @@ pub fn diff(
         seed: seed_changes(left, right),
     };
     drop(bar);
-    let Difference { image, partitions, slots, boot_files, packages, files, seed, .. } =
-        &difference;
+    let Difference {
+        image,
+        partitions,
+        slots,
+        boot_files,
+        packages,
+        files,
+        seed,
+        ..
+    } = &difference;
     difference.same = [image, partitions, slots, boot_files, packages, seed]
         .iter()
         .all(|changes| changes.is_empty())
@@ -152,7 +176,10 @@ fn manifest_values(root: &Root) -> Values {
         ("name".to_owned(), manifest.name.clone()),
         ("version".to_owned(), manifest.version.clone()),
         ("architecture".to_owned(), manifest.architecture.clone()),
-        ("date".to_owned(), super::date::rfc3339(manifest.source_date)),
+        (
+            "date".to_owned(),
+            super::date::rfc3339(manifest.source_date),
+        ),
         ("seed format".to_owned(), manifest.seed_format.to_string()),
         ("stand-in".to_owned(), manifest.stand_in.to_string()),
         ("debug".to_owned(), manifest.debug.to_string()),
@@ -169,10 +196,19 @@ fn partition_values(image: &OpenImage) -> Values {
     for partition in &image.table.table.partitions {
         let (offset, size) = (partition.offset_bytes(), partition.size_bytes());
         let kind = kind_of(partition.type_guid);
-        values.insert(partition.name.clone(), format!("{kind}, {size} bytes at {offset}"));
-        values.insert(format!("{} identity", partition.name), partition.guid.to_string());
+        values.insert(
+            partition.name.clone(),
+            format!("{kind}, {size} bytes at {offset}"),
+        );
+        values.insert(
+            format!("{} identity", partition.name),
+            partition.guid.to_string(),
+        );
     }
-    values.insert("disk identity".to_owned(), image.table.table.disk_guid.to_string());
+    values.insert(
+        "disk identity".to_owned(),
+        image.table.table.disk_guid.to_string(),
+    );
     values
 }
 
@@ -200,7 +236,10 @@ fn package_values(root: &Root) -> Values {
     let records = &root.manifest.packages;
     let value = |record: &seed::manifest::PackageRecord| {
         let digest: String = record.sha256.chars().take(12).collect();
-        (record.name.clone(), format!("{} {} {digest}", record.version, record.architecture))
+        (
+            record.name.clone(),
+            format!("{} {} {digest}", record.version, record.architecture),
+        )
     };
     records.iter().map(value).collect()
 }
@@ -216,23 +255,29 @@ fn seed_changes(left: &OpenImage, right: &OpenImage) -> Vec<Change> {
         return Vec::new();
     }
     let what = "seed".to_owned();
-    vec![Change { what, left: Some(value(left)), right: Some(value(right)) }]
+    vec![Change {
+        what,
+        left: Some(value(left)),
+        right: Some(value(right)),
+    }]
 }
 
-fn file_changes(
-    left: &Side,
-    right: &Side,
-    bar: &Bytes<'_>,
-) -> Result<Vec<FileChange>, DiffError> {
+fn file_changes(left: &Side, right: &Side, bar: &Bytes<'_>) -> Result<Vec<FileChange>, DiffError> {
     let by_path = |side: &'_ Side| -> BTreeMap<String, Entry> {
         let entries = side.root.files.entries.iter();
-        entries.map(|entry| (entry.path.clone(), entry.clone())).collect()
+        entries
+            .map(|entry| (entry.path.clone(), entry.clone()))
+            .collect()
     };
     let (ones, others) = (by_path(left), by_path(right));
     let mut found = Vec::new();
     for (path, one) in &ones {
         let Some(other) = others.get(path) else {
-            found.push(FileChange { path: path.clone(), how: How::Removed, details: Vec::new() });
+            found.push(FileChange {
+                path: path.clone(),
+                how: How::Removed,
+                details: Vec::new(),
+            });
             continue;
         };
         let mut details = attribute_changes(one, other);
@@ -244,7 +289,11 @@ fn file_changes(
             details.push("content".to_owned());
         }
         if !details.is_empty() {
-            found.push(FileChange { path: path.clone(), how: How::Changed, details });
+            found.push(FileChange {
+                path: path.clone(),
+                how: How::Changed,
+                details,
+            });
         }
     }
     let added = others.keys().filter(|path| !ones.contains_key(*path));
@@ -293,9 +342,13 @@ fn kind_name(kind: &EntryKind) -> &'static str {
 
 fn digest(side: &Side, entry: &Entry, bar: &Bytes<'_>) -> Result<[u8; 32], DiffError> {
     let files: &RootFiles = &side.root.files;
-    let mut hasher = Hashing { hasher: Sha256::new(), bar };
-    let copied = files.copy(entry, &mut hasher);
-    copied.map_err(|source| DiffError::Root { path: side.path.clone(), source })?;
+    let mut hasher = Hashing {
+        hasher: Sha256::new(),
+        bar,
+    };
+    files
+        .copy(entry, &mut hasher)
+        .map_err(|source| root_error(&side.path, source))?;
     Ok(hasher.hasher.finalize().into())
 }
 
@@ -333,7 +386,10 @@ impl Difference {
             ("seed", &self.seed),
         ];
         // Writing to a string does not fail.
-        for (title, changes) in sections.into_iter().filter(|(_, changes)| !changes.is_empty()) {
+        for (title, changes) in sections
+            .into_iter()
+            .filter(|(_, changes)| !changes.is_empty())
+        {
             let _written = writeln!(out, "{title}");
             for change in changes {
                 change.write(&mut out);
@@ -348,8 +404,11 @@ impl Difference {
                 How::Removed => '-',
                 How::Changed => '~',
             };
-            let details: String = details.iter().map(|detail| format!("  [{detail}]")).collect();
-            let _written = writeln!(out, "  {sign} {path}{details}");
+            let _written = write!(out, "  {sign} {path}");
+            for detail in details {
+                let _written = write!(out, "  [{detail}]");
+            }
+            out.push('\n');
         }
         out
     }

@@ -36,27 +36,40 @@ fn identity(format: &str, verity_root: &str) -> Guid {
 fn spdx(manifest: &Manifest, verity_root: &str) -> Value {
     const ROOT: &str = "SPDXRef-Image";
     const DOCUMENT: &str = "SPDXRef-DOCUMENT";
-    let relation = |from: &str, kind: &str, to: &str| {
-        json!({"spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to})
-    };
-    let mut packages = vec![spdx_package(ROOT, &manifest.name, &manifest.version, &json!({
-        "primaryPackagePurpose": "OPERATING-SYSTEM",
-        "comment": format!("dm-verity root hash {verity_root}"),
-    }))];
+    let relation = |from: &str, kind: &str, to: &str| json!({"spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to});
+    let mut packages = vec![spdx_package(
+        ROOT,
+        &manifest.name,
+        &manifest.version,
+        &json!({
+            "primaryPackagePurpose": "OPERATING-SYSTEM",
+            "comment": format!("dm-verity root hash {verity_root}"),
+        }),
+    )];
     let mut relations = vec![relation(DOCUMENT, "DESCRIBES", ROOT)];
     for record in &manifest.packages {
         let id = format!("SPDXRef-Package-{}", spdx_word(&record.name));
-        packages.push(spdx_package(&id, &record.name, &record.version, &json!({
-            "checksums": [{"algorithm": "SHA256", "checksumValue": record.sha256}],
-            "externalRefs": [purl_reference(&purl(record))],
-        })));
+        packages.push(spdx_package(
+            &id,
+            &record.name,
+            &record.version,
+            &json!({
+                "checksums": [{"algorithm": "SHA256", "checksumValue": record.sha256}],
+                "externalRefs": [purl_reference(&purl(record))],
+            }),
+        ));
         relations.push(relation(ROOT, "CONTAINS", &id));
     }
     for (overlay, version) in versioned(manifest) {
         let id = format!("SPDXRef-Overlay-{}", spdx_word(&overlay.name));
-        packages.push(spdx_package(&id, &overlay.name, version, &json!({
-            "externalRefs": [purl_reference(&generic_purl(&overlay.name, version))],
-        })));
+        packages.push(spdx_package(
+            &id,
+            &overlay.name,
+            version,
+            &json!({
+                "externalRefs": [purl_reference(&generic_purl(&overlay.name, version))],
+            }),
+        ));
         relations.push(relation(ROOT, "CONTAINS", &id));
     }
     json!({
@@ -134,7 +147,10 @@ fn cyclonedx(manifest: &Manifest, verity_root: &str) -> Value {
             "purl": purl,
         }));
     }
-    let parts: Vec<Value> = components.iter().map(|one| one["bom-ref"].clone()).collect();
+    let parts: Vec<Value> = components
+        .iter()
+        .map(|one| one["bom-ref"].clone())
+        .collect();
     json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -167,7 +183,12 @@ fn versioned(manifest: &Manifest) -> impl Iterator<Item = (&OverlayRecord, &str)
 
 /// The package URL of a Debian package.
 pub fn purl(record: &PackageRecord) -> String {
-    let PackageRecord { name, version, architecture, .. } = record;
+    let PackageRecord {
+        name,
+        version,
+        architecture,
+        ..
+    } = record;
     format!(
         "pkg:deb/debian/{}@{}?arch={}",
         encoded(name),

@@ -26,7 +26,9 @@ pub enum SeedState {
 
 /// The text itself; whoever asks must not print it.
 pub fn text(image: &OpenImage) -> Result<Option<String>, String> {
-    let partition = image.partition(Part::Seed).map_err(|error| error.to_string())?;
+    let partition = image
+        .partition(Part::Seed)
+        .map_err(|error| error.to_string())?;
     identity::read(&image.file, partition).map_err(|error| error.to_string())
 }
 
@@ -47,7 +49,9 @@ pub fn judge(text: &str) -> SeedState {
             cluster: seed.cluster.name.to_string(),
             sealed: seed.secrets.is_some(),
         },
-        Err(problems) => SeedState::Bad { why: without_quotes(&problems) },
+        Err(problems) => SeedState::Bad {
+            why: without_quotes(&problems),
+        },
     }
 }
 
@@ -55,6 +59,11 @@ pub fn judge(text: &str) -> SeedState {
 /// key are enough to find it.
 fn without_quotes(problems: &seed::Problems) -> String {
     let count = problems.count();
-    let Some(first) = problems.problems.first() else { return "it is no seed".to_owned() };
-    format!("{count} problems, the first in line {} at `{}`", first.line, first.key)
+    let Some(first) = problems.problems.first() else {
+        return "it is no seed".to_owned();
+    };
+    format!(
+        "{count} problems, the first in line {} at `{}`",
+        first.line, first.key
+    )
 }

@@ -12,7 +12,10 @@ use crate::image::open::{OpenError, OpenImage, SlotKernel};
 pub enum Tries {
     /// No count: the node found it good.
     Good,
-    Counting { left: u32, failed: u32 },
+    Counting {
+        left: u32,
+        failed: u32,
+    },
     /// The name has a `+` but no count behind it.
     Unreadable,
 }
@@ -86,7 +89,10 @@ pub fn kernels(image: &OpenImage) -> (Vec<SlotKernel>, Vec<String>) {
     }
     if kernels.is_empty() && faults.is_empty() {
         let names: Vec<&str> = Slot::BOTH.iter().map(|slot| slot.letter()).collect();
-        faults.push(format!("no kernel for any of the slots {}", names.join(" and ")));
+        faults.push(format!(
+            "no kernel for any of the slots {}",
+            names.join(" and ")
+        ));
     }
     (kernels, faults)
 }
@@ -98,8 +104,14 @@ mod tests {
     #[test]
     fn tries_are_read_from_names() {
         assert_eq!(Tries::of("edgepair-a.efi"), Tries::Good);
-        assert_eq!(Tries::of("edgepair-a+3.efi"), Tries::Counting { left: 3, failed: 0 });
-        assert_eq!(Tries::of("edgepair-b+2-1.efi"), Tries::Counting { left: 2, failed: 1 });
+        assert_eq!(
+            Tries::of("edgepair-a+3.efi"),
+            Tries::Counting { left: 3, failed: 0 }
+        );
+        assert_eq!(
+            Tries::of("edgepair-b+2-1.efi"),
+            Tries::Counting { left: 2, failed: 1 }
+        );
         assert_eq!(Tries::of("edgepair-b+x.efi"), Tries::Unreadable);
     }
 }
