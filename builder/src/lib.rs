@@ -14,6 +14,7 @@ pub mod build;
 pub mod cli;
 pub mod cluster;
 pub mod debian;
+pub mod device;
 pub mod image;
 pub mod k3s;
 pub mod node;

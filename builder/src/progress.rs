@@ -49,9 +49,7 @@ impl Progress {
         }
         if std::io::stderr().is_terminal() {
             let target = ProgressDrawTarget::stderr();
-            return Self {
-                mode: Mode::Bars(MultiProgress::with_draw_target(target)),
-            };
+            return Self { mode: Mode::Bars(MultiProgress::with_draw_target(target)) };
         }
         Self::lines(Box::new(std::io::stderr()))
     }
@@ -62,9 +60,7 @@ impl Progress {
 
     /// Plain lines to a writer.
     pub fn lines(writer: Box<dyn Write + Send>) -> Self {
-        Self {
-            mode: Mode::Lines(Mutex::new(writer)),
-        }
+        Self { mode: Mode::Lines(Mutex::new(writer)) }
     }
 
     /// A line that stays.
@@ -89,18 +85,14 @@ impl Progress {
             Mode::Bars(bars) if total.is_none_or(|total| total >= BAR_BYTES_MIN) => {
                 let bar = bars.add(total.map_or_else(ProgressBar::no_length, ProgressBar::new));
                 bar.set_style(style(
-                    "{msg:32!} [{bar:30}] {bytes:>10} of {total_bytes:10} {bytes_per_sec:>12}",
+                    "{msg:32!} [{wide_bar}] {bytes:>10} of {total_bytes:10} {bytes_per_sec:>12} {eta:>4}",
                 ));
                 bar.set_message(label.to_owned());
                 Some(bar)
             }
             _ => None,
         };
-        Bytes {
-            progress: self,
-            label: label.to_owned(),
-            bar,
-        }
+        Bytes { progress: self, label: label.to_owned(), bar }
     }
 
     /// Begins a step, such as "writing the root file system".
@@ -115,12 +107,7 @@ impl Progress {
             }
             _ => None,
         };
-        Step {
-            progress: self,
-            label: label.to_owned(),
-            bar,
-            begun: Instant::now(),
-        }
+        Step { progress: self, label: label.to_owned(), bar, begun: Instant::now() }
     }
 }
 
@@ -140,8 +127,7 @@ impl Bytes<'_> {
 
     /// Ends with a line such as "fetched postgresql-17 17.11 16.7 MB".
     pub fn finish(self, verb: &str, bytes: u64) {
-        self.progress
-            .note(&format!("{verb} {} {}", self.label, readable_bytes(bytes)));
+        self.progress.note(&format!("{verb} {} {}", self.label, readable_bytes(bytes)));
     }
 }
 
@@ -161,8 +147,7 @@ impl Step<'_> {
         }
         let seconds = self.begun.elapsed().as_secs_f64();
         let colon = if result.is_empty() { "" } else { ": " };
-        self.progress
-            .note(&format!("{}{colon}{result} ({seconds:.1} s)", self.label));
+        self.progress.note(&format!("{}{colon}{result} ({seconds:.1} s)", self.label));
     }
 }
 
@@ -237,11 +222,7 @@ mod tests {
         let text = String::from_utf8(log.0.lock().expect("unpoisoned").clone()).expect("text");
         let mut lines = text.lines();
         assert_eq!(lines.next(), Some("fetched postgresql-17 17.11 16.7 MB"));
-        assert!(
-            lines
-                .next()
-                .is_some_and(|line| line.starts_with("root: ext4 ("))
-        );
+        assert!(lines.next().is_some_and(|line| line.starts_with("root: ext4 (")));
         assert_eq!(lines.next(), None);
     }
 

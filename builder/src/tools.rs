@@ -152,17 +152,13 @@ impl Tool {
         Ok(Unpacked { folder })
     }
 
-    fn compose(
-        &self,
-        cache: &Path,
-        reach: &Reach,
-        progress: &Progress,
-    ) -> Result<Tree, ToolError> {
+    fn compose(&self, cache: &Path, reach: &Reach, progress: &Progress) -> Result<Tree, ToolError> {
         let fail = |source| ToolError::Source { tool: self.name, source };
         let store = source::open_store(&[], reach, cache).map_err(fail)?;
         let suites: Vec<String> = SUITES.iter().map(|&suite| suite.to_owned()).collect();
-        let archive = source::open_archive(&store, "amd64", &suites, &["main".to_owned()], reach, progress)
-            .map_err(|source| ToolError::Archive { tool: self.name, source })?;
+        let archive =
+            source::open_archive(&store, "amd64", &suites, &["main".to_owned()], reach, progress)
+                .map_err(|source| ToolError::Archive { tool: self.name, source })?;
         let wanted: Vec<&str> = self.parts.iter().map(|part| part.package).collect();
         let nothing: [&str; 0] = [];
         let resolution = archive.resolve(&wanted, &nothing)?;

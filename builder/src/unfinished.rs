@@ -128,7 +128,8 @@ mod tests {
         assert!(!target.exists());
         unfinished.finish().expect("finished");
         assert_eq!(fs::read(&target).expect("read"), b"whole");
-        let left: Vec<_> = fs::read_dir(target.parent().expect("a folder")).expect("read").collect();
+        let left: Vec<_> =
+            fs::read_dir(target.parent().expect("a folder")).expect("read").collect();
         assert_eq!(left.len(), 1);
     }
 

@@ -10,10 +10,12 @@ use thiserror::Error;
 
 use super::base::Base;
 use super::seeds::SealedSeed;
+use crate::image::formats::{self, Format};
 use crate::image::identity::{self, IdentityError};
 use crate::image::layout::Part;
 use crate::image::region::Region;
 use crate::image::sparse::{self, ImageHasher};
+use crate::progress::Progress;
 use crate::root::definition::Definition;
 use crate::unfinished::{Unfinished, UnfinishedError};
 
@@ -36,15 +38,16 @@ pub enum ImagesError {
 pub struct BuiltImage {
     pub seed: PathBuf,
     pub path: PathBuf,
+    /// Of the file, whatever its format.
     pub sha256: String,
     pub bytes: u64,
     pub verity_root: String,
 }
 
 /// The file name of a node's image; a stand-in is named where nobody can overlook it.
-pub fn file_name(definition: &Definition, base: &Base, node: &str) -> String {
+pub fn file_name(definition: &Definition, base: &Base, node: &str, format: Format) -> String {
     let stand_in = if base.record.stand_in { "-STAND-IN" } else { "" };
-    format!("{}{stand_in}-{node}.raw", definition.name)
+    format!("{}{stand_in}-{node}.{format}", definition.name)
 }
 
 /// Writes an image for each seed into `out`.
@@ -53,6 +56,8 @@ pub fn write_all(
     definition: &Definition,
     seeds: &[SealedSeed],
     out: &Path,
+    format: Format,
+    progress: &Progress,
 ) -> Result<Vec<BuiltImage>, ImagesError> {
     let fail = |source| ImagesError::Io { path: base.path.clone(), source };
     let base_file = File::open(&base.path).map_err(fail)?;
@@ -64,24 +69,37 @@ pub fn write_all(
         .table
         .find_name(Part::Seed.name())
         .ok_or_else(|| ImagesError::NoSeedPartition { path: base.path.clone() })?;
-    // All images are the same up to the seed, so that part is hashed once.
+    // All raw images are the same up to the seed, so that part is hashed once.
     let mut common = ImageHasher::default();
-    common.advance(&base_file, partition.offset_bytes()).map_err(fail)?;
-
+    if format == Format::Raw {
+        common.advance(&base_file, partition.offset_bytes()).map_err(fail)?;
+    }
     let mut images = Vec::new();
     for seed in seeds {
-        let target = out.join(file_name(definition, base, &seed.node));
+        let target = out.join(file_name(definition, base, &seed.node, format));
         let fail = |source| ImagesError::Io { path: target.clone(), source };
         let unfinished = Unfinished::create(&target)?;
-        sparse::copy(&base_file, unfinished.file()).map_err(fail)?;
-        identity::write(unfinished.file(), partition, &seed.text, base.record.source_date)?;
+        let date = base.record.source_date;
         let mut hasher = common.clone();
-        hasher.advance(unfinished.file(), size).map_err(fail)?;
+        if format == Format::Raw {
+            sparse::copy(&base_file, unfinished.file()).map_err(fail)?;
+            identity::write(unfinished.file(), partition, &seed.text, date)?;
+        } else {
+            let step = progress.step(&format!("{} as {format}", seed.node));
+            // The raw image is on the way only, and vanishes even if this process is killed.
+            let raw = tempfile::tempfile_in(out).map_err(fail)?;
+            sparse::copy(&base_file, &raw).map_err(fail)?;
+            identity::write(&raw, partition, &seed.text, date)?;
+            formats::write(&raw, unfinished.file(), format).map_err(fail)?;
+            step.finish("");
+        }
+        let bytes = unfinished.file().metadata().map_err(fail)?.len();
+        hasher.advance(unfinished.file(), bytes).map_err(fail)?;
         images.push(BuiltImage {
             seed: seed.path.clone(),
             path: unfinished.finish()?,
             sha256: hasher.finish(),
-            bytes: size,
+            bytes,
             verity_root: base.record.verity_root.clone(),
         });
     }

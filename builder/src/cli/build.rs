@@ -12,6 +12,7 @@ use super::{Context, Outcome};
 use crate::build::images::BuiltImage;
 use crate::build::source::Reach;
 use crate::build::{Built, Request, build};
+use crate::image::formats::Format;
 use crate::progress::readable_bytes;
 use crate::project::ProjectError;
 
@@ -30,8 +31,14 @@ pub(super) struct Arguments {
     /// Where the images go
     #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
+    /// What the image files shall be
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
     #[command(flatten)]
     reach: ReachArguments,
+    /// A K3s binary, or a folder with the files of its release, instead of downloading it
+    #[arg(long, value_name = "PATH")]
+    k3s: Option<PathBuf>,
     /// Use exactly the packages of the lock beside the image definition (see `builder lock`)
     #[arg(long)]
     locked: bool,
@@ -77,6 +84,8 @@ impl Arguments {
             seeds: self.seed.clone(),
             out: self.out.clone(),
             reach: self.reach.reach(self.locked),
+            k3s: self.k3s.clone(),
+            format: self.format,
             anew: self.anew,
         })
     }
@@ -101,7 +110,9 @@ pub(super) fn build_one(
         seed: vec![seed.to_owned()],
         image: "lab".to_owned(),
         out: PathBuf::from("out"),
+        format: Format::Raw,
         reach: reach.clone(),
+        k3s: None,
         locked: false,
         anew: false,
     };
@@ -122,7 +133,9 @@ fn summary(report: &Report, root_bytes: u64) -> String {
     }
     text.push_str(&format!("{} packages, {:.1} s\n", report.packages, report.seconds));
     if let Some(image) = report.images.first() {
-        text.push_str(&format!("next: builder run {}\n", image.path.display()));
+        let verb =
+            if image.path.extension().is_some_and(|it| it == "raw") { "run" } else { "seed" };
+        text.push_str(&format!("next: builder {verb} {}\n", image.path.display()));
     }
     text
 }

@@ -14,11 +14,9 @@ pub(super) const DIFFERENT: u8 = 3;
 
 /// Say in what two images differ
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  builder diff out/lab-node1.raw out/lab-node2.raw\n  \
+#[command(after_help = "Examples:\n  builder diff out/lab-node1.raw out/lab-node2.raw\n  \
     builder diff old.raw new.raw --json\n\n\
-    Exit code: 0 if they are the same, 3 if they differ. What a node keeps in STATE is left out."
-)]
+    Exit code: 0 if they are the same, 3 if they differ. What a node keeps in STATE is left out.")]
 pub(super) struct Arguments {
     /// An image or device
     #[arg(value_name = "LEFT")]
@@ -33,9 +31,5 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let right = OpenImage::open(&arguments.right)?;
     let difference = diff(&left, &right, &context.progress)?;
     context.print(&difference, &difference.text())?;
-    Ok(if difference.same {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(DIFFERENT)
-    })
+    Ok(if difference.same { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }

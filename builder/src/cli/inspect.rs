@@ -57,11 +57,7 @@ struct Why {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let image = OpenImage::open(&arguments.image)?;
     let (inspection, root) = inspect(&image, arguments.files);
-    let sound = if inspection.faults.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    };
+    let sound = if inspection.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     let no_root = || inspection.faults.join("\n");
     if let Some(path) = &arguments.why {
         let why = why(&root.ok_or_else(no_root)?, path)?;
@@ -74,15 +70,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
             SbomFormat::Spdx => Format::Spdx,
             SbomFormat::Cyclonedx => Format::CycloneDx,
         };
-        let verity = inspection
-            .slots
-            .first()
-            .map(|slot| slot.verity_root.clone());
-        let document = sbom(
-            format,
-            &root.manifest,
-            &verity.unwrap_or_else(|| to_hex(&[0; 32])),
-        );
+        let verity = inspection.slots.first().map(|slot| slot.verity_root.clone());
+        let document = sbom(format, &root.manifest, &verity.unwrap_or_else(|| to_hex(&[0; 32])));
         context.print(&document, &serde_json::to_string_pretty(&document)?)?;
         return Ok(sound);
     }
@@ -113,9 +102,7 @@ fn why(root: &Root, path: &str) -> Result<Why, String> {
 
 impl Why {
     fn text(&self) -> String {
-        let FileFacts {
-            path, kind, origin, ..
-        } = &self.file;
+        let FileFacts { path, kind, origin, .. } = &self.file;
         let origin = origin.as_deref().unwrap_or("unknown");
         let mut text = format!("{path}: {kind} from {origin}\n");
         for reason in &self.because {

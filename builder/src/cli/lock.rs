@@ -55,18 +55,11 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let overlays = overlay::load_all(&project.overlays(), &definition.overlays)?;
     let path = lock_path(&definition);
     // A lock that can't be read is what writing a new one mends.
-    let old = if arguments.check {
-        Some(Lock::load(&path)?)
-    } else {
-        Lock::load(&path).ok()
-    };
+    let old = if arguments.check { Some(Lock::load(&path)?) } else { Lock::load(&path).ok() };
     let reach = arguments.reach.reach(false);
     let source = Source::open(&definition, &reach, &context.cache()?, &context.progress)?;
     let lock = source.lock(&source.resolve(&definition, &overlays)?);
-    let changes = old
-        .as_ref()
-        .map(|old| changes(old, &lock))
-        .unwrap_or_default();
+    let changes = old.as_ref().map(|old| changes(old, &lock)).unwrap_or_default();
     if !arguments.check {
         lock.save(&path)?;
     }
@@ -77,23 +70,14 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         changes,
     };
     context.print(&report, &report.text(arguments.check))?;
-    Ok(if report.current {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(DIFFERENT)
-    })
+    Ok(if report.current { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
 fn changes(old: &Lock, new: &Lock) -> Vec<Change> {
     let by_name = |lock: &Lock| -> BTreeMap<String, (String, String)> {
         let packages = lock.packages.iter();
         packages
-            .map(|one| {
-                (
-                    one.name.clone(),
-                    (one.version.to_string(), one.sha256.to_string()),
-                )
-            })
+            .map(|one| (one.name.clone(), (one.version.to_string(), one.sha256.to_string())))
             .collect()
     };
     let (locked, archive) = (by_name(old), by_name(new));
@@ -122,12 +106,7 @@ impl Report {
                 format!("{path} is behind the archive; `builder lock` writes it anew\n")
             }
         };
-        for Change {
-            package,
-            locked,
-            archive,
-        } in &self.changes
-        {
+        for Change { package, locked, archive } in &self.changes {
             let or_none = |version: &Option<String>| version.clone().unwrap_or("none".to_owned());
             let (from, to) = (or_none(locked), or_none(archive));
             // Writing to a string does not fail.
@@ -173,10 +152,7 @@ mod tests {
                 change("newer", Some("1"), Some("2")),
             ]
         );
-        assert_eq!(
-            changes(&lock(&[("one", "1", 'a')]), &lock(&[("one", "1", 'b')])).len(),
-            1
-        );
+        assert_eq!(changes(&lock(&[("one", "1", 'a')]), &lock(&[("one", "1", 'b')])).len(), 1);
         assert!(changes(&old, &old).is_empty());
     }
 
@@ -184,12 +160,7 @@ mod tests {
     fn a_lock_that_is_behind_says_in_what() {
         let changes = changes(&lock(&[("one", "1", 'a')]), &lock(&[("one", "2", 'b')]));
         let path = PathBuf::from("images/lab.lock");
-        let report = Report {
-            path,
-            packages: 1,
-            current: false,
-            changes,
-        };
+        let report = Report { path, packages: 1, current: false, changes };
         insta::assert_snapshot!(report.text(true), @"
         images/lab.lock is behind the archive; `builder lock` writes it anew
           one: 1 -> 2

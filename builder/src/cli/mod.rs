@@ -6,11 +6,15 @@
 
 mod build;
 mod check;
+mod cluster;
 mod context;
 mod diff;
+mod flash;
 mod inspect;
 mod lock;
+mod render;
 mod run;
+mod seed;
 mod verify;
 
 use std::error::Error;
@@ -38,8 +42,12 @@ enum Command {
     Diff(diff::Arguments),
     Inspect(inspect::Arguments),
     Lock(lock::Arguments),
-    Run(run::Arguments),
     Verify(verify::Arguments),
+    Cluster(cluster::Arguments),
+    Flash(flash::Arguments),
+    Render(render::Arguments),
+    Run(run::Arguments),
+    Seed(seed::Arguments),
 }
 
 /// What a subcommand ends with; the error's whole chain is printed once, here.
@@ -58,8 +66,12 @@ pub fn main() -> ExitCode {
         Command::Diff(arguments) => diff::run(&context, &arguments),
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Lock(arguments) => lock::run(&context, &arguments),
-        Command::Run(arguments) => run::run(&context, &arguments),
         Command::Verify(arguments) => verify::run(&context, &arguments),
+        Command::Cluster(arguments) => cluster::run(&context, &arguments),
+        Command::Flash(arguments) => flash::run(&context, &arguments),
+        Command::Render(arguments) => render::run(&context, &arguments),
+        Command::Run(arguments) => run::run(&context, &arguments),
+        Command::Seed(arguments) => seed::run(&context, &arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {}", chain(error.as_ref()));

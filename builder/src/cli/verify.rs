@@ -37,11 +37,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         verdict.extend(second_opinion(context, arguments, &image)?);
     }
     context.print(&verdict, &verdict.text())?;
-    Ok(if verdict.good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if verdict.good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What e2fsck says about the root of each slot, without changing a byte.
@@ -57,11 +53,7 @@ fn second_opinion(
         let offset = image.partition(Part::Root(kernel.slot))?.offset_bytes();
         let mut target = image.path.clone().into_os_string();
         target.push(format!("?offset={offset}"));
-        let output = tools
-            .command("usr/sbin/e2fsck")
-            .arg("-fn")
-            .arg(target)
-            .output()?;
+        let output = tools.command("usr/sbin/e2fsck").arg("-fn").arg(target).output()?;
         let said = String::from_utf8_lossy(&output.stdout);
         let last = said.lines().last().unwrap_or("it said nothing");
         checks.push(Check {

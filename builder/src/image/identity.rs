@@ -30,6 +30,15 @@ pub fn write(
     seed: &str,
     time: u64,
 ) -> Result<(), IdentityError> {
+    let volume = volume(partition, seed, time)?;
+    let mut region = Region::new(file, partition.offset_bytes(), partition.size_bytes());
+    disk::WriteAt::write_all_at(&mut region, 0, &volume).map_err(FormatError::from)?;
+    Ok(())
+}
+
+/// All bytes of the partition with this seed. The whole partition is to be written, so that no byte
+/// of an older seed with its keys is left.
+pub fn volume(partition: &Partition, seed: &str, time: u64) -> Result<Vec<u8>, IdentityError> {
     let spec = fat::Spec {
         size_bytes: partition.size_bytes(),
         serial: u32::from_le_bytes(first_four(&partition.guid.bytes())),
@@ -38,11 +47,7 @@ pub fn write(
     };
     let content = seed.as_bytes().to_vec();
     let files = [NewFile { path: SEED_FILE, content: &content }];
-    // The whole partition is written, so that no byte of an older seed with its keys is left.
-    let volume = fat::format_to_vec(&spec, &files)?;
-    let mut region = Region::new(file, partition.offset_bytes(), partition.size_bytes());
-    disk::WriteAt::write_all_at(&mut region, 0, &volume).map_err(FormatError::from)?;
-    Ok(())
+    Ok(fat::format_to_vec(&spec, &files)?)
 }
 
 /// The seed that an image has; none if the partition is empty or was never formatted.

@@ -3,9 +3,11 @@
 pub mod assemble;
 pub mod cpio;
 pub mod ext4;
+pub mod formats;
 pub mod identity;
 pub mod layout;
 pub mod open;
+pub mod qcow2;
 pub mod region;
 pub mod sparse;
 pub mod uki;

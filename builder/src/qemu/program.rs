@@ -101,7 +101,10 @@ fn version_of(mut command: Command) -> Result<String, ProgramError> {
     let output = command.arg("--version").output();
     let said = output.as_ref().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let said = said.unwrap_or_else(|error| error.to_string());
-    match said.strip_prefix("QEMU emulator version ").and_then(|rest| rest.split_whitespace().next()) {
+    match said
+        .strip_prefix("QEMU emulator version ")
+        .and_then(|rest| rest.split_whitespace().next())
+    {
         Some(version) => Ok(version.to_owned()),
         None => Err(ProgramError::NoVersion { program, output: said }),
     }

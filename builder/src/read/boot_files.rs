@@ -57,10 +57,7 @@ impl BootFile {
 pub fn volume(image: &OpenImage) -> Result<Volume<Region<'_>>, BootFilesError> {
     let esp = image.partition(Part::Esp)?;
     let region = Region::new(&image.file, esp.offset_bytes(), esp.size_bytes());
-    Volume::open(region).map_err(|source| BootFilesError::Read {
-        path: "/".to_owned(),
-        source,
-    })
+    Volume::open(region).map_err(|source| BootFilesError::Read { path: "/".to_owned(), source })
 }
 
 /// Reads every file, in path order.
@@ -71,14 +68,8 @@ pub fn read_all(image: &OpenImage) -> Result<Vec<BootFile>, BootFilesError> {
     let mut files = Vec::new();
     let mut pending = vec![(String::new(), 0)];
     while let Some((folder, depth)) = pending.pop() {
-        let failed = |path: &str, source| BootFilesError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        for entry in volume
-            .list(&folder)
-            .map_err(|source| failed(&folder, source))?
-        {
+        let failed = |path: &str, source| BootFilesError::Read { path: path.to_owned(), source };
+        for entry in volume.list(&folder).map_err(|source| failed(&folder, source))? {
             let path = if folder.is_empty() {
                 entry.name.clone()
             } else {
@@ -93,9 +84,7 @@ pub fn read_all(image: &OpenImage) -> Result<Vec<BootFile>, BootFilesError> {
             }
             let size = u64::from(entry.size);
             room = room.checked_sub(size).ok_or(BootFilesError::Circle)?;
-            let content = volume
-                .read_file(&path, size)
-                .map_err(|source| failed(&path, source))?;
+            let content = volume.read_file(&path, size).map_err(|source| failed(&path, source))?;
             files.push(BootFile { path, content });
         }
     }
@@ -107,12 +96,6 @@ pub fn read_all(image: &OpenImage) -> Result<Vec<BootFile>, BootFilesError> {
 pub fn listed_digests(files: &[BootFile]) -> Option<BTreeMap<String, String>> {
     let list = files.iter().find(|file| file.path == ESP_DIGESTS)?;
     let text = String::from_utf8_lossy(&list.content);
-    let lines = text
-        .lines()
-        .map(|line| line.split_once("  ").unwrap_or((line, "")));
-    Some(
-        lines
-            .map(|(sum, path)| (path.to_owned(), sum.to_owned()))
-            .collect(),
-    )
+    let lines = text.lines().map(|line| line.split_once("  ").unwrap_or((line, "")));
+    Some(lines.map(|(sum, path)| (path.to_owned(), sum.to_owned())).collect())
 }

@@ -21,17 +21,11 @@ use crate::progress::{Bytes, Progress};
 #[derive(Debug, Error)]
 pub enum DiffError {
     #[error("{path}: {source}")]
-    BootFiles {
-        path: String,
-        source: Box<BootFilesError>,
-    },
+    BootFiles { path: String, source: Box<BootFilesError> },
     #[error(transparent)]
     Slot(Box<OpenError>),
     #[error("{path}: {source}")]
-    Root {
-        path: String,
-        source: Box<RootError>,
-    },
+    Root { path: String, source: Box<RootError> },
     #[error("{path}: {why}")]
     Kernels { path: String, why: String },
 }
@@ -105,12 +99,7 @@ impl Side {
             path: path.clone(),
             source: Box::new(source),
         })?;
-        Ok(Self {
-            path,
-            slots: facts,
-            boot_files,
-            root,
-        })
+        Ok(Self { path, slots: facts, boot_files, root })
     }
 }
 
@@ -139,16 +128,8 @@ pub fn diff(
         seed: seed_changes(left, right),
     };
     drop(bar);
-    let Difference {
-        image,
-        partitions,
-        slots,
-        boot_files,
-        packages,
-        files,
-        seed,
-        ..
-    } = &difference;
+    let Difference { image, partitions, slots, boot_files, packages, files, seed, .. } =
+        &difference;
     difference.same = [image, partitions, slots, boot_files, packages, seed]
         .iter()
         .all(|changes| changes.is_empty())
@@ -176,10 +157,7 @@ fn manifest_values(root: &Root) -> Values {
         ("name".to_owned(), manifest.name.clone()),
         ("version".to_owned(), manifest.version.clone()),
         ("architecture".to_owned(), manifest.architecture.clone()),
-        (
-            "date".to_owned(),
-            super::date::rfc3339(manifest.source_date),
-        ),
+        ("date".to_owned(), super::date::rfc3339(manifest.source_date)),
         ("seed format".to_owned(), manifest.seed_format.to_string()),
         ("stand-in".to_owned(), manifest.stand_in.to_string()),
         ("debug".to_owned(), manifest.debug.to_string()),
@@ -196,19 +174,10 @@ fn partition_values(image: &OpenImage) -> Values {
     for partition in &image.table.table.partitions {
         let (offset, size) = (partition.offset_bytes(), partition.size_bytes());
         let kind = kind_of(partition.type_guid);
-        values.insert(
-            partition.name.clone(),
-            format!("{kind}, {size} bytes at {offset}"),
-        );
-        values.insert(
-            format!("{} identity", partition.name),
-            partition.guid.to_string(),
-        );
+        values.insert(partition.name.clone(), format!("{kind}, {size} bytes at {offset}"));
+        values.insert(format!("{} identity", partition.name), partition.guid.to_string());
     }
-    values.insert(
-        "disk identity".to_owned(),
-        image.table.table.disk_guid.to_string(),
-    );
+    values.insert("disk identity".to_owned(), image.table.table.disk_guid.to_string());
     values
 }
 
@@ -236,10 +205,7 @@ fn package_values(root: &Root) -> Values {
     let records = &root.manifest.packages;
     let value = |record: &seed::manifest::PackageRecord| {
         let digest: String = record.sha256.chars().take(12).collect();
-        (
-            record.name.clone(),
-            format!("{} {} {digest}", record.version, record.architecture),
-        )
+        (record.name.clone(), format!("{} {} {digest}", record.version, record.architecture))
     };
     records.iter().map(value).collect()
 }
@@ -255,29 +221,19 @@ fn seed_changes(left: &OpenImage, right: &OpenImage) -> Vec<Change> {
         return Vec::new();
     }
     let what = "seed".to_owned();
-    vec![Change {
-        what,
-        left: Some(value(left)),
-        right: Some(value(right)),
-    }]
+    vec![Change { what, left: Some(value(left)), right: Some(value(right)) }]
 }
 
 fn file_changes(left: &Side, right: &Side, bar: &Bytes<'_>) -> Result<Vec<FileChange>, DiffError> {
     let by_path = |side: &'_ Side| -> BTreeMap<String, Entry> {
         let entries = side.root.files.entries.iter();
-        entries
-            .map(|entry| (entry.path.clone(), entry.clone()))
-            .collect()
+        entries.map(|entry| (entry.path.clone(), entry.clone())).collect()
     };
     let (ones, others) = (by_path(left), by_path(right));
     let mut found = Vec::new();
     for (path, one) in &ones {
         let Some(other) = others.get(path) else {
-            found.push(FileChange {
-                path: path.clone(),
-                how: How::Removed,
-                details: Vec::new(),
-            });
+            found.push(FileChange { path: path.clone(), how: How::Removed, details: Vec::new() });
             continue;
         };
         let mut details = attribute_changes(one, other);
@@ -289,11 +245,7 @@ fn file_changes(left: &Side, right: &Side, bar: &Bytes<'_>) -> Result<Vec<FileCh
             details.push("content".to_owned());
         }
         if !details.is_empty() {
-            found.push(FileChange {
-                path: path.clone(),
-                how: How::Changed,
-                details,
-            });
+            found.push(FileChange { path: path.clone(), how: How::Changed, details });
         }
     }
     let added = others.keys().filter(|path| !ones.contains_key(*path));
@@ -342,13 +294,8 @@ fn kind_name(kind: &EntryKind) -> &'static str {
 
 fn digest(side: &Side, entry: &Entry, bar: &Bytes<'_>) -> Result<[u8; 32], DiffError> {
     let files: &RootFiles = &side.root.files;
-    let mut hasher = Hashing {
-        hasher: Sha256::new(),
-        bar,
-    };
-    files
-        .copy(entry, &mut hasher)
-        .map_err(|source| root_error(&side.path, source))?;
+    let mut hasher = Hashing { hasher: Sha256::new(), bar };
+    files.copy(entry, &mut hasher).map_err(|source| root_error(&side.path, source))?;
     Ok(hasher.hasher.finalize().into())
 }
 
@@ -386,10 +333,7 @@ impl Difference {
             ("seed", &self.seed),
         ];
         // Writing to a string does not fail.
-        for (title, changes) in sections
-            .into_iter()
-            .filter(|(_, changes)| !changes.is_empty())
-        {
+        for (title, changes) in sections.into_iter().filter(|(_, changes)| !changes.is_empty()) {
             let _written = writeln!(out, "{title}");
             for change in changes {
                 change.write(&mut out);

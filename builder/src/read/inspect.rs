@@ -130,17 +130,12 @@ pub fn inspect(image: &OpenImage, with_files: bool) -> (Inspection, Option<Root>
             Err(error) => faults.push(error.to_string()),
         }
         if root.is_none() {
-            root = Root::open(image, kernel)
-                .map_err(|error| faults.push(chain(&error)))
-                .ok();
+            root = Root::open(image, kernel).map_err(|error| faults.push(chain(&error))).ok();
         }
     }
     let files = root.as_ref().map(all_files).unwrap_or_default();
-    let mut biggest: Vec<FileFacts> = files
-        .iter()
-        .filter(|file| file.kind == "file")
-        .cloned()
-        .collect();
+    let mut biggest: Vec<FileFacts> =
+        files.iter().filter(|file| file.kind == "file").cloned().collect();
     biggest.sort_by(|one, other| other.bytes.cmp(&one.bytes).then(one.path.cmp(&other.path)));
     biggest.truncate(BIGGEST);
     let found = &image.table;
@@ -217,11 +212,7 @@ fn image_facts(root: &Root) -> ImageFacts {
         stand_in: manifest.stand_in,
         debug: manifest.debug,
         overlays: manifest.overlays.clone(),
-        services: manifest
-            .services
-            .iter()
-            .map(|service| service.name.to_string())
-            .collect(),
+        services: manifest.services.iter().map(|service| service.name.to_string()).collect(),
         entries: root.files.entries.len(),
         root_used_bytes: root.files.used_bytes,
     }
@@ -230,25 +221,14 @@ fn image_facts(root: &Root) -> ImageFacts {
 /// Every entry with its origin.
 pub fn all_files(root: &Root) -> Vec<FileFacts> {
     let origin = |path: &str| root.origins.as_ref().and_then(|origins| origins.get(path));
-    root.files
-        .entries
-        .iter()
-        .map(|entry| FileFacts::new(entry, origin(&entry.path)))
-        .collect()
+    root.files.entries.iter().map(|entry| FileFacts::new(entry, origin(&entry.path))).collect()
 }
 
 fn packages(root: &Root) -> Vec<PackageFacts> {
     let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
-    for (path, origin) in root
-        .origins
-        .iter()
-        .flat_map(crate::root::origins::Origins::iter)
-    {
+    for (path, origin) in root.origins.iter().flat_map(crate::root::origins::Origins::iter) {
         if let Origin::Package { package, .. } | Origin::Library { package, .. } = origin {
-            let size = root
-                .files
-                .get(path)
-                .filter(|entry| entry.kind == EntryKind::File);
+            let size = root.files.get(path).filter(|entry| entry.kind == EntryKind::File);
             *bytes.entry(package).or_default() += size.map_or(0, |entry| entry.size);
         }
     }
@@ -277,16 +257,8 @@ impl Inspection {
         }
         match &self.seed {
             SeedState::Absent => writeln!(out, "seed: none; give it one with `builder seed`")?,
-            SeedState::Good {
-                node,
-                cluster,
-                sealed,
-            } => {
-                let sealed = if *sealed {
-                    "with its keys"
-                } else {
-                    "without keys"
-                };
+            SeedState::Good { node, cluster, sealed } => {
+                let sealed = if *sealed { "with its keys" } else { "without keys" };
                 writeln!(out, "seed: {node} of cluster {cluster}, {sealed}")?;
             }
             SeedState::Bad { why } => writeln!(out, "seed: BAD: {why}")?,
@@ -300,11 +272,7 @@ impl Inspection {
         }
         for PackageFacts { record, root_bytes } in &self.packages {
             let size = readable_bytes(*root_bytes);
-            writeln!(
-                out,
-                "  {:<32} {:<28} {size:>9}",
-                record.name, record.version
-            )?;
+            writeln!(out, "  {:<32} {:<28} {size:>9}", record.name, record.version)?;
         }
         if !self.biggest.is_empty() {
             writeln!(out, "\nbiggest files")?;
@@ -326,16 +294,8 @@ impl Inspection {
 
     fn write_partitions(&self, out: &mut String) -> std::fmt::Result {
         let table = &self.table;
-        write!(
-            out,
-            "\npartition table: primary {}, backup {}",
-            table.primary, table.backup
-        )?;
-        let at_end = if table.backup_at_end {
-            ""
-        } else {
-            ", not at the disk's end"
-        };
+        write!(out, "\npartition table: primary {}, backup {}", table.primary, table.backup)?;
+        let at_end = if table.backup_at_end { "" } else { ", not at the disk's end" };
         writeln!(out, "{at_end}; disk {}", table.disk_guid)?;
         for partition in &self.partitions {
             writeln!(
@@ -363,19 +323,10 @@ fn mebibytes(bytes: u64) -> String {
 
 impl ImageFacts {
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let Self {
-            name,
-            version,
-            architecture,
-            date,
-            ..
-        } = self;
+        let Self { name, version, architecture, date, .. } = self;
         writeln!(out, "image: {name} {version}, {architecture}, of {date}")?;
         if self.stand_in {
-            writeln!(
-                out,
-                "!!! STAND-IN: K3s is replaced; for tests only, never to be shipped"
-            )?;
+            writeln!(out, "!!! STAND-IN: K3s is replaced; for tests only, never to be shipped")?;
         }
         if self.debug {
             writeln!(out, "!!! DEBUG: whoever is at the console has a shell")?;
@@ -396,11 +347,7 @@ impl ImageFacts {
 
 impl SlotFacts {
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(
-            out,
-            "\nslot {}: {}, {}",
-            self.slot, self.kernel_file, self.tries
-        )?;
+        writeln!(out, "\nslot {}: {}, {}", self.slot, self.kernel_file, self.tries)?;
         writeln!(out, "  kernel   {}", self.kernel_release)?;
         writeln!(out, "  command  {}", self.command_line)?;
         writeln!(out, "  verity   {}", self.verity_root)?;
@@ -410,23 +357,9 @@ impl SlotFacts {
 
 impl FileFacts {
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let Self {
-            path,
-            mode,
-            uid,
-            gid,
-            bytes,
-            ..
-        } = self;
-        let target = self
-            .target
-            .as_ref()
-            .map(|target| format!(" -> {target}"))
-            .unwrap_or_default();
+        let Self { path, mode, uid, gid, bytes, .. } = self;
+        let target = self.target.as_ref().map(|target| format!(" -> {target}")).unwrap_or_default();
         let letter = self.kind.chars().next().unwrap_or('?');
-        writeln!(
-            out,
-            "  {letter} {mode} {uid:>5} {gid:>5} {bytes:>10}  {path}{target}"
-        )
+        writeln!(out, "  {letter} {mode} {uid:>5} {gid:>5} {bytes:>10}  {path}{target}")
     }
 }

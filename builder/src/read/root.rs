@@ -25,39 +25,19 @@ pub enum RootError {
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("root of slot {slot}: {source}")]
-    Read {
-        slot: &'static str,
-        source: ReadError,
-    },
+    Read { slot: &'static str, source: ReadError },
     #[error("root of slot {slot}: the kernel says {claimed} bytes, the partition has {actual}")]
-    TooLong {
-        slot: &'static str,
-        claimed: u64,
-        actual: u64,
-    },
+    TooLong { slot: &'static str, claimed: u64, actual: u64 },
     #[error("root of slot {slot}: {path} has {size} bytes: the image is damaged")]
-    FileTooLarge {
-        slot: &'static str,
-        path: String,
-        size: u64,
-    },
+    FileTooLarge { slot: &'static str, path: String, size: u64 },
     #[error("root of slot {slot}: {source}")]
-    Origins {
-        slot: &'static str,
-        source: OriginsError,
-    },
+    Origins { slot: &'static str, source: OriginsError },
     #[error("root of slot {slot} has no {MANIFEST_PATH}: is it an image that this builder made?")]
     NoManifest { slot: &'static str },
     #[error("root of slot {slot}: {source}")]
-    Manifest {
-        slot: &'static str,
-        source: ManifestError,
-    },
+    Manifest { slot: &'static str, source: ManifestError },
     #[error("root of slot {slot}: {source}")]
-    Superblock {
-        slot: &'static str,
-        source: AccessFailed,
-    },
+    Superblock { slot: &'static str, source: AccessFailed },
 }
 
 /// A root whose entries are known.
@@ -89,11 +69,7 @@ pub fn check_span(image: &OpenImage, kernel: &SlotKernel) -> Result<u64, RootErr
     let tree_blocks = Shape::new(data_blocks).map_or(0, |shape| shape.blocks);
     let claimed = (data_blocks + 1 + tree_blocks) * BLOCK_BYTES;
     if claimed > actual {
-        return Err(RootError::TooLong {
-            slot: kernel.slot.letter(),
-            claimed,
-            actual,
-        });
+        return Err(RootError::TooLong { slot: kernel.slot.letter(), claimed, actual });
     }
     Ok(claimed)
 }
@@ -103,41 +79,26 @@ impl RootFiles {
         let slot = kernel.slot.letter();
         check_span(image, kernel)?;
         let filesystem = image.root(kernel)?;
-        let entries = filesystem
-            .entries()
-            .map_err(|source| RootError::Read { slot, source })?;
+        let entries = filesystem.entries().map_err(|source| RootError::Read { slot, source })?;
         let bytes = kernel.arguments.verity.data_blocks * BLOCK_BYTES;
         let used_bytes = used_bytes(image, kernel)?;
         // Each file has blocks of its own, so that whoever reads them all will come to an end.
         let mut room = bytes;
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
-            room = room
-                .checked_sub(entry.size)
-                .ok_or_else(|| too_large(slot, entry))?;
+            room = room.checked_sub(entry.size).ok_or_else(|| too_large(slot, entry))?;
         }
-        Ok(Self {
-            slot,
-            filesystem,
-            bytes,
-            used_bytes,
-            entries,
-        })
+        Ok(Self { slot, filesystem, bytes, used_bytes, entries })
     }
 
     pub fn get(&self, path: &str) -> Option<&Entry> {
-        let place = self
-            .entries
-            .binary_search_by(|entry| entry.path.as_str().cmp(path));
+        let place = self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path));
         place.ok().map(|index| &self.entries[index])
     }
 
     /// Passes on the bytes of a file.
     pub fn copy(&self, entry: &Entry, out: &mut dyn Write) -> Result<(), RootError> {
         let copied = self.filesystem.copy_file(&entry.path, out);
-        copied.map_err(|source| RootError::Read {
-            slot: self.slot,
-            source,
-        })
+        copied.map_err(|source| RootError::Read { slot: self.slot, source })
     }
 
     /// One of our own files, if it is there.
@@ -165,10 +126,7 @@ impl RootFiles {
             return Ok(None);
         };
         let parsed = Origins::parse(&text);
-        parsed.map(Some).map_err(|source| RootError::Origins {
-            slot: self.slot,
-            source,
-        })
+        parsed.map(Some).map_err(|source| RootError::Origins { slot: self.slot, source })
     }
 }
 
@@ -176,11 +134,7 @@ impl Root {
     pub fn open(image: &OpenImage, kernel: &SlotKernel) -> Result<Self, RootError> {
         let files = RootFiles::open(image, kernel)?;
         let (manifest, origins) = (files.manifest()?, files.origins()?);
-        Ok(Self {
-            files,
-            manifest,
-            origins,
-        })
+        Ok(Self { files, manifest, origins })
     }
 }
 
@@ -192,18 +146,11 @@ fn too_large(slot: &'static str, entry: &Entry) -> RootError {
 /// What the superblock says of used blocks; `ext4-view` keeps it to itself.
 fn used_bytes(image: &OpenImage, kernel: &SlotKernel) -> Result<u64, RootError> {
     let partition = image.partition(Part::Root(kernel.slot))?;
-    let region = Region::new(
-        &image.file,
-        partition.offset_bytes(),
-        partition.size_bytes(),
-    );
+    let region = Region::new(&image.file, partition.offset_bytes(), partition.size_bytes());
     let mut superblock = [0; 1024];
     region
         .read_exact_at(SUPERBLOCK_AT, &mut superblock)
-        .map_err(|source| RootError::Superblock {
-            slot: kernel.slot.letter(),
-            source,
-        })?;
+        .map_err(|source| RootError::Superblock { slot: kernel.slot.letter(), source })?;
     let number = |low, high| {
         let part = |at: usize| {
             let mut bytes = [0; 4];

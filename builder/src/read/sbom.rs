@@ -147,10 +147,7 @@ fn cyclonedx(manifest: &Manifest, verity_root: &str) -> Value {
             "purl": purl,
         }));
     }
-    let parts: Vec<Value> = components
-        .iter()
-        .map(|one| one["bom-ref"].clone())
-        .collect();
+    let parts: Vec<Value> = components.iter().map(|one| one["bom-ref"].clone()).collect();
     json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -183,18 +180,8 @@ fn versioned(manifest: &Manifest) -> impl Iterator<Item = (&OverlayRecord, &str)
 
 /// The package URL of a Debian package.
 pub fn purl(record: &PackageRecord) -> String {
-    let PackageRecord {
-        name,
-        version,
-        architecture,
-        ..
-    } = record;
-    format!(
-        "pkg:deb/debian/{}@{}?arch={}",
-        encoded(name),
-        encoded(version),
-        encoded(architecture)
-    )
+    let PackageRecord { name, version, architecture, .. } = record;
+    format!("pkg:deb/debian/{}@{}?arch={}", encoded(name), encoded(version), encoded(architecture))
 }
 
 fn generic_purl(name: &str, version: &str) -> String {

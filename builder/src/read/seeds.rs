@@ -26,9 +26,7 @@ pub enum SeedState {
 
 /// The text itself; whoever asks must not print it.
 pub fn text(image: &OpenImage) -> Result<Option<String>, String> {
-    let partition = image
-        .partition(Part::Seed)
-        .map_err(|error| error.to_string())?;
+    let partition = image.partition(Part::Seed).map_err(|error| error.to_string())?;
     identity::read(&image.file, partition).map_err(|error| error.to_string())
 }
 
@@ -49,9 +47,7 @@ pub fn judge(text: &str) -> SeedState {
             cluster: seed.cluster.name.to_string(),
             sealed: seed.secrets.is_some(),
         },
-        Err(problems) => SeedState::Bad {
-            why: without_quotes(&problems),
-        },
+        Err(problems) => SeedState::Bad { why: without_quotes(&problems) },
     }
 }
 
@@ -62,8 +58,5 @@ fn without_quotes(problems: &seed::Problems) -> String {
     let Some(first) = problems.problems.first() else {
         return "it is no seed".to_owned();
     };
-    format!(
-        "{count} problems, the first in line {} at `{}`",
-        first.line, first.key
-    )
+    format!("{count} problems, the first in line {} at `{}`", first.line, first.key)
 }

@@ -89,10 +89,7 @@ pub fn kernels(image: &OpenImage) -> (Vec<SlotKernel>, Vec<String>) {
     }
     if kernels.is_empty() && faults.is_empty() {
         let names: Vec<&str> = Slot::BOTH.iter().map(|slot| slot.letter()).collect();
-        faults.push(format!(
-            "no kernel for any of the slots {}",
-            names.join(" and ")
-        ));
+        faults.push(format!("no kernel for any of the slots {}", names.join(" and ")));
     }
     (kernels, faults)
 }
@@ -104,14 +101,8 @@ mod tests {
     #[test]
     fn tries_are_read_from_names() {
         assert_eq!(Tries::of("edgepair-a.efi"), Tries::Good);
-        assert_eq!(
-            Tries::of("edgepair-a+3.efi"),
-            Tries::Counting { left: 3, failed: 0 }
-        );
-        assert_eq!(
-            Tries::of("edgepair-b+2-1.efi"),
-            Tries::Counting { left: 2, failed: 1 }
-        );
+        assert_eq!(Tries::of("edgepair-a+3.efi"), Tries::Counting { left: 3, failed: 0 });
+        assert_eq!(Tries::of("edgepair-b+2-1.efi"), Tries::Counting { left: 2, failed: 1 });
         assert_eq!(Tries::of("edgepair-b+x.efi"), Tries::Unreadable);
     }
 }

@@ -7,11 +7,16 @@
 
 use std::collections::BTreeSet;
 
-use seed::manifest::{Manifest, ManifestError, OverlayRecord, RENDERED_PATH, TEMPLATES_PATH, MANIFEST_PATH, FileMode, Template};
+use seed::manifest::{
+    FileMode, MANIFEST_PATH, Manifest, ManifestError, OverlayRecord, RENDERED_PATH, TEMPLATES_PATH,
+    Template,
+};
 use thiserror::Error;
 
 use super::accounts::{AccountError, Accounts};
-use super::closure::{Closure, ClosureError, Files, PackageSource, PackageSourceError, resolve_link};
+use super::closure::{
+    Closure, ClosureError, Files, PackageSource, PackageSourceError, resolve_link,
+};
 use super::content::Content;
 use super::definition::Definition;
 use super::modules::{ModuleCatalogue, ModuleForm, ModuleSelection, ModulesError};
@@ -92,6 +97,10 @@ pub struct Ingredients<'a> {
     /// The node's own program, for both stages.
     pub init: Content,
     pub extras: Vec<Extra>,
+    /// Links of ours, such as `kubectl`, which is K3s under another name.
+    pub links: Vec<(String, String)>,
+    /// The release of K3s, if the image has one.
+    pub k3s_version: Option<String>,
     /// Facts that only the caller knows: dates, formats and packages' versions are filled in later.
     pub manifest: Manifest,
 }
@@ -101,7 +110,8 @@ pub fn compose(
     ingredients: Ingredients<'_>,
     source: &dyn PackageSource,
 ) -> Result<Composition, ComposeError> {
-    let Ingredients { definition, overlays, init, extras, mut manifest } = ingredients;
+    let Ingredients { definition, overlays, init, extras, links, k3s_version, mut manifest } =
+        ingredients;
     let mut root = Tree::default();
     for overlay in overlays {
         lay_packages(&mut root, overlay, source)?;
@@ -134,7 +144,13 @@ pub fn compose(
         let node = Node::file(extra.content, extra.mode, Origin::Builder);
         root.insert(TreePath::new(&extra.path)?, node)?;
     }
+    for (link, target) in links {
+        root.insert(TreePath::new(&link)?, Node::symlink(target, Origin::Builder))?;
+    }
     fill_manifest(&mut manifest, definition, overlays, &selection);
+    for (record, overlay) in manifest.overlays.iter_mut().zip(overlays) {
+        record.version = overlay.manifest.k3s.as_ref().and(k3s_version.clone());
+    }
     manifest.packages = source.records(&packages_in([&root, &initramfs]));
     lay_text(&mut root, "/etc/os-release", os_release(definition, &manifest))?;
     manifest.check()?;
@@ -179,10 +195,8 @@ fn lay_packages(
         let picked = pick::pick(wish, &files)
             .map_err(|source| ComposeError::Pick { overlay: overlay.name.clone(), source })?;
         for (path, mut node) in picked {
-            node.origin = Origin::Package {
-                package: wish.name.clone(),
-                overlay: overlay.name.clone(),
-            };
+            node.origin =
+                Origin::Package { package: wish.name.clone(), overlay: overlay.name.clone() };
             refuse_second_owner(root, &path, &node)?;
             root.insert(path, node)?;
         }
@@ -192,7 +206,9 @@ fn lay_packages(
 
 /// Two overlays may both ask for the same file of the same package, and for nothing else twice.
 fn refuse_second_owner(root: &Tree, path: &TreePath, node: &Node) -> Result<(), ComposeError> {
-    let Some(old) = root.get(path) else { return Ok(()) };
+    let Some(old) = root.get(path) else {
+        return Ok(());
+    };
     let same = match (&old.kind, &node.kind) {
         (NodeKind::Directory, NodeKind::Directory) => true,
         (NodeKind::File(one), NodeKind::File(other)) => one.id() == other.id(),
@@ -334,7 +350,9 @@ fn os_release(definition: &Definition, manifest: &Manifest) -> String {
 /// Every link must lead somewhere: one that doesn't is a file that a program will miss.
 fn check_links(root: &Tree) -> Result<(), ComposeError> {
     for (path, node) in root.iter() {
-        let NodeKind::Symlink(target) = &node.kind else { continue };
+        let NodeKind::Symlink(target) = &node.kind else {
+            continue;
+        };
         let dangling = || ComposeError::Dangling { link: path.clone(), target: target.clone() };
         let leads_to = resolve_link(path, target).map_err(|_| dangling())?;
         let at_run_time = RUNTIME_FOLDERS

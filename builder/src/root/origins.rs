@@ -54,13 +54,8 @@ pub struct Origins {
 /// Adds the file to a finished tree; it lists itself too.
 pub fn add_to(tree: &mut Tree) -> Result<(), TreeError> {
     let path = TreePath::new(ORIGINS_PATH)?;
-    let file = |text: String| {
-        Node::file(
-            Content::from_bytes(text.into_bytes()),
-            0o644,
-            Origin::Builder,
-        )
-    };
+    let file =
+        |text: String| Node::file(Content::from_bytes(text.into_bytes()), 0o644, Origin::Builder);
     tree.insert(path.clone(), file(String::new()))?;
     let text = encode(tree);
     tree.insert(path, file(text))
@@ -102,10 +97,7 @@ fn origin_line(origin: &Origin) -> String {
 /// How many bytes two paths begin with in common, in whole characters.
 fn common_bytes(one: &str, other: &str) -> usize {
     let pairs = one.chars().zip(other.chars());
-    pairs
-        .take_while(|(a, b)| a == b)
-        .map(|(a, _)| a.len_utf8())
-        .sum()
+    pairs.take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
 }
 
 impl Origins {
@@ -144,9 +136,7 @@ impl Origins {
 
     /// All entries in path order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Origin)> {
-        self.entries
-            .iter()
-            .map(|(path, origin)| (path.as_str(), origin))
+        self.entries.iter().map(|(path, origin)| (path.as_str(), origin))
     }
 
     pub fn len(&self) -> usize {
@@ -164,14 +154,12 @@ fn parse_origin(line: &str) -> Option<Origin> {
         ["i"] => Origin::Implied,
         ["b"] => Origin::Builder,
         ["o", overlay] => Origin::Overlay(overlay.to_owned()),
-        ["p", package, overlay] => Origin::Package {
-            package: package.to_owned(),
-            overlay: overlay.to_owned(),
-        },
-        ["l", package, path] => Origin::Library {
-            package: package.to_owned(),
-            needed_by: TreePath::new(path).ok()?,
-        },
+        ["p", package, overlay] => {
+            Origin::Package { package: package.to_owned(), overlay: overlay.to_owned() }
+        }
+        ["l", package, path] => {
+            Origin::Library { package: package.to_owned(), needed_by: TreePath::new(path).ok()? }
+        }
         _ => return None,
     })
 }
@@ -194,15 +182,9 @@ mod tests {
     fn sample() -> Tree {
         let mut tree = Tree::default();
         let path = |text: &str| TreePath::new(text).expect("a good path");
-        let package = Origin::Package {
-            package: "pg".to_owned(),
-            overlay: "db".to_owned(),
-        };
+        let package = Origin::Package { package: "pg".to_owned(), overlay: "db".to_owned() };
         let needed_by = path("/usr/bin/pg run");
-        let library = Origin::Library {
-            package: "libc6".to_owned(),
-            needed_by,
-        };
+        let library = Origin::Library { package: "libc6".to_owned(), needed_by };
         let mut add = |at: &str, origin: Origin| {
             let node = Node::file(Content::from_bytes(*b"x"), 0o644, origin);
             tree.insert(path(at), node).expect("inserted");
@@ -219,12 +201,8 @@ mod tests {
     fn what_is_written_is_read_and_lists_itself() {
         let mut tree = sample();
         add_to(&mut tree).expect("added");
-        let node = tree
-            .get(&TreePath::new(ORIGINS_PATH).expect("a path"))
-            .expect("there");
-        let super::super::tree::NodeKind::File(content) = &node.kind else {
-            panic!("no file")
-        };
+        let node = tree.get(&TreePath::new(ORIGINS_PATH).expect("a path")).expect("there");
+        let super::super::tree::NodeKind::File(content) = &node.kind else { panic!("no file") };
         let text = String::from_utf8(content.to_vec().expect("read")).expect("text");
         let origins = Origins::parse(&text).expect("parsed");
         assert_eq!(origins.len(), tree.len());
@@ -243,10 +221,7 @@ mod tests {
         assert!(error(&text.replacen("\np\t", "\nq\t", 1)).contains("line "));
         assert!(error(&format!("{text}99\t0\t/x\n")).ends_with("damaged"));
         assert!(error(&format!("{text}0\t9999\tx\n")).ends_with("damaged"));
-        assert!(
-            error(&format!("{text}0\t0\t/a\n")).ends_with("damaged"),
-            "out of order"
-        );
+        assert!(error(&format!("{text}0\t0\t/a\n")).ends_with("damaged"), "out of order");
     }
 
     proptest! {

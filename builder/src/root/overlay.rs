@@ -75,6 +75,17 @@ pub struct Manifest {
     pub templates: Vec<Template>,
     #[serde(default)]
     pub services: Vec<Service>,
+    #[serde(default)]
+    pub k3s: Option<K3sPin>,
+}
+
+/// Which release of K3s the overlay carries.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct K3sPin {
+    pub version: String,
+    /// Where releases are; `{version}` stands for the version.
+    pub base_url: String,
 }
 
 /// What to take from one package.

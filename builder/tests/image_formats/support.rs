@@ -19,8 +19,7 @@ pub(crate) fn add_file(tree: &mut Tree, at: &str, bytes: &[u8], mode: u16) {
 
 /// Adds a symlink.
 pub(crate) fn add_symlink(tree: &mut Tree, at: &str, target: &str) {
-    tree.insert(path(at), Node::symlink(target, Origin::Builder))
-        .expect("inserted");
+    tree.insert(path(at), Node::symlink(target, Origin::Builder)).expect("inserted");
 }
 
 /// Finds a tool by the environment (`E2FSCK=/path`) or in the usual folders. A test that gets none
@@ -32,9 +31,7 @@ pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
     }
     let search = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&search).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let found = folders
-        .map(|folder| folder.join(tool))
-        .find(|candidate| candidate.is_file());
+    let found = folders.map(|folder| folder.join(tool)).find(|candidate| candidate.is_file());
     if found.is_none() {
         println!("skipped: {tool} is not there; name it with {variable}=/path/to/{tool}");
     }
@@ -43,10 +40,7 @@ pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
 
 /// Runs a tool and wants success.
 pub(crate) fn run(tool: &Path, arguments: &[&str]) -> Output {
-    let output = Command::new(tool)
-        .args(arguments)
-        .output()
-        .expect("the tool starts");
+    let output = Command::new(tool).args(arguments).output().expect("the tool starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
         output.status.success(),

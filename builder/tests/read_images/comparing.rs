@@ -27,11 +27,7 @@ fn equal_images_are_the_same_and_end_with_zero() {
 #[test]
 fn images_of_two_nodes_differ_in_the_seed_alone() {
     let one = Recipe::default().build();
-    let other = Recipe {
-        seed: Some(OTHER_SEED.to_owned()),
-        ..Recipe::default()
-    }
-    .build();
+    let other = Recipe { seed: Some(OTHER_SEED.to_owned()), ..Recipe::default() }.build();
     let (code, text) = builder(&["diff"], &[&one.path, &other.path]);
     assert_eq!(code, 3, "{text}");
     insta::assert_snapshot!(text, @"
@@ -52,25 +48,15 @@ fn each_kind_of_change_to_a_file_is_told() {
         let mut recipe = Recipe::default();
         let mut add = |at: &str, node: Node| recipe.root.insert(path(at), node).expect("inserted");
         let pick = |left: Node, other: Node| if right { other } else { left };
-        add(
-            "/etc/content",
-            pick(file(b"abc", 0o644), file(b"abd", 0o644)),
-        );
+        add("/etc/content", pick(file(b"abc", 0o644), file(b"abd", 0o644)));
         add("/etc/size", pick(file(b"abc", 0o644), file(b"abcd", 0o644)));
         add("/etc/mode", pick(file(b"abc", 0o644), file(b"abc", 0o4755)));
-        let owned = Node {
-            uid: 5,
-            gid: 7,
-            ..file(b"abc", 0o644)
-        };
+        let owned = Node { uid: 5, gid: 7, ..file(b"abc", 0o644) };
         add("/etc/owner", pick(file(b"abc", 0o644), owned));
         let link = |target: &str| Node::symlink(target, Origin::Builder);
         add("/etc/target", pick(link("motd"), link("hosts")));
         add("/etc/kind", pick(file(b"abc", 0o644), link("motd")));
-        add(
-            if right { "/etc/added" } else { "/etc/removed" },
-            file(b"x", 0o644),
-        );
+        add(if right { "/etc/added" } else { "/etc/removed" }, file(b"x", 0o644));
         recipe.build()
     };
     let difference = compare(&recipe(false), &recipe(true));
@@ -91,12 +77,7 @@ fn each_kind_of_change_to_a_file_is_told() {
     Changed /etc/target: target motd -> hosts
     ");
     let back = compare(&recipe(true), &recipe(false));
-    let how = |path: &str| {
-        back.files
-            .iter()
-            .find(|file| file.path == path)
-            .map(|file| file.how)
-    };
+    let how = |path: &str| back.files.iter().find(|file| file.path == path).map(|file| file.how);
     assert_eq!(how("/etc/added"), Some(How::Removed));
     assert_eq!(how("/etc/removed"), Some(How::Added));
 }
@@ -104,37 +85,19 @@ fn each_kind_of_change_to_a_file_is_told() {
 #[test]
 fn packages_and_the_command_line_are_told() {
     let left = Recipe::default().build();
-    let mut recipe = Recipe {
-        command_line: "verbose",
-        ..Recipe::default()
-    };
+    let mut recipe = Recipe { command_line: "verbose", ..Recipe::default() };
     recipe.manifest.packages = vec![package("libc6", "2.41"), package("postgresql-17", "17.6")];
     recipe.manifest.version = "1.2.4".to_owned();
     recipe.kernel.push(1);
     let difference = compare(&left, &recipe.build());
     let told = |changes: &[builder::read::diff::Change]| {
-        changes
-            .iter()
-            .map(|change| change.what.clone())
-            .collect::<Vec<_>>()
+        changes.iter().map(|change| change.what.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(
-        told(&difference.packages),
-        ["libc6", "libstdc++6", "postgresql-17"]
-    );
+    assert_eq!(told(&difference.packages), ["libc6", "libstdc++6", "postgresql-17"]);
     assert_eq!(told(&difference.image), ["version"]);
-    assert_eq!(
-        told(&difference.boot_files),
-        ["EFI/Linux/edgepair-a.efi", "loader/sha256sums"]
-    );
-    assert_eq!(
-        told(&difference.slots),
-        ["slot a command line", "slot a verity root"]
-    );
+    assert_eq!(told(&difference.boot_files), ["EFI/Linux/edgepair-a.efi", "loader/sha256sums"]);
+    assert_eq!(told(&difference.slots), ["slot a command line", "slot a verity root"]);
     let text = difference.text();
-    assert!(
-        text.contains("- 1:17.5-1+b1 amd64") && text.contains("+ 17.6 amd64"),
-        "{text}"
-    );
+    assert!(text.contains("- 1:17.5-1+b1 amd64") && text.contains("+ 17.6 amd64"), "{text}");
     assert!(difference.seed.is_empty());
 }

@@ -27,29 +27,13 @@ fn is_found(image: &Image) -> bool {
 #[test]
 fn a_fresh_image_is_whole_with_one_slot_or_two_and_without_a_seed() {
     for both_slots in [false, true] {
-        let verdict = judge(
-            &Recipe {
-                both_slots,
-                ..Recipe::default()
-            }
-            .build(),
-        );
+        let verdict = judge(&Recipe { both_slots, ..Recipe::default() }.build());
         assert!(verdict.good, "{}", verdict.text());
         let text = verdict.text();
         assert_eq!(text.contains("slot b, hash tree"), both_slots, "{text}");
-        assert_eq!(
-            text.matches("as the builder writes it").count(),
-            2,
-            "{text}"
-        );
+        assert_eq!(text.matches("as the builder writes it").count(), 2, "{text}");
     }
-    let verdict = judge(
-        &Recipe {
-            seed: None,
-            ..Recipe::default()
-        }
-        .build(),
-    );
+    let verdict = judge(&Recipe { seed: None, ..Recipe::default() }.build());
     assert!(verdict.good, "{}", verdict.text());
     let (code, text) = builder(&["verify"], &[&Recipe::default().build().path]);
     assert_eq!(code, 0, "{text}");
@@ -75,10 +59,7 @@ fn every_flip_is_found(image: &Image, positions: &[u64], what: &str) {
     for (turn, &offset) in positions.iter().enumerate() {
         let bits = 1 << (turn % 8);
         flip(&file, offset, bits);
-        assert!(
-            is_found(image),
-            "{what}: byte {offset} with bits {bits:#x} went unnoticed"
-        );
+        assert!(is_found(image), "{what}: byte {offset} with bits {bits:#x} went unnoticed");
         flip(&file, offset, bits);
     }
     assert!(judge(image).good, "{what}: all flips are undone");
@@ -113,11 +94,7 @@ fn a_changed_byte_of_the_boot_partition_is_found() {
 
 #[test]
 fn a_changed_byte_of_a_root_is_found() {
-    let image = Recipe {
-        both_slots: true,
-        ..Recipe::default()
-    }
-    .build();
+    let image = Recipe { both_slots: true, ..Recipe::default() }.build();
     let bytes = image.bytes();
     for slot in Slot::BOTH {
         let range = image.range(Part::Root(slot));
@@ -131,15 +108,11 @@ fn a_changed_byte_of_the_seed_partition_is_found() {
     let range = image.range(Part::Seed);
     let bytes = image.bytes();
     let needle = SEED.as_bytes();
-    let at = bytes
-        .windows(needle.len())
-        .position(|window| window == needle);
+    let at = bytes.windows(needle.len()).position(|window| window == needle);
     let text = at.expect("the seed lies in one piece") as u64;
     let text = text..text + needle.len() as u64;
-    let around: Vec<u64> = used(&bytes, range.start..text.start)
-        .into_iter()
-        .chain([text.end + 3])
-        .collect();
+    let around: Vec<u64> =
+        used(&bytes, range.start..text.start).into_iter().chain([text.end + 3]).collect();
     every_flip_is_found(&image, &around, "SEED");
     // Of the text itself, only what makes it no valid seed can be known.
     let file = image.writable();
@@ -158,15 +131,8 @@ fn damage_is_named_where_it_is_and_ends_with_one() {
     flip(&file, root + 3 * 4096 + 5, 1);
     let (code, text) = builder(&["verify"], &[&image.path]);
     assert_eq!(code, 1, "{text}");
-    assert!(
-        text.contains("BAD  slot a, hash tree: block 3 of the filesystem"),
-        "{text}"
-    );
-    assert_eq!(
-        text.matches("BAD").count(),
-        2,
-        "the rest is still looked at: {text}"
-    );
+    assert!(text.contains("BAD  slot a, hash tree: block 3 of the filesystem"), "{text}");
+    assert_eq!(text.matches("BAD").count(), 2, "the rest is still looked at: {text}");
 }
 
 #[test]
@@ -175,22 +141,14 @@ fn a_seed_that_is_newer_or_wrong_is_bad_and_not_quoted() {
     let newer = SEED.replacen("format = 1", "format = 99", 1);
     let wrong = format!("{SEED}\n[secrets]\ndatabase_password = \"{secret}\"\nodd = 1\n");
     for seed in [newer, wrong, format!("token = \"{secret}")] {
-        let image = Recipe {
-            seed: Some(seed),
-            ..Recipe::default()
-        }
-        .build();
+        let image = Recipe { seed: Some(seed), ..Recipe::default() }.build();
         for arguments in [vec!["verify"], vec!["inspect"], vec!["inspect", "--json"]] {
             let (_, text) = builder(&arguments, &[&image.path]);
             assert!(!text.contains(secret), "{arguments:?}: {text}");
         }
         let verdict = judge(&image);
         let seed = verdict.checks.iter().find(|check| check.what == "seed");
-        assert!(
-            !verdict.good && seed.is_some_and(|check| !check.good),
-            "{}",
-            verdict.text()
-        );
+        assert!(!verdict.good && seed.is_some_and(|check| !check.good), "{}", verdict.text());
     }
 }
 
@@ -212,18 +170,9 @@ fn a_seed_that_another_program_wrote_is_no_damage() {
 fn foreign_files_give_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let foreign = folder.path().join("foreign");
-    for bytes in [
-        Vec::new(),
-        vec![0; 511],
-        vec![0xff; 100_000],
-        b"MZ".repeat(40_000),
-    ] {
+    for bytes in [Vec::new(), vec![0; 511], vec![0xff; 100_000], b"MZ".repeat(40_000)] {
         fs::write(&foreign, &bytes).expect("written");
-        for arguments in [
-            vec!["inspect"],
-            vec!["verify"],
-            vec!["inspect", "--sbom", "spdx"],
-        ] {
+        for arguments in [vec!["inspect"], vec!["verify"], vec!["inspect", "--sbom", "spdx"]] {
             let (code, text) = builder(&arguments, &[&foreign]);
             assert_eq!(code, 1, "{text}");
             assert!(text.starts_with("error: "), "{text}");

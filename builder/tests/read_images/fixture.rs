@@ -66,10 +66,7 @@ pub(crate) fn path(text: &str) -> TreePath {
 }
 
 pub(crate) fn package_origin() -> Origin {
-    Origin::Package {
-        package: "postgresql-17".to_owned(),
-        overlay: "postgres".to_owned(),
-    }
+    Origin::Package { package: "postgresql-17".to_owned(), overlay: "postgres".to_owned() }
 }
 
 pub(crate) fn package(name: &str, version: &str) -> PackageRecord {
@@ -85,33 +82,17 @@ impl Default for Recipe {
     fn default() -> Self {
         let mut root = Tree::default();
         let mut add = |at: &str, node: Node| root.insert(path(at), node).expect("inserted");
-        let bytes = |count: u32| {
-            (0..count)
-                .map(|at| (at * 7 + at / 251) as u8)
-                .collect::<Vec<_>>()
-        };
-        add(
-            "/usr/bin/postgres",
-            Node::file(content(&bytes(9000)), 0o755, package_origin()),
-        );
-        let library = Origin::Library {
-            package: "libc6".to_owned(),
-            needed_by: path("/usr/bin/postgres"),
-        };
-        add(
-            "/usr/lib/libc.so.6",
-            Node::file(content(&bytes(20_000)), 0o755, library),
-        );
+        let bytes = |count: u32| (0..count).map(|at| (at * 7 + at / 251) as u8).collect::<Vec<_>>();
+        add("/usr/bin/postgres", Node::file(content(&bytes(9000)), 0o755, package_origin()));
+        let library =
+            Origin::Library { package: "libc6".to_owned(), needed_by: path("/usr/bin/postgres") };
+        add("/usr/lib/libc.so.6", Node::file(content(&bytes(20_000)), 0o755, library));
         let overlay = Origin::Overlay("base".to_owned());
-        add(
-            "/etc/hosts",
-            Node::symlink("/run/edgepair/rendered/etc/hosts", overlay.clone()),
-        );
+        add("/etc/hosts", Node::symlink("/run/edgepair/rendered/etc/hosts", overlay.clone()));
         add("/etc/motd", Node::file(content(b"hello\n"), 0o644, overlay));
         for index in 0..40 {
             let node = Node::file(content(&bytes(index * 100)), 0o644, package_origin());
-            root.insert(path(&format!("/usr/share/many/file-{index}")), node)
-                .expect("inserted");
+            root.insert(path(&format!("/usr/share/many/file-{index}")), node).expect("inserted");
         }
         Self {
             root,
@@ -142,10 +123,7 @@ fn manifest() -> Manifest {
         stand_in: true,
         debug: true,
         overlays: vec![overlay("base", None), overlay("k3s", Some("v1.32.1+k3s1"))],
-        packages: vec![
-            package("libstdc++6", "14.2.0-19"),
-            package("postgresql-17", "1:17.5-1+b1"),
-        ],
+        packages: vec![package("libstdc++6", "14.2.0-19"), package("postgresql-17", "1:17.5-1+b1")],
         users: Vec::new(),
         modules: Vec::new(),
         sysctls: BTreeMap::new(),
@@ -166,16 +144,12 @@ impl Recipe {
         let definition = Definition::load(&definition_path).expect("a definition");
         let json = self.manifest.to_json().expect("JSON");
         let node = Node::file(content(json.as_bytes()), 0o644, Origin::Builder);
-        self.root
-            .insert(path(MANIFEST_PATH), node)
-            .expect("inserted");
+        self.root.insert(path(MANIFEST_PATH), node).expect("inserted");
         origins::add_to(&mut self.root).expect("added");
         let mut initramfs = Tree::default();
         let init = Node::file(content(b"\x7fELF init"), 0o755, Origin::Builder);
         initramfs.insert(path("/init"), init).expect("inserted");
-        initramfs
-            .insert(path("/dev"), Node::directory(Origin::Builder))
-            .expect("inserted");
+        initramfs.insert(path("/dev"), Node::directory(Origin::Builder)).expect("inserted");
         let composition = Composition {
             root: self.root,
             initramfs,
@@ -189,10 +163,7 @@ impl Recipe {
         let file = File::create_new(&path).expect("created");
         let progress = Progress::quiet();
         assemble::assemble(&file, &composition, &definition, &progress).expect("assembled");
-        let image = Image {
-            _folder: folder,
-            path,
-        };
+        let image = Image { _folder: folder, path };
         if let Some(seed) = &self.seed {
             image.write_seed(seed);
         }
@@ -206,11 +177,7 @@ impl Image {
     }
 
     pub(crate) fn writable(&self) -> File {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&self.path)
-            .expect("opened")
+        OpenOptions::new().read(true).write(true).open(&self.path).expect("opened")
     }
 
     pub(crate) fn write_seed(&self, seed: &str) {
@@ -236,8 +203,7 @@ impl Image {
 pub(crate) fn flip(file: &File, offset: u64, bits: u8) {
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).expect("read");
-    file.write_all_at(&[byte[0] ^ bits], offset)
-        .expect("written");
+    file.write_all_at(&[byte[0] ^ bits], offset).expect("written");
 }
 
 /// The smallest EFI program with one section and room for more.
@@ -280,8 +246,5 @@ pub(crate) fn builder(arguments: &[&str], images: &[&Path]) -> (i32, String) {
         .expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    (
-        output.status.code().expect("it ends by itself"),
-        text + &errors,
-    )
+    (output.status.code().expect("it ends by itself"), text + &errors)
 }

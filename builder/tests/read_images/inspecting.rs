@@ -25,32 +25,16 @@ fn people_are_told_what_matters_first() {
     root: 54 entries, 274.4 kB used
     seed: node1 of cluster lab, without keys
     ");
-    assert!(
-        text.contains("partition table: primary good, backup good; disk "),
-        "{text}"
-    );
-    assert!(
-        text.contains("4 SEED    basic data    at    39 MiB,     1 MiB  "),
-        "{text}"
-    );
-    assert!(
-        text.contains("slot a: edgepair-a+3.efi, 3 tries left, never booted"),
-        "{text}"
-    );
-    assert!(
-        text.contains("postgresql-17                    1:17.5-1+b1"),
-        "{text}"
-    );
+    assert!(text.contains("partition table: primary good, backup good; disk "), "{text}");
+    assert!(text.contains("4 SEED    basic data    at    39 MiB,     1 MiB  "), "{text}");
+    assert!(text.contains("slot a: edgepair-a+3.efi, 3 tries left, never booted"), "{text}");
+    assert!(text.contains("postgresql-17                    1:17.5-1+b1"), "{text}");
     assert!(text.contains("20.0 kB  /usr/lib/libc.so.6"), "{text}");
 }
 
 #[test]
 fn programs_are_told_everything() {
-    let image = Recipe {
-        both_slots: true,
-        ..Recipe::default()
-    }
-    .build();
+    let image = Recipe { both_slots: true, ..Recipe::default() }.build();
     let (code, text) = builder(&["inspect", "--json", "--files"], &[&image.path]);
     let told = json(&text);
     assert_eq!(code, 0);
@@ -81,11 +65,7 @@ fn why_follows_needs_to_their_reason() {
     ");
     assert!(why("/etc/motd/").1.contains("file from overlay base"));
     assert!(why("/usr").1.contains("a parent of other files"));
-    assert!(
-        why("/usr/lib/edgepair/origins")
-            .1
-            .contains("the builder itself")
-    );
+    assert!(why("/usr/lib/edgepair/origins").1.contains("the builder itself"));
     let (code, text) = why("/no/such");
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("--files lists what is"), "{text}");
@@ -97,14 +77,8 @@ fn bills_of_materials_are_complete_and_always_the_same() {
     for format in ["spdx", "cyclonedx"] {
         let (code, text) = builder(&["inspect", "--sbom", format], &[&image.path]);
         assert_eq!(code, 0, "{text}");
-        assert_eq!(
-            builder(&["inspect", "--sbom", format], &[&again.path]).1,
-            text
-        );
-        assert!(
-            text.contains("pkg:deb/debian/libstdc%2B%2B6@14.2.0-19?arch=amd64"),
-            "{text}"
-        );
+        assert_eq!(builder(&["inspect", "--sbom", format], &[&again.path]).1, text);
+        assert!(text.contains("pkg:deb/debian/libstdc%2B%2B6@14.2.0-19?arch=amd64"), "{text}");
         assert!(text.contains("pkg:generic/k3s@v1.32.1%2Bk3s1"), "{text}");
         assert!(text.contains("2026-03-01T12:00:00Z"), "{text}");
     }
@@ -128,12 +102,7 @@ fn bills_of_materials_are_complete_and_always_the_same() {
     assert_eq!(cyclonedx["specVersion"], "1.6");
     assert_eq!(cyclonedx["metadata"]["component"]["name"], "tiny");
     assert_eq!(cyclonedx["components"][0]["hashes"][0]["alg"], "SHA-256");
-    assert_eq!(
-        cyclonedx["dependencies"][0]["dependsOn"]
-            .as_array()
-            .map(Vec::len),
-        Some(3)
-    );
+    assert_eq!(cyclonedx["dependencies"][0]["dependsOn"].as_array().map(Vec::len), Some(3));
 }
 
 #[test]
@@ -145,12 +114,6 @@ fn a_damaged_image_still_tells_the_rest() {
     flip(&file, esp + 510, 0xff);
     let (code, text) = builder(&["inspect"], &[&image.path]);
     assert_eq!(code, 1, "{text}");
-    assert!(
-        text.contains("primary bad (header checksum is wrong), backup good"),
-        "{text}"
-    );
-    assert!(
-        text.contains("DAMAGED: ") && text.contains("seed: node1"),
-        "{text}"
-    );
+    assert!(text.contains("primary bad (header checksum is wrong), backup good"), "{text}");
+    assert!(text.contains("DAMAGED: ") && text.contains("seed: node1"), "{text}");
 }

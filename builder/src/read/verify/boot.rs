@@ -26,10 +26,7 @@ pub(super) fn check(
     checks: &mut Checks<'_>,
 ) {
     checks.note("boot partition, files", digests(files));
-    for file in files
-        .iter()
-        .filter(|file| file.path.starts_with("EFI/Linux/"))
-    {
+    for file in files.iter().filter(|file| file.path.starts_with("EFI/Linux/")) {
         checks.note(format!("kernel {}", file.path), sections(file));
     }
     checks.note("boot partition, tables", tables(image));
@@ -43,20 +40,14 @@ fn digests(files: &[BootFile]) -> Result<String, String> {
         let file = files.iter().find(|file| file.listed_path() == *path);
         let file = file.ok_or_else(|| format!("{path} is listed but not there"))?;
         if file.sha256() != *digest {
-            return Err(format!(
-                "{} is damaged: its digest is not the listed one",
-                file.path
-            ));
+            return Err(format!("{} is damaged: its digest is not the listed one", file.path));
         }
     }
     let unlisted = files
         .iter()
         .find(|file| file.path != ESP_DIGESTS && !listed.contains_key(&file.listed_path()));
     match unlisted {
-        Some(file) => Err(format!(
-            "{} is there but not listed in {ESP_DIGESTS}",
-            file.path
-        )),
+        Some(file) => Err(format!("{} is there but not listed in {ESP_DIGESTS}", file.path)),
         None => Ok(format!("{} with the right digest", listed.len())),
     }
 }
@@ -73,18 +64,10 @@ fn sections(file: &BootFile) -> Result<String, String> {
 
 /// Both copies of the allocation table must agree, even about clusters that no file uses.
 fn tables(image: &OpenImage) -> Result<String, String> {
-    let partition = image
-        .partition(Part::Esp)
-        .map_err(|error| error.to_string())?;
-    let region = Region::new(
-        &image.file,
-        partition.offset_bytes(),
-        partition.size_bytes(),
-    );
+    let partition = image.partition(Part::Esp).map_err(|error| error.to_string())?;
+    let region = Region::new(&image.file, partition.offset_bytes(), partition.size_bytes());
     let mut sector = [0; 512];
-    region
-        .read_exact_at(0, &mut sector)
-        .map_err(|error| error.to_string())?;
+    region.read_exact_at(0, &mut sector).map_err(|error| error.to_string())?;
     let u16_at = |at: usize| u64::from(u16::from_le_bytes([sector[at], sector[at + 1]]));
     let (sector_bytes, reserved, copies) = (u16_at(11), u16_at(14), u64::from(sector[16]));
     let sectors = match u16_at(22) {
@@ -94,14 +77,7 @@ fn tables(image: &OpenImage) -> Result<String, String> {
     let (start, length) = (reserved * sector_bytes, sectors * sector_bytes);
     let read = |copy: u64| {
         let room = start + (copy + 1) * length <= region.size();
-        let mut bytes = vec![
-            0;
-            if room {
-                usize::try_from(length).unwrap_or(0)
-            } else {
-                0
-            }
-        ];
+        let mut bytes = vec![0; if room { usize::try_from(length).unwrap_or(0) } else { 0 }];
         let read = region.read_exact_at(start + copy * length, &mut bytes);
         read.map(|()| bytes).map_err(|error| error.to_string())
     };
@@ -120,25 +96,18 @@ fn layout(image: &OpenImage, files: &[BootFile], date: Option<u64>) -> Result<St
     let kernel_name = |file: &BootFile| file.path.strip_prefix("EFI/Linux/").map(str::to_owned);
     for name in files.iter().filter_map(kernel_name) {
         match Tries::of(&name) {
-            Tries::Counting {
-                left: FRESH_TRIES,
-                failed: 0,
-            } => {}
+            Tries::Counting { left: FRESH_TRIES, failed: 0 } => {}
             Tries::Counting { left, failed } if failed > 0 && left + failed == FRESH_TRIES => {
                 return Ok("changed by a boot".to_owned());
             }
             Tries::Good => return Ok("changed by a boot".to_owned()),
             _ => {
-                return Err(format!(
-                    "the kernel's name {name:?} has an odd count of tries"
-                ));
+                return Err(format!("the kernel's name {name:?} has an odd count of tries"));
             }
         }
     }
     let date = date.ok_or("unknown: the root does not tell its date")?;
-    let partition = image
-        .partition(Part::Esp)
-        .map_err(|error| error.to_string())?;
+    let partition = image.partition(Part::Esp).map_err(|error| error.to_string())?;
     let volume = boot_files::volume(image).map_err(|error| error.to_string())?;
     let spec = fat::Spec {
         size_bytes: partition.size_bytes(),
@@ -148,18 +117,9 @@ fn layout(image: &OpenImage, files: &[BootFile], date: Option<u64>) -> Result<St
     };
     let mut ordered: Vec<&BootFile> = files.iter().collect();
     ordered.sort_by_key(|file| written_order(&file.path));
-    let new: Vec<NewFile<'_>> = ordered
-        .iter()
-        .map(|file| NewFile {
-            path: &file.path,
-            content: &file.content,
-        })
-        .collect();
-    let region = Region::new(
-        &image.file,
-        partition.offset_bytes(),
-        partition.size_bytes(),
-    );
+    let new: Vec<NewFile<'_>> =
+        ordered.iter().map(|file| NewFile { path: &file.path, content: &file.content }).collect();
+    let region = Region::new(&image.file, partition.offset_bytes(), partition.size_bytes());
     let mut comparison = Comparison::new(region);
     fat::format(&spec, &new, &mut comparison).map_err(|error| error.to_string())?;
     match comparison.first_difference {

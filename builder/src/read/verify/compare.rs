@@ -13,11 +13,7 @@ pub(super) struct Comparison<'a> {
 
 impl<'a> Comparison<'a> {
     pub(super) fn new(region: Region<'a>) -> Self {
-        Self {
-            region,
-            differing_bytes: 0,
-            first_difference: None,
-        }
+        Self { region, differing_bytes: 0, first_difference: None }
     }
 }
 

@@ -19,10 +19,7 @@ pub(super) fn check(image: &OpenImage, manifest: Option<&Manifest>, checks: &mut
     if let Ok(partition) = image.partition(Part::Seed)
         && partition.size_bytes() > MAX_PARTITION_BYTES
     {
-        checks.note(
-            "seed",
-            Err(format!("a partition above {MAX_PARTITION_BYTES} bytes")),
-        );
+        checks.note("seed", Err(format!("a partition above {MAX_PARTITION_BYTES} bytes")));
         return;
     }
     let text = match seeds::text(image) {
@@ -50,9 +47,7 @@ pub(super) fn check(image: &OpenImage, manifest: Option<&Manifest>, checks: &mut
 
 /// A partition without a seed must be empty: what was once a volume is damaged.
 fn empty(image: &OpenImage) -> Result<String, String> {
-    let partition = image
-        .partition(Part::Seed)
-        .map_err(|error| error.to_string())?;
+    let partition = image.partition(Part::Seed).map_err(|error| error.to_string())?;
     let zeros = vec![0; usize::try_from(partition.size_bytes()).unwrap_or(0)];
     match compare(image, partition, &zeros)?.first_difference {
         None => Ok("none; give the image one with `builder seed`".to_owned()),
@@ -62,9 +57,8 @@ fn empty(image: &OpenImage) -> Result<String, String> {
 
 /// This builder may read a newer format than the image's node does.
 fn format(text: &str, manifest: &Manifest) -> Result<String, String> {
-    let document: toml::Table = text
-        .parse()
-        .map_err(|_: toml::de::Error| "the seed is no TOML".to_owned())?;
+    let document: toml::Table =
+        text.parse().map_err(|_: toml::de::Error| "the seed is no TOML".to_owned())?;
     let format = document.get("format").and_then(toml::Value::as_integer);
     let format = format.ok_or("the seed does not say its format")?;
     let read = i64::from(manifest.seed_format);
@@ -79,9 +73,7 @@ fn format(text: &str, manifest: &Manifest) -> Result<String, String> {
 /// Formats the volume again and compares. People edit the seed on other machines, which write
 /// volumes in their own way, but no way of writing changes a single byte: that is damage.
 fn layout(image: &OpenImage, text: &str, date: u64) -> Result<String, String> {
-    let partition = image
-        .partition(Part::Seed)
-        .map_err(|error| error.to_string())?;
+    let partition = image.partition(Part::Seed).map_err(|error| error.to_string())?;
     let guid = partition.guid.bytes();
     let spec = fat::Spec {
         size_bytes: partition.size_bytes(),
@@ -90,10 +82,7 @@ fn layout(image: &OpenImage, text: &str, date: u64) -> Result<String, String> {
         time: Timestamp::from_unix(date),
     };
     let content = text.as_bytes().to_vec();
-    let files = [NewFile {
-        path: SEED_FILE,
-        content: &content,
-    }];
+    let files = [NewFile { path: SEED_FILE, content: &content }];
     let wanted = fat::format_to_vec(&spec, &files).map_err(|error| error.to_string())?;
     let comparison = compare(image, partition, &wanted)?;
     match (comparison.differing_bytes, comparison.first_difference) {
@@ -108,14 +97,8 @@ fn compare<'a>(
     partition: &Partition,
     wanted: &[u8],
 ) -> Result<Comparison<'a>, String> {
-    let region = Region::new(
-        &image.file,
-        partition.offset_bytes(),
-        partition.size_bytes(),
-    );
+    let region = Region::new(&image.file, partition.offset_bytes(), partition.size_bytes());
     let mut comparison = Comparison::new(region);
     let compared = disk::WriteAt::write_all_at(&mut comparison, 0, wanted);
-    compared
-        .map(|()| comparison)
-        .map_err(|error| error.to_string())
+    compared.map(|()| comparison).map_err(|error| error.to_string())
 }

@@ -53,11 +53,7 @@ impl Checks<'_> {
     fn note(&mut self, what: impl Into<String>, result: Result<String, String>) -> bool {
         let good = result.is_ok();
         let (Ok(detail) | Err(detail)) = result;
-        self.list.push(Check {
-            what: what.into(),
-            good,
-            detail,
-        });
+        self.list.push(Check { what: what.into(), good, detail });
         good
     }
 }
@@ -65,15 +61,10 @@ impl Checks<'_> {
 /// Checks everything that an image has.
 pub fn verify(image: &OpenImage, progress: &Progress) -> Verdict {
     let (kernels, faults) = slots::kernels(image);
-    let of_kernels: u64 = kernels
-        .iter()
-        .map(|kernel| 2 * kernel.arguments.verity.data_blocks)
-        .sum();
+    let of_kernels: u64 =
+        kernels.iter().map(|kernel| 2 * kernel.arguments.verity.data_blocks).sum();
     let bar = progress.bytes("verifying", Some(of_kernels * disk::verity::BLOCK_BYTES));
-    let mut checks = Checks {
-        list: Vec::new(),
-        bar: &bar,
-    };
+    let mut checks = Checks { list: Vec::new(), bar: &bar };
     table::check(image, &mut checks);
     let mut manifest = None;
     for fault in faults {
@@ -92,10 +83,7 @@ pub fn verify(image: &OpenImage, progress: &Progress) -> Verdict {
     }
     identity::check(image, manifest.as_ref(), &mut checks);
     let checks = checks.list;
-    Verdict {
-        good: checks.iter().all(|check| check.good),
-        checks,
-    }
+    Verdict { good: checks.iter().all(|check| check.good), checks }
 }
 
 impl Verdict {
@@ -116,11 +104,7 @@ impl Verdict {
         let bad = self.checks.iter().filter(|check| !check.good).count();
         let _written = match bad {
             0 => writeln!(out, "the image is whole ({} checks)", self.checks.len()),
-            _ => writeln!(
-                out,
-                "the image is damaged: {bad} of {} checks",
-                self.checks.len()
-            ),
+            _ => writeln!(out, "the image is damaged: {bad} of {} checks", self.checks.len()),
         };
         out
     }

@@ -26,17 +26,12 @@ pub(super) fn check(
     if !checks.note(format!("slot {slot}, kernel"), claims(image, kernel)) {
         return None;
     }
-    checks.note(
-        format!("slot {slot}, hash tree superblock"),
-        superblock(image, kernel),
-    );
+    checks.note(format!("slot {slot}, hash tree superblock"), superblock(image, kernel));
     if !checks.note(format!("slot {slot}, hash tree"), tree(image, kernel)) {
         // Without the tree nobody vouches for a single block of the filesystem.
         return None;
     }
-    checks
-        .bar
-        .add(kernel.arguments.verity.data_blocks * BLOCK_BYTES);
+    checks.bar.add(kernel.arguments.verity.data_blocks * BLOCK_BYTES);
     let root = match Root::open(image, kernel) {
         Ok(root) => root,
         Err(error) => {
@@ -52,21 +47,13 @@ pub(super) fn check(
 
 /// The command line must speak of the partition that is there, and of no more than it has.
 fn claims(image: &OpenImage, kernel: &SlotKernel) -> Result<String, String> {
-    let partition = image
-        .partition(Part::Root(kernel.slot))
-        .map_err(|error| error.to_string())?;
+    let partition = image.partition(Part::Root(kernel.slot)).map_err(|error| error.to_string())?;
     let arguments = &kernel.arguments;
     if arguments.slot != kernel.slot {
-        return Err(format!(
-            "its command line starts slot {}",
-            arguments.slot.letter()
-        ));
+        return Err(format!("its command line starts slot {}", arguments.slot.letter()));
     }
     if arguments.root != partition.guid {
-        return Err(format!(
-            "its root is {}, {} is not",
-            arguments.root, partition.name
-        ));
+        return Err(format!("its root is {}, {} is not", arguments.root, partition.name));
     }
     check_span(image, kernel).map_err(|error| chain(&error))?;
     Ok(format!("starts {}", partition.name))
@@ -74,9 +61,7 @@ fn claims(image: &OpenImage, kernel: &SlotKernel) -> Result<String, String> {
 
 /// The root hash covers the tree but not the superblock before it.
 fn superblock(image: &OpenImage, kernel: &SlotKernel) -> Result<String, String> {
-    let partition = image
-        .partition(Part::Root(kernel.slot))
-        .map_err(|error| error.to_string())?;
+    let partition = image.partition(Part::Root(kernel.slot)).map_err(|error| error.to_string())?;
     let parameters = &kernel.arguments.verity;
     let wanted = Superblock {
         uuid: derived_guid(&parameters.salt, "root filesystem").bytes(),
@@ -84,16 +69,10 @@ fn superblock(image: &OpenImage, kernel: &SlotKernel) -> Result<String, String> 
         salt: parameters.salt.to_vec(),
     };
     let wanted = wanted.encode().map_err(|error| error.to_string())?;
-    let region = Region::new(
-        &image.file,
-        partition.offset_bytes(),
-        partition.size_bytes(),
-    );
+    let region = Region::new(&image.file, partition.offset_bytes(), partition.size_bytes());
     let mut there = vec![0; wanted.len()];
     let at = parameters.data_blocks * BLOCK_BYTES;
-    region
-        .read_exact_at(at, &mut there)
-        .map_err(|error| error.to_string())?;
+    region.read_exact_at(at, &mut there).map_err(|error| error.to_string())?;
     if there != wanted {
         return Err("not what the kernel's command line says: write the image again".to_owned());
     }
@@ -101,9 +80,7 @@ fn superblock(image: &OpenImage, kernel: &SlotKernel) -> Result<String, String> 
 }
 
 fn tree(image: &OpenImage, kernel: &SlotKernel) -> Result<String, String> {
-    let partition = image
-        .partition(Part::Root(kernel.slot))
-        .map_err(|error| error.to_string())?;
+    let partition = image.partition(Part::Root(kernel.slot)).map_err(|error| error.to_string())?;
     let parameters = &kernel.arguments.verity;
     let bytes = parameters.data_blocks * BLOCK_BYTES;
     let start = partition.offset_bytes();
@@ -122,9 +99,7 @@ fn files(root: &Root, bar: &Bytes<'_>) -> Result<String, String> {
             EntryKind::Other => return Err(format!("{} is a special file", entry.path)),
             EntryKind::File => {
                 let mut counter = Counter { bytes: 0, bar };
-                root.files
-                    .copy(entry, &mut counter)
-                    .map_err(|error| chain(&error))?;
+                root.files.copy(entry, &mut counter).map_err(|error| chain(&error))?;
                 if counter.bytes != entry.size {
                     let (path, size) = (&entry.path, entry.size);
                     return Err(format!("{path} has {} of {size} bytes", counter.bytes));
@@ -133,10 +108,7 @@ fn files(root: &Root, bar: &Bytes<'_>) -> Result<String, String> {
             }
         }
     }
-    Ok(format!(
-        "{count} files and {} other entries read",
-        root.files.entries.len() - count
-    ))
+    Ok(format!("{count} files and {} other entries read", root.files.entries.len() - count))
 }
 
 /// The list of origins and the filesystem name the same entries.
@@ -144,17 +116,10 @@ fn origins(root: &Root) -> Result<String, String> {
     let Some(origins) = &root.origins else {
         return Err("the image does not list them: build it anew".to_owned());
     };
-    if let Some((missing, _)) = origins
-        .iter()
-        .find(|(path, _)| root.files.get(path).is_none())
-    {
+    if let Some((missing, _)) = origins.iter().find(|(path, _)| root.files.get(path).is_none()) {
         return Err(format!("{missing} is listed but not there"));
     }
-    let unlisted = root
-        .files
-        .entries
-        .iter()
-        .find(|entry| origins.get(&entry.path).is_none());
+    let unlisted = root.files.entries.iter().find(|entry| origins.get(&entry.path).is_none());
     match unlisted {
         Some(entry) => Err(format!("{} is there but not listed", entry.path)),
         None => Ok(format!("{} entries, all listed", origins.len())),

@@ -10,10 +10,7 @@ use crate::image::open::OpenImage;
 use crate::image::region::Region;
 
 pub(super) fn check(image: &OpenImage, checks: &mut Checks<'_>) {
-    for (which, health) in [
-        ("primary", &image.table.primary),
-        ("backup", &image.table.backup),
-    ] {
+    for (which, health) in [("primary", &image.table.primary), ("backup", &image.table.backup)] {
         let result = match health {
             Health::Good => Ok(health.to_string()),
             _ => Err(format!("{health}: write the image again")),
@@ -35,17 +32,10 @@ fn encoding(image: &OpenImage) -> Result<String, String> {
         compared.map_err(|error| error.to_string())?;
     }
     if let Some(offset) = comparison.first_difference {
-        return Err(format!(
-            "byte {offset} is not what the table says: write the image again"
-        ));
+        return Err(format!("byte {offset} is not what the table says: write the image again"));
     }
     let at_end = table.disk_sectors * SECTOR_BYTES == image.bytes;
-    Ok(if at_end {
-        "as encoded"
-    } else {
-        "as encoded; the disk is larger than the image"
-    }
-    .into())
+    Ok(if at_end { "as encoded" } else { "as encoded; the disk is larger than the image" }.into())
 }
 
 fn order(image: &OpenImage) -> Result<String, String> {
@@ -62,14 +52,8 @@ fn order(image: &OpenImage) -> Result<String, String> {
         return Err("they are not in the order that the builder gives them".to_owned());
     }
     let state = places.last().copied().unwrap_or(0);
-    if let Some(behind) = partitions
-        .iter()
-        .find(|partition| partition.first_lba > state)
-    {
-        return Err(format!(
-            "{} lies behind STATE, which must be last to grow",
-            behind.name
-        ));
+    if let Some(behind) = partitions.iter().find(|partition| partition.first_lba > state) {
+        return Err(format!("{} lies behind STATE, which must be last to grow", behind.name));
     }
     Ok(format!("{} in order, STATE last", partitions.len()))
 }
@@ -79,18 +63,10 @@ fn state(image: &OpenImage) -> Result<String, String> {
     const PROBE_BYTES: usize = 4096;
     const EXT4_MAGIC_AT: usize = 1024 + 56;
     const EXT4_MAGIC: [u8; 2] = [0x53, 0xef];
-    let partition = image
-        .partition(Part::State)
-        .map_err(|error| error.to_string())?;
-    let region = Region::new(
-        &image.file,
-        partition.offset_bytes(),
-        partition.size_bytes(),
-    );
+    let partition = image.partition(Part::State).map_err(|error| error.to_string())?;
+    let region = Region::new(&image.file, partition.offset_bytes(), partition.size_bytes());
     let mut start = [0; PROBE_BYTES];
-    region
-        .read_exact_at(0, &mut start)
-        .map_err(|error| error.to_string())?;
+    region.read_exact_at(0, &mut start).map_err(|error| error.to_string())?;
     if start.iter().all(|byte| *byte == 0) {
         return Ok("empty, to be made at first boot".to_owned());
     }
