@@ -102,10 +102,9 @@ impl Report {
         let mut text = match (check, self.current) {
             (false, _) => format!("{packages} packages locked in {path}\n"),
             (true, true) => format!("{path} is what the archive has: {packages} packages\n"),
-            (true, false) => format!(
-                "{path} is behind the archive in {} packages; `builder lock` follows it\n",
-                self.changes.len()
-            ),
+            (true, false) => {
+                format!("{path} is behind the archive; `builder lock` writes it anew\n")
+            }
         };
         for Change { package, locked, archive } in &self.changes {
             let or_none = |version: &Option<String>| version.clone().unwrap_or("none".to_owned());
@@ -114,5 +113,57 @@ impl Report {
             let _written = writeln!(text, "  {package}: {from} -> {to}");
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock(packages: &[(&str, &str, char)]) -> Lock {
+        let mut text = String::from("format = 1\ndate = 1\n");
+        for (name, version, digit) in packages {
+            let sha256 = digit.to_string().repeat(64);
+            let _written = writeln!(
+                text,
+                "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsha256 = \"{sha256}\"\n\
+                 architecture = \"amd64\"\nsource = \"s\"\nsource_version = \"1\"\n\
+                 filename = \"pool/{name}.deb\"\nsize = 1\n"
+            );
+        }
+        toml::from_str(&text).expect("a lock")
+    }
+
+    #[test]
+    fn added_removed_newer_and_rebuilt_packages_are_changes() {
+        let old = lock(&[("gone", "1", 'a'), ("newer", "1", 'a'), ("same", "1", 'a')]);
+        let new = lock(&[("added", "2", 'a'), ("newer", "2", 'b'), ("same", "1", 'a')]);
+        let found = changes(&old, &new);
+        let change = |package: &str, locked: Option<&str>, archive: Option<&str>| Change {
+            package: package.to_owned(),
+            locked: locked.map(str::to_owned),
+            archive: archive.map(str::to_owned),
+        };
+        assert_eq!(
+            found,
+            [
+                change("added", None, Some("2")),
+                change("gone", Some("1"), None),
+                change("newer", Some("1"), Some("2")),
+            ]
+        );
+        assert_eq!(changes(&lock(&[("one", "1", 'a')]), &lock(&[("one", "1", 'b')])).len(), 1);
+        assert!(changes(&old, &old).is_empty());
+    }
+
+    #[test]
+    fn a_lock_that_is_behind_says_in_what() {
+        let changes = changes(&lock(&[("one", "1", 'a')]), &lock(&[("one", "2", 'b')]));
+        let path = PathBuf::from("images/lab.lock");
+        let report = Report { path, packages: 1, current: false, changes };
+        insta::assert_snapshot!(report.text(true), @"
+        images/lab.lock is behind the archive; `builder lock` writes it anew
+          one: 1 -> 2
+        ");
     }
 }

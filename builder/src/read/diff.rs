@@ -17,14 +17,15 @@ use crate::image::ext4::read::{Entry, EntryKind};
 use crate::image::open::{OpenError, OpenImage, SlotKernel};
 use crate::progress::{Bytes, Progress};
 
+/// Why two images can't be compared.
 #[derive(Debug, Error)]
 pub enum DiffError {
     #[error("{path}: {source}")]
-    BootFiles { path: String, source: BootFilesError },
+    BootFiles { path: String, source: Box<BootFilesError> },
+    #[error(transparent)]
+    Slot(Box<OpenError>),
     #[error("{path}: {source}")]
-    Slot { path: String, source: OpenError },
-    #[error("{path}: {source}")]
-    Root { path: String, source: RootError },
+    Root { path: String, source: Box<RootError> },
     #[error("{path}: {why}")]
     Kernels { path: String, why: String },
 }
@@ -78,29 +79,33 @@ struct Side {
 
 impl Side {
     fn open(image: &OpenImage) -> Result<Self, DiffError> {
-        let path = || image.path.display().to_string();
+        let path = image.path.display().to_string();
         let (kernels, faults) = slots::kernels(image);
-        if let Some(why) = faults.first() {
-            return Err(DiffError::Kernels { path: path(), why: why.clone() });
+        if let Some(why) = faults.into_iter().next() {
+            return Err(DiffError::Kernels { path, why });
         }
         let mut facts = Vec::new();
         for kernel in kernels {
             let found = slots::facts(image, &kernel);
-            let found = found.map_err(|source| DiffError::Slot { path: path(), source })?;
+            let found = found.map_err(|source| DiffError::Slot(Box::new(source)))?;
             facts.push((kernel, found));
         }
         let Some((kernel, _)) = facts.first() else {
-            return Err(DiffError::Kernels { path: path(), why: "no slot is filled".to_owned() });
+            let why = "no slot is filled".to_owned();
+            return Err(DiffError::Kernels { path, why });
         };
-        Ok(Self {
-            path: path(),
-            root: Root::open(image, kernel)
-                .map_err(|source| DiffError::Root { path: path(), source })?,
-            boot_files: boot_files::read_all(image)
-                .map_err(|source| DiffError::BootFiles { path: path(), source })?,
-            slots: facts,
-        })
+        let root = Root::open(image, kernel).map_err(|source| root_error(&path, source))?;
+        let boot_files = boot_files::read_all(image).map_err(|source| DiffError::BootFiles {
+            path: path.clone(),
+            source: Box::new(source),
+        })?;
+        Ok(Self { path, slots: facts, boot_files, root })
     }
+}
+
+fn root_error(path: &str, source: RootError) -> DiffError {
+    let (path, source) = (path.to_owned(), Box::new(source));
+    DiffError::Root { path, source }
 }
 
 /// Compares two images; the STATE partition is left out, since a node fills it.
@@ -290,8 +295,7 @@ fn kind_name(kind: &EntryKind) -> &'static str {
 fn digest(side: &Side, entry: &Entry, bar: &Bytes<'_>) -> Result<[u8; 32], DiffError> {
     let files: &RootFiles = &side.root.files;
     let mut hasher = Hashing { hasher: Sha256::new(), bar };
-    let copied = files.copy(entry, &mut hasher);
-    copied.map_err(|source| DiffError::Root { path: side.path.clone(), source })?;
+    files.copy(entry, &mut hasher).map_err(|source| root_error(&side.path, source))?;
     Ok(hasher.hasher.finalize().into())
 }
 
@@ -344,8 +348,11 @@ impl Difference {
                 How::Removed => '-',
                 How::Changed => '~',
             };
-            let details = details.join(", ");
-            let _written = writeln!(out, "  {sign} {path}  {details}");
+            let _written = write!(out, "  {sign} {path}");
+            for detail in details {
+                let _written = write!(out, "  [{detail}]");
+            }
+            out.push('\n');
         }
         out
     }

@@ -304,13 +304,21 @@ impl Inspection {
                 partition.number,
                 partition.name,
                 partition.kind,
-                readable_bytes(partition.offset),
-                readable_bytes(partition.bytes),
+                mebibytes(partition.offset),
+                mebibytes(partition.bytes),
                 partition.guid
             )?;
         }
         Ok(())
     }
+}
+
+/// Partitions are made in whole mebibytes, so that is how they read best.
+fn mebibytes(bytes: u64) -> String {
+    if bytes.is_multiple_of(1 << 20) {
+        return format!("{} MiB", bytes >> 20);
+    }
+    readable_bytes(bytes)
 }
 
 impl ImageFacts {
@@ -329,7 +337,9 @@ impl ImageFacts {
         };
         let overlays: Vec<String> = self.overlays.iter().map(overlay).collect();
         writeln!(out, "overlays: {}", overlays.join(", "))?;
-        writeln!(out, "services: {}", self.services.join(", "))?;
+        if !self.services.is_empty() {
+            writeln!(out, "services: {}", self.services.join(", "))?;
+        }
         let used = readable_bytes(self.root_used_bytes);
         writeln!(out, "root: {} entries, {used} used", self.entries)
     }

@@ -82,6 +82,11 @@ impl RootFiles {
         let entries = filesystem.entries().map_err(|source| RootError::Read { slot, source })?;
         let bytes = kernel.arguments.verity.data_blocks * BLOCK_BYTES;
         let used_bytes = used_bytes(image, kernel)?;
+        // Each file has blocks of its own, so that whoever reads them all will come to an end.
+        let mut room = bytes;
+        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
+            room = room.checked_sub(entry.size).ok_or_else(|| too_large(slot, entry))?;
+        }
         Ok(Self { slot, filesystem, bytes, used_bytes, entries })
     }
 
@@ -90,19 +95,10 @@ impl RootFiles {
         place.ok().map(|index| &self.entries[index])
     }
 
-    /// Passes on the bytes of a file; one that claims more than the whole filesystem is damaged.
+    /// Passes on the bytes of a file.
     pub fn copy(&self, entry: &Entry, out: &mut dyn Write) -> Result<(), RootError> {
-        self.refuse_above(entry, self.bytes)?;
         let copied = self.filesystem.copy_file(&entry.path, out);
         copied.map_err(|source| RootError::Read { slot: self.slot, source })
-    }
-
-    fn refuse_above(&self, entry: &Entry, limit: u64) -> Result<(), RootError> {
-        if entry.size <= limit {
-            return Ok(());
-        }
-        let (slot, path, size) = (self.slot, entry.path.clone(), entry.size);
-        Err(RootError::FileTooLarge { slot, path, size })
     }
 
     /// One of our own files, if it is there.
@@ -110,7 +106,9 @@ impl RootFiles {
         let Some(entry) = self.get(path).filter(|entry| entry.kind == EntryKind::File) else {
             return Ok(None);
         };
-        self.refuse_above(entry, limit as u64)?;
+        if entry.size > limit as u64 {
+            return Err(too_large(self.slot, entry));
+        }
         let mut bytes = Vec::new();
         self.copy(entry, &mut bytes)?;
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
@@ -124,7 +122,9 @@ impl RootFiles {
     }
 
     pub fn origins(&self) -> Result<Option<Origins>, RootError> {
-        let Some(text) = self.read_text(ORIGINS_PATH, MAX_ORIGINS_BYTES)? else { return Ok(None) };
+        let Some(text) = self.read_text(ORIGINS_PATH, MAX_ORIGINS_BYTES)? else {
+            return Ok(None);
+        };
         let parsed = Origins::parse(&text);
         parsed.map(Some).map_err(|source| RootError::Origins { slot: self.slot, source })
     }
@@ -136,6 +136,11 @@ impl Root {
         let (manifest, origins) = (files.manifest()?, files.origins()?);
         Ok(Self { files, manifest, origins })
     }
+}
+
+fn too_large(slot: &'static str, entry: &Entry) -> RootError {
+    let (path, size) = (entry.path.clone(), entry.size);
+    RootError::FileTooLarge { slot, path, size }
 }
 
 /// What the superblock says of used blocks; `ext4-view` keeps it to itself.

@@ -55,6 +55,8 @@ pub fn judge(text: &str) -> SeedState {
 /// key are enough to find it.
 fn without_quotes(problems: &seed::Problems) -> String {
     let count = problems.count();
-    let Some(first) = problems.problems.first() else { return "it is no seed".to_owned() };
+    let Some(first) = problems.problems.first() else {
+        return "it is no seed".to_owned();
+    };
     format!("{count} problems, the first in line {} at `{}`", first.line, first.key)
 }

@@ -101,7 +101,9 @@ fn layout(image: &OpenImage, files: &[BootFile], date: Option<u64>) -> Result<St
                 return Ok("changed by a boot".to_owned());
             }
             Tries::Good => return Ok("changed by a boot".to_owned()),
-            _ => return Err(format!("the kernel's name {name:?} has an odd count of tries")),
+            _ => {
+                return Err(format!("the kernel's name {name:?} has an odd count of tries"));
+            }
         }
     }
     let date = date.ok_or("unknown: the root does not tell its date")?;
