@@ -4,6 +4,7 @@
 //! definition, the overlays' files, our own binaries and the builder itself. A base with the right
 //! key has the right bytes, so nothing is assembled twice.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -248,9 +249,9 @@ fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), BaseErro
     entries.sort();
     for path in entries {
         if path.is_dir() && !path.is_symlink() {
-            collect_files(&path, files)?
+            collect_files(&path, files)?;
         } else {
-            files.push(path)
+            files.push(path);
         }
     }
     Ok(())
@@ -279,7 +280,7 @@ fn remove_old(folder: &Path, current: &str) {
         .filter(|path| path.file_stem().is_none_or(|stem| stem != current))
         .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
         .collect();
-    bases.sort_by(|one, other| other.0.cmp(&one.0));
+    bases.sort_by_key(|(modified, _)| Reverse(*modified));
     for (_, path) in bases.iter().skip(KEPT_BASES - 1) {
         for extension in ["raw", "json", "lock"] {
             let _kept = fs::remove_file(path.with_extension(extension));
