@@ -134,8 +134,11 @@ fn files_and_lines_stay_readable() {
         if lines > FILE_LINES_MAX {
             found.push(format!("{name}: {lines} lines; split it by what it is about"));
         }
+        // The expected message of a test is one line, however long the message is.
+        let quotes_messages = name.contains("/tests/");
         for (number, line) in source.lines().enumerate() {
-            if line.chars().count() > LINE_COLUMNS_MAX && !line.contains("://") {
+            let long = line.chars().count() > LINE_COLUMNS_MAX && !line.contains("://");
+            if long && !quotes_messages {
                 found.push(format!("{name}:{}: a long line", number + 1));
             }
         }

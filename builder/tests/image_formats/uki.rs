@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::oracle;
+use crate::support::{fetched, oracle};
 use builder::image::uki::{Section, UkiError, assemble, read_section, section_names};
 use object::read::pe::{ImageNtHeaders, ImageOptionalHeader, PeFile64};
 use object::{LittleEndian as LE, Object, ObjectSection};
@@ -118,9 +118,11 @@ fn what_would_not_boot_is_refused() {
     assert!(matches!(assemble(&signed, &some(".a")), Err(UkiError::Signed)));
 }
 
-/// Systemd's stub, if `EFI_STUB` names it.
+/// Systemd's stub: the one that `EFI_STUB` names, or that the builder fetches.
 fn real_stub() -> Option<(PathBuf, Vec<u8>)> {
-    let Some(path) = std::env::var_os("EFI_STUB").map(PathBuf::from) else {
+    let named = std::env::var_os("EFI_STUB").map(PathBuf::from);
+    let fetched = || Some(fetched()?.file("usr/lib/systemd/boot/efi/linuxx64.efi.stub"));
+    let Some(path) = named.or_else(fetched) else {
         println!("skipped: name systemd's linuxx64.efi.stub with EFI_STUB=/path");
         return None;
     };
