@@ -85,7 +85,8 @@ impl Desk {
         let mut release = RELEASE.to_owned();
         for (name, bytes) in [("Packages", text.as_bytes()), ("Packages.xz", &packed)] {
             let path = format!("main/binary-amd64/{name}");
-            release.push_str(&format!(" {} {} {path}\n", Digest::of(bytes), bytes.len()));
+            let line = format!(" {} {} {path}\n", Digest::of(bytes), bytes.len());
+            release.push_str(&line);
             self.write(&format!("archive/dists/mini/{path}"), bytes);
         }
         let signed = fixture::clear_sign(&release, fixture::key());
