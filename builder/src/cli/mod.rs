@@ -2,7 +2,7 @@
 //!
 //! Results go to standard output, progress and errors to standard error. The exit code is 0 when
 //! all is well, 1 when the work failed, 2 when the command line was wrong, and 3 when `diff` found
-//! a difference.
+//! a difference, or `lock --check` a lock that is behind.
 
 mod build;
 mod check;

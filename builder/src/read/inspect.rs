@@ -270,9 +270,16 @@ impl Inspection {
         if !self.packages.is_empty() {
             writeln!(out, "\npackages: {}", self.packages.len())?;
         }
-        for PackageFacts { record, root_bytes } in &self.packages {
+        let width = |field: fn(&PackageRecord) -> &str| {
+            let lengths = self.packages.iter().map(|package| field(&package.record).len());
+            lengths.max().unwrap_or(0)
+        };
+        let (names, versions) = (width(|one| &one.name), width(|one| &one.version));
+        for PackageFacts { record: PackageRecord { name, version, .. }, root_bytes } in
+            &self.packages
+        {
             let size = readable_bytes(*root_bytes);
-            writeln!(out, "  {:<32} {:<28} {size:>9}", record.name, record.version)?;
+            writeln!(out, "  {name:names$}  {version:versions$}  {size:>8}")?;
         }
         if !self.biggest.is_empty() {
             writeln!(out, "\nbiggest files")?;

@@ -9,12 +9,13 @@ use builder::read::diff::diff;
 use builder::read::inspect::inspect;
 use builder::read::verify::{Verdict, verify};
 use disk::boot::Slot;
+use disk::verity::BLOCK_BYTES;
 use proptest::prelude::*;
 
 use crate::fixture::{Image, OTHER_SEED, Recipe, SEED, builder, flip};
 
 /// How many bytes are changed, one at a time, in each part of the image.
-const FLIPS: usize = 48;
+const FLIPS: usize = 32;
 
 fn judge(image: &Image) -> Verdict {
     verify(&image.open(), &Progress::quiet())
@@ -98,6 +99,9 @@ fn a_changed_byte_of_a_root_is_found() {
     let bytes = image.bytes();
     for slot in Slot::BOTH {
         let range = image.range(Part::Root(slot));
+        let kernel = image.open().kernel(slot).expect("a kernel");
+        let tree = range.start + kernel.arguments.verity.data_blocks * BLOCK_BYTES;
+        every_flip_is_found(&image, &used(&bytes, tree..tree + BLOCK_BYTES), "verity superblock");
         every_flip_is_found(&image, &used(&bytes, range), slot.partition_name());
     }
 }
@@ -193,7 +197,7 @@ fn look_at_everything(image: &Image, other: &OpenImage) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// An image takes longer to make than to read, so each serves for many changes.
     #[test]

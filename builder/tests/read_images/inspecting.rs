@@ -28,7 +28,7 @@ fn people_are_told_what_matters_first() {
     assert!(text.contains("partition table: primary good, backup good; disk "), "{text}");
     assert!(text.contains("4 SEED    basic data    at    39 MiB,     1 MiB  "), "{text}");
     assert!(text.contains("slot a: edgepair-a+3.efi, 3 tries left, never booted"), "{text}");
-    assert!(text.contains("postgresql-17                    1:17.5-1+b1"), "{text}");
+    assert!(text.contains("  postgresql-17  1:17.5-1+b1   87.0 kB"), "{text}");
     assert!(text.contains("20.0 kB  /usr/lib/libc.so.6"), "{text}");
 }
 
