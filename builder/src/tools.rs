@@ -32,9 +32,9 @@ const SUITES: [&str; 2] = ["trixie", "trixie-updates"];
 #[derive(Debug, Error)]
 pub enum ToolError {
     #[error("{tool} can't be fetched: {source}")]
-    Source { tool: &'static str, source: SourceError },
+    Source { tool: &'static str, source: Box<SourceError> },
     #[error("{tool} can't be fetched: {source}")]
-    Archive { tool: &'static str, source: ArchiveError },
+    Archive { tool: &'static str, source: Box<ArchiveError> },
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error(transparent)]
@@ -180,12 +180,12 @@ impl Tool {
     }
 
     fn compose(&self, cache: &Path, reach: &Reach, progress: &Progress) -> Result<Tree, ToolError> {
-        let fail = |source| ToolError::Source { tool: self.name, source };
+        let fail = |source| ToolError::Source { tool: self.name, source: Box::new(source) };
         let store = source::open_store(&[], reach, cache).map_err(fail)?;
         let suites: Vec<String> = SUITES.iter().map(|&suite| suite.to_owned()).collect();
         let archive =
             source::open_archive(&store, "amd64", &suites, &["main".to_owned()], reach, progress)
-                .map_err(|source| ToolError::Archive { tool: self.name, source })?;
+                .map_err(|source| ToolError::Archive { tool: self.name, source: Box::new(source) })?;
         let wanted: Vec<&str> = self.parts.iter().map(|part| part.package).collect();
         let nothing: [&str; 0] = [];
         let resolution = archive.resolve(&wanted, &nothing)?;

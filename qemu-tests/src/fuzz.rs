@@ -49,7 +49,7 @@ impl Random {
     }
 
     /// The next number; the steps are those of `SplitMix64`.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -59,7 +59,7 @@ impl Random {
 
     /// A number below `end`, which must not be zero.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).unwrap_or(0)
+        usize::try_from(self.number() % end as u64).unwrap_or(0)
     }
 }
 
@@ -94,7 +94,7 @@ impl Target {
 
     fn mutated(&self, random: &mut Random) -> Vec<u8> {
         let mut input = self.pick(random).to_vec();
-        for _ in 0..=random.next() % MUTATIONS_MAX {
+        for _ in 0..=random.number() % MUTATIONS_MAX {
             self.mutate(&mut input, random);
         }
         input.truncate(INPUT_MAX_BYTES);
@@ -107,14 +107,14 @@ impl Target {
 
     fn mutate(&self, input: &mut Vec<u8>, random: &mut Random) {
         if input.is_empty() {
-            input.push(u8::try_from(random.next() & 0xff).unwrap_or(0));
+            input.push(u8::try_from(random.number() & 0xff).unwrap_or(0));
             return;
         }
         let at = random.below(input.len());
         let run = 1 + random.below((input.len() - at).min(64));
         match random.below(7) {
             0 => input[at] ^= 1 << random.below(8),
-            1 => input[at] = u8::try_from(random.next() & 0xff).unwrap_or(0),
+            1 => input[at] = u8::try_from(random.number() & 0xff).unwrap_or(0),
             2 => drop(input.drain(at..at + run)),
             3 => {
                 let copy = input[at..at + run].to_vec();

@@ -161,7 +161,7 @@ fn control_files() {
     let run_control = |input: &[u8]| {
         let text = String::from_utf8_lossy(input);
         for stanza in deb822::stanzas(&text) {
-            let _fields = stanza.fields().filter(Result::is_ok).count();
+            let _fields = stanza.fields().flatten().count();
         }
         let _release = release::Release::parse(&text);
     };

@@ -5,6 +5,7 @@
 //! still has them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,9 @@ use super::archive::Archive;
 use super::digest::Digest;
 use super::package::{Package, PackageError};
 use super::resolve::Resolution;
-use super::store::{Store, StoreError};
 use super::version::Version;
 use crate::k3s::LockedArtifact;
+use crate::unfinished::{Unfinished, UnfinishedError};
 
 const FORMAT: u32 = 1;
 
@@ -73,8 +74,10 @@ pub enum LockError {
     Package { path: PathBuf, name: String, source: PackageError },
     #[error("the lock can't be written as TOML: {0}")]
     Serialize(#[from] toml::ser::Error),
+    #[error("{}: {source}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Unfinished(#[from] UnfinishedError),
     #[error("the lock has no package {0}: run `builder lock` again, since the image changed")]
     NotLocked(String),
 }
@@ -137,7 +140,11 @@ impl Lock {
     pub fn save(&self, path: &Path) -> Result<(), LockError> {
         let body = toml::to_string(self)?;
         let text = format!("# Written by `builder lock`; `--locked` uses exactly this.\n{body}");
-        Ok(Store::write_whole(path, text.as_bytes())?)
+        let unfinished = Unfinished::create(path)?;
+        let write = |source| LockError::Write { path: path.to_owned(), source };
+        unfinished.file().write_all(text.as_bytes()).map_err(write)?;
+        unfinished.finish()?;
+        Ok(())
     }
 
     /// What the wanted packages need according to the lock, as if it had been resolved.

@@ -127,7 +127,7 @@ pub fn write(from: &File, to: &File) -> io::Result<()> {
     to.write_all_at(&table, layout.refcount_table * CLUSTER_BYTES)?;
 
     for (l2_cluster, l1_index) in (layout.l2..).zip(&l2_indices) {
-        let entry = l2_cluster * CLUSTER_BYTES | COPIED;
+        let entry = (l2_cluster * CLUSTER_BYTES) | COPIED;
         to.write_all_at(&entry.to_be_bytes(), layout.l1 * CLUSTER_BYTES + l1_index * ENTRY_BYTES)?;
     }
     write_data(from, to, &layout, &clusters, disk_bytes)
@@ -149,7 +149,7 @@ fn write_data(
         for cluster in members {
             read_cluster(from, *cluster, disk_bytes, &mut buffer)?;
             to.write_all_at(&buffer, data * CLUSTER_BYTES)?;
-            let entry = data * CLUSTER_BYTES | COPIED;
+            let entry = (data * CLUSTER_BYTES) | COPIED;
             let at = usize::try_from(cluster % ENTRIES * ENTRY_BYTES).map_err(io::Error::other)?;
             table[at..at + 8].copy_from_slice(&entry.to_be_bytes());
             data += 1;

@@ -410,7 +410,7 @@ fn fill_manifest(
 ) {
     manifest.name.clone_from(&definition.name);
     manifest.version.clone_from(&definition.version);
-    manifest.architecture = definition.architecture.debian().to_owned();
+    definition.architecture.debian().clone_into(&mut manifest.architecture);
     for overlay in overlays {
         let Overlay { name, manifest: wishes, .. } = overlay;
         manifest.overlays.push(OverlayRecord { name: name.clone(), version: None });

@@ -45,9 +45,9 @@ pub(crate) fn search() -> Search {
         let entry = (located.partition.name.clone(), located.device);
         // Our own partition comes before every stick.
         if located.partition.name == SEED_LABEL {
-            devices.insert(0, entry)
+            devices.insert(0, entry);
         } else {
-            devices.push(entry)
+            devices.push(entry);
         }
     }
     devices.extend(
