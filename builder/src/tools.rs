@@ -183,9 +183,15 @@ impl Tool {
         let fail = |source| ToolError::Source { tool: self.name, source: Box::new(source) };
         let store = source::open_store(&[], reach, cache).map_err(fail)?;
         let suites: Vec<String> = SUITES.iter().map(|&suite| suite.to_owned()).collect();
-        let archive =
-            source::open_archive(&store, "amd64", &suites, &["main".to_owned()], reach, progress)
-                .map_err(|source| ToolError::Archive { tool: self.name, source: Box::new(source) })?;
+        let archive = source::open_archive(
+            &store,
+            "amd64",
+            &suites,
+            &["main".to_owned()],
+            reach,
+            progress,
+        )
+        .map_err(|source| ToolError::Archive { tool: self.name, source: Box::new(source) })?;
         let wanted: Vec<&str> = self.parts.iter().map(|part| part.package).collect();
         let nothing: [&str; 0] = [];
         let resolution = archive.resolve(&wanted, &nothing)?;

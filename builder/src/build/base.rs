@@ -28,7 +28,7 @@ use crate::root::compose::{self, ComposeError, Extra, Ingredients};
 use crate::root::content::Content;
 use crate::root::definition::Definition;
 use crate::root::overlay::Overlay;
-use crate::unfinished::{Unfinished, UnfinishedError};
+use crate::unfinished::{self, Unfinished, UnfinishedError};
 
 /// Where K3s and its air-gap images lie on a node.
 const K3S_PATH: &str = "/usr/bin/k3s";
@@ -110,10 +110,7 @@ impl Inputs<'_> {
         let record = self.make(&path, progress)?;
         let text = serde_json::to_string(&record)
             .map_err(|source| BaseError::Record { path: record_path.clone(), source })?;
-        let unfinished = Unfinished::create(&record_path)?;
-        io::Write::write_all(&mut unfinished.file(), text.as_bytes())
-            .map_err(|source| BaseError::Io { path: record_path, source })?;
-        unfinished.finish()?;
+        unfinished::write_whole(&record_path, text.as_bytes())?;
         remove_old(&folder, &key);
         Ok(Base { path, record })
     }

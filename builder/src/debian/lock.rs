@@ -5,7 +5,6 @@
 //! still has them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +16,7 @@ use super::package::{Package, PackageError};
 use super::resolve::Resolution;
 use super::version::Version;
 use crate::k3s::LockedArtifact;
-use crate::unfinished::{Unfinished, UnfinishedError};
+use crate::unfinished::{self, UnfinishedError};
 
 const FORMAT: u32 = 1;
 
@@ -74,8 +73,6 @@ pub enum LockError {
     Package { path: PathBuf, name: String, source: PackageError },
     #[error("the lock can't be written as TOML: {0}")]
     Serialize(#[from] toml::ser::Error),
-    #[error("{}: {source}", path.display())]
-    Write { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Unfinished(#[from] UnfinishedError),
     #[error("the lock has no package {0}: run `builder lock` again, since the image changed")]
@@ -140,11 +137,7 @@ impl Lock {
     pub fn save(&self, path: &Path) -> Result<(), LockError> {
         let body = toml::to_string(self)?;
         let text = format!("# Written by `builder lock`; `--locked` uses exactly this.\n{body}");
-        let unfinished = Unfinished::create(path)?;
-        let write = |source| LockError::Write { path: path.to_owned(), source };
-        unfinished.file().write_all(text.as_bytes()).map_err(write)?;
-        unfinished.finish()?;
-        Ok(())
+        Ok(unfinished::write_whole(path, text.as_bytes())?)
     }
 
     /// What the wanted packages need according to the lock, as if it had been resolved.

@@ -10,7 +10,7 @@ use super::obtain::Order;
 use crate::debian::Digest;
 use crate::debian::http::HttpError;
 use crate::debian::store::StoreError;
-use crate::unfinished::mend;
+use crate::unfinished::{UnfinishedError, mend};
 
 /// Why a release can't be had.
 #[derive(Debug, Error)]
@@ -18,6 +18,9 @@ pub enum K3sError {
     /// A file or folder can't be used.
     #[error("{}: {source}{}", path.display(), mend(source))]
     Io { path: PathBuf, source: io::Error },
+    /// A file of the cache can't be written.
+    #[error(transparent)]
+    Unfinished(#[from] UnfinishedError),
     /// What was given isn't there.
     #[error(
         "--k3s {}: there is no such file or folder; give the binary of K3s, or the folder that has \

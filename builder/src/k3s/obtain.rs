@@ -1,11 +1,10 @@
 //! Has the files of a release: from what a person gives, from the cache, or from the network.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use super::checksums::{Checksums, MAX_BYTES};
 use super::error::{K3sError, wrap};
@@ -13,6 +12,7 @@ use super::release::Release;
 use crate::debian::download::Wanted;
 use crate::debian::{Digest, Store};
 use crate::progress::Progress;
+use crate::unfinished;
 
 /// Folder of the cache that has the lists of checksums, by version.
 const CACHE_FOLDER: &str = "k3s";
@@ -146,7 +146,7 @@ impl Order<'_> {
         let bytes =
             store.fetch_small(&url, MAX_BYTES).map_err(|error| self.explain(&name, error))?;
         let checksums = self.parse(&url, &bytes)?;
-        write_whole(&path, &bytes)?;
+        unfinished::write_whole(&path, &bytes)?;
         Ok((url, checksums))
     }
 
@@ -197,18 +197,4 @@ pub(super) fn read_limited(path: &Path) -> Result<Option<Vec<u8>>, K3sError> {
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| wrap(path, error))?;
     Ok(Some(bytes))
-}
-
-/// Writes a small file of the cache under its name only when it is whole and on disk.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), K3sError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || {
-        fs::create_dir_all(folder)?;
-        let mut file = NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(|error| wrap(path, error))
 }
