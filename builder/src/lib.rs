@@ -21,6 +21,7 @@ pub mod node;
 pub mod progress;
 pub mod project;
 pub mod qemu;
+pub mod read;
 pub mod root;
 pub mod tools;
 pub mod unfinished;

@@ -23,11 +23,7 @@ pub enum NodeError {
              binaries", cargo.display())]
     Start { cargo: PathBuf, source: io::Error },
     #[error("cargo could not build the node's binaries for {target}:\n{output}\n{hint}")]
-    Failed {
-        target: &'static str,
-        output: String,
-        hint: String,
-    },
+    Failed { target: &'static str, output: String, hint: String },
 }
 
 /// A built binary.
@@ -50,14 +46,7 @@ pub fn build(
     let folder = project.root().join("target/node");
     let mut command = Command::new(&cargo);
     command.current_dir(project.root()).stdin(Stdio::null());
-    command.args([
-        "build",
-        "--locked",
-        "--profile",
-        PROFILE,
-        "--target",
-        target,
-    ]);
+    command.args(["build", "--locked", "--profile", PROFILE, "--target", target]);
     command.arg("--target-dir").arg(&folder);
     for package in PACKAGES {
         command.args(["--package", package]);
@@ -70,24 +59,13 @@ pub fn build(
         command.env_remove(variable);
     }
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(project).join("\x1f"));
-    let output = command.output().map_err(|source| NodeError::Start {
-        cargo: cargo.clone(),
-        source,
-    })?;
+    let output =
+        command.output().map_err(|source| NodeError::Start { cargo: cargo.clone(), source })?;
     if !output.status.success() {
-        let output = String::from_utf8_lossy(&output.stderr)
-            .trim_end()
-            .to_owned();
-        return Err(NodeError::Failed {
-            target,
-            hint: hint(&output, target),
-            output,
-        });
+        let output = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+        return Err(NodeError::Failed { target, hint: hint(&output, target), output });
     }
-    let binary = |&name| NodeBinary {
-        name,
-        path: folder.join(target).join(PROFILE).join(name),
-    };
+    let binary = |&name| NodeBinary { name, path: folder.join(target).join(PROFILE).join(name) };
     Ok(PACKAGES.iter().map(binary).collect())
 }
 
@@ -96,10 +74,7 @@ fn flags(project: &Project) -> Vec<String> {
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
     let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let cargo_home = env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
-    for (from, to) in [
-        (cargo_home, "/cargo"),
-        (project.root().to_owned(), "/project"),
-    ] {
+    for (from, to) in [(cargo_home, "/cargo"), (project.root().to_owned(), "/project")] {
         flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     }
     flags

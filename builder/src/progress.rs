@@ -52,9 +52,7 @@ impl Progress {
         }
         if std::io::stderr().is_terminal() {
             let target = ProgressDrawTarget::stderr();
-            return Self {
-                mode: Mode::Bars(MultiProgress::with_draw_target(target)),
-            };
+            return Self { mode: Mode::Bars(MultiProgress::with_draw_target(target)) };
         }
         Self::lines(Box::new(std::io::stderr()))
     }
@@ -65,9 +63,7 @@ impl Progress {
 
     /// Plain lines to a writer.
     pub fn lines(writer: Box<dyn Write + Send>) -> Self {
-        Self {
-            mode: Mode::Lines(Mutex::new(writer)),
-        }
+        Self { mode: Mode::Lines(Mutex::new(writer)) }
     }
 
     /// A line that stays.
@@ -97,11 +93,7 @@ impl Progress {
             }
             _ => None,
         };
-        Bytes {
-            progress: self,
-            label: label.to_owned(),
-            bar,
-        }
+        Bytes { progress: self, label: label.to_owned(), bar }
     }
 
     /// Begins a step, such as "writing the root file system".
@@ -116,12 +108,7 @@ impl Progress {
             }
             _ => None,
         };
-        Step {
-            progress: self,
-            label: label.to_owned(),
-            bar,
-            begun: Instant::now(),
-        }
+        Step { progress: self, label: label.to_owned(), bar, begun: Instant::now() }
     }
 }
 
@@ -141,8 +128,7 @@ impl Bytes<'_> {
 
     /// Ends with a line such as "fetched postgresql-17 17.11 16.7 MB".
     pub fn finish(self, verb: &str, bytes: u64) {
-        self.progress
-            .note(&format!("{verb} {} {}", self.label, readable_bytes(bytes)));
+        self.progress.note(&format!("{verb} {} {}", self.label, readable_bytes(bytes)));
     }
 }
 
@@ -162,8 +148,7 @@ impl Step<'_> {
         }
         let seconds = self.begun.elapsed().as_secs_f64();
         let colon = if result.is_empty() { "" } else { ": " };
-        self.progress
-            .note(&format!("{}{colon}{result} ({seconds:.1} s)", self.label));
+        self.progress.note(&format!("{}{colon}{result} ({seconds:.1} s)", self.label));
     }
 }
 
@@ -238,11 +223,7 @@ mod tests {
         let text = String::from_utf8(log.0.lock().expect("unpoisoned").clone()).expect("text");
         let mut lines = text.lines();
         assert_eq!(lines.next(), Some("fetched postgresql-17 17.11 16.7 MB"));
-        assert!(
-            lines
-                .next()
-                .is_some_and(|line| line.starts_with("root: ext4 ("))
-        );
+        assert!(lines.next().is_some_and(|line| line.starts_with("root: ext4 (")));
         assert_eq!(lines.next(), None);
     }
 

@@ -28,25 +28,19 @@ impl Project {
     /// The given folder; else the nearest above the current one; else where the builder was built.
     pub fn find(given: Option<&Path>) -> Result<Self, ProjectError> {
         if let Some(root) = given {
-            return Self::at(root).ok_or_else(|| ProjectError::NotFound {
-                looked_in: root.into(),
-            });
+            return Self::at(root).ok_or_else(|| ProjectError::NotFound { looked_in: root.into() });
         }
         let here = env::current_dir().unwrap_or_default();
         let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
         here.ancestors()
             .chain(built_in)
             .find_map(Self::at)
-            .ok_or(ProjectError::NotFound {
-                looked_in: here.clone(),
-            })
+            .ok_or(ProjectError::NotFound { looked_in: here.clone() })
     }
 
     fn at(root: &Path) -> Option<Self> {
         let complete = root.join("overlays").is_dir() && root.join("images").is_dir();
-        complete.then(|| Self {
-            root: root.to_owned(),
-        })
+        complete.then(|| Self { root: root.to_owned() })
     }
 
     pub fn root(&self) -> &Path {
@@ -73,18 +67,11 @@ impl Project {
             .flatten()
             .flatten()
             .filter_map(|entry| {
-                entry
-                    .file_name()
-                    .to_str()?
-                    .strip_suffix(".toml")
-                    .map(str::to_owned)
+                entry.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned)
             })
             .collect();
         known.sort();
-        Err(ProjectError::NoSuchImage {
-            name: image.to_owned(),
-            known: known.join(", "),
-        })
+        Err(ProjectError::NoSuchImage { name: image.to_owned(), known: known.join(", ") })
     }
 }
 
@@ -93,12 +80,7 @@ pub fn cache_folder(given: Option<&Path>) -> Result<PathBuf, ProjectError> {
     if let Some(folder) = given {
         return Ok(folder.to_owned());
     }
-    let from = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let from = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
-    base.map(|base| base.join("edgepair"))
-        .ok_or(ProjectError::NoCache)
+    base.map(|base| base.join("edgepair")).ok_or(ProjectError::NoCache)
 }

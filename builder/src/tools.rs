@@ -32,9 +32,9 @@ const SUITES: [&str; 2] = ["trixie", "trixie-updates"];
 #[derive(Debug, Error)]
 pub enum ToolError {
     #[error("{tool} can't be fetched: {source}")]
-    Source { tool: &'static str, source: SourceError },
+    Source { tool: &'static str, source: Box<SourceError> },
     #[error("{tool} can't be fetched: {source}")]
-    Archive { tool: &'static str, source: ArchiveError },
+    Archive { tool: &'static str, source: Box<ArchiveError> },
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error(transparent)]
@@ -92,6 +92,8 @@ pub const ORACLES: Tool = Tool {
         ),
         programs("dosfstools", &["/usr/sbin/fsck.fat", "/usr/sbin/mkfs.fat"]),
         programs("mtools", &["/usr/bin/mtools"]),
+        programs("cpio", &["/usr/bin/cpio"]),
+        data("systemd-boot-efi", &["/usr/lib/systemd/boot/efi/*.efi.stub"]),
         programs("gdisk", &["/usr/sbin/sgdisk"]),
         programs("cryptsetup-bin", &["/usr/sbin/veritysetup"]),
     ],
@@ -107,6 +109,11 @@ impl Unpacked {
     /// A file of the tool, such as `usr/share/OVMF/OVMF_CODE_4M.fd`.
     pub fn file(&self, path: &str) -> PathBuf {
         self.folder.join(path)
+    }
+
+    /// The path under which one of its programs can be started, by the program's own name.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.folder.join("bin").join(name)
     }
 
     /// A command that runs one of its programs, through the loader that belongs to it.
@@ -143,6 +150,7 @@ impl Tool {
             .tempdir_in(&parent)
             .map_err(|source| ToolError::Write { path: parent.clone(), source })?;
         write_tree(&tree, aside.path())?;
+        self.write_starters(aside.path())?;
         fs::write(aside.path().join("complete"), "")
             .map_err(|source| ToolError::Write { path: done.clone(), source })?;
         if fs::rename(aside.path(), &folder).is_err() && !done.is_file() {
@@ -152,17 +160,38 @@ impl Tool {
         Ok(Unpacked { folder })
     }
 
-    fn compose(
-        &self,
-        cache: &Path,
-        reach: &Reach,
-        progress: &Progress,
-    ) -> Result<Tree, ToolError> {
-        let fail = |source| ToolError::Source { tool: self.name, source };
+    /// A script for each program, for callers that want one path to run. It finds its own folder,
+    /// because the whole tool is renamed once it is complete.
+    fn write_starters(&self, folder: &Path) -> Result<(), ToolError> {
+        let fail = |source| ToolError::Write { path: folder.to_owned(), source };
+        fs::create_dir_all(folder.join("bin")).map_err(fail)?;
+        for program in self.parts.iter().flat_map(|part| part.programs) {
+            let name = program.rsplit('/').next().unwrap_or(program);
+            let script = format!(
+                "#!/bin/sh\nroot=$(dirname \"$(dirname \"$0\")\")\n\
+                 exec \"$root/{LOADER}\" --library-path \"$root/usr/lib/{LIBRARIES}\" \
+                 --argv0 {name} \"$root{program}\" \"$@\"\n"
+            );
+            let path = folder.join("bin").join(name);
+            fs::write(&path, script).map_err(fail)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    fn compose(&self, cache: &Path, reach: &Reach, progress: &Progress) -> Result<Tree, ToolError> {
+        let fail = |source| ToolError::Source { tool: self.name, source: Box::new(source) };
         let store = source::open_store(&[], reach, cache).map_err(fail)?;
         let suites: Vec<String> = SUITES.iter().map(|&suite| suite.to_owned()).collect();
-        let archive = source::open_archive(&store, "amd64", &suites, &["main".to_owned()], reach, progress)
-            .map_err(|source| ToolError::Archive { tool: self.name, source })?;
+        let archive = source::open_archive(
+            &store,
+            "amd64",
+            &suites,
+            &["main".to_owned()],
+            reach,
+            progress,
+        )
+        .map_err(|source| ToolError::Archive { tool: self.name, source: Box::new(source) })?;
         let wanted: Vec<&str> = self.parts.iter().map(|part| part.package).collect();
         let nothing: [&str; 0] = [];
         let resolution = archive.resolve(&wanted, &nothing)?;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -105,6 +105,14 @@ impl Unfinished {
     }
 }
 
+/// Writes a small file whole or not at all.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), UnfinishedError> {
+    let unfinished = Unfinished::create(path)?;
+    let written = unfinished.file().write_all(bytes);
+    written.map_err(|source| UnfinishedError::Finish { path: path.to_owned(), source })?;
+    unfinished.finish().map(drop)
+}
+
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // After `finish` there is nothing under this name any more.
@@ -115,8 +123,6 @@ impl Drop for Unfinished {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
@@ -128,7 +134,8 @@ mod tests {
         assert!(!target.exists());
         unfinished.finish().expect("finished");
         assert_eq!(fs::read(&target).expect("read"), b"whole");
-        let left: Vec<_> = fs::read_dir(target.parent().expect("a folder")).expect("read").collect();
+        let left: Vec<_> =
+            fs::read_dir(target.parent().expect("a folder")).expect("read").collect();
         assert_eq!(left.len(), 1);
     }
 

@@ -31,19 +31,13 @@ fn make(name: &str) -> Made {
         seed::parse(&path.display().to_string(), &text).unwrap_or_else(|error| panic!("{error}"))
     };
     let seeds = created.seeds.iter().map(read).collect();
-    Made {
-        _place: place,
-        created,
-        seeds,
-    }
+    Made { _place: place, created, seeds }
 }
 
 impl Made {
     fn node(&self, name: &str) -> &Seed {
         let mut seeds = self.seeds.iter();
-        seeds
-            .find(|seed| seed.node.name.as_str() == name)
-            .expect("a node of that name")
+        seeds.find(|seed| seed.node.name.as_str() == name).expect("a node of that name")
     }
 
     fn text(&self, name: &str) -> String {
@@ -72,14 +66,8 @@ fn every_example_becomes_a_site() {
             assert!(!text.contains("[secrets"), "{}", path.display());
             seed::sealed(&text, &ensured.secrets).unwrap_or_else(|error| panic!("{error}"));
             let operators = seed.operators.as_ref().expect("[operators]");
-            let listed = operators
-                .fingerprints
-                .iter()
-                .map(seed::scalar::Fingerprint::as_str);
-            assert_eq!(
-                listed.collect::<Vec<_>>(),
-                [made.created.operator_fingerprint.as_str()]
-            );
+            let listed = operators.fingerprints.iter().map(seed::scalar::Fingerprint::as_str);
+            assert_eq!(listed.collect::<Vec<_>>(), [made.created.operator_fingerprint.as_str()]);
             assert_eq!(seed.cluster, made.seeds[0].cluster);
         }
         count += 1;
@@ -100,25 +88,19 @@ fn seeds_are_private_and_lie_in_a_private_folder() {
 #[test]
 fn a_seed_reads_as_if_written_by_hand() {
     let made = make("pair.toml");
-    let text = made
-        .text("node2")
-        .replace(&made.created.operator_fingerprint, "FINGERPRINT");
+    let text = made.text("node2").replace(&made.created.operator_fingerprint, "FINGERPRINT");
     insta::assert_snapshot!(text);
 }
 
 #[test]
 fn a_server_beside_the_pair_gets_its_database_from_outside() {
     let made = make("external-pg.toml");
-    let text = made
-        .text("k3s-server-1")
-        .replace(&made.created.operator_fingerprint, "FINGERPRINT");
+    let text = made.text("k3s-server-1").replace(&made.created.operator_fingerprint, "FINGERPRINT");
     insta::assert_snapshot!(text);
     let server = made.node("k3s-server-1");
     let ensured = ensure(&made.created.secrets, server).expect("secrets");
-    let (ca, datastore) = (
-        ensured.secrets.ca_certificate,
-        ensured.secrets.datastore_ca_certificate,
-    );
+    let (ca, datastore) =
+        (ensured.secrets.ca_certificate, ensured.secrets.datastore_ca_certificate);
     assert_eq!(ca, datastore);
     assert!(made.node("postgres-1").k3s.is_none());
     assert!(made.node("k3s-agent").database.is_none());
@@ -154,22 +136,14 @@ fn the_document_with_two_addresses_is_active_on_both() {
     assert_eq!(priorities("master-1"), [150, 50]);
     assert_eq!(priorities("master-2"), [100, 100]);
     assert_eq!(priorities("master-3"), [50, 150]);
-    assert_eq!(
-        first.vips[0].peers,
-        [address("172.16.217.172"), address("172.16.217.173")]
-    );
+    assert_eq!(first.vips[0].peers, [address("172.16.217.172"), address("172.16.217.173")]);
     let joins = |name: &str| {
         let k3s = made.node(name).k3s.as_ref().expect("[k3s]");
         k3s.server.as_ref().map(ToString::to_string)
     };
     assert_eq!(joins("master-1"), None);
-    assert_eq!(
-        joins("master-2").as_deref(),
-        Some("https://172.16.217.171:6443")
-    );
-    let secrets = ensure(&made.created.secrets, first)
-        .expect("secrets")
-        .secrets;
+    assert_eq!(joins("master-2").as_deref(), Some("https://172.16.217.171:6443"));
+    let secrets = ensure(&made.created.secrets, first).expect("secrets").secrets;
     assert_eq!(secrets.vrrp_passwords["api-1"].expose(), "pass");
 }
 
@@ -181,19 +155,12 @@ fn the_seven_have_what_their_document_says() {
     assert_eq!((vip.vrid.get(), vip.priority.get()), (1, 100));
     assert_eq!(vip.authentication, Authentication::Password);
     let check = &vip.checks[0];
-    assert_eq!(
-        (check.fall.get(), check.rise.get(), check.weight.get()),
-        (5, 2, -2)
-    );
+    assert_eq!((check.fall.get(), check.rise.get(), check.weight.get()), (5, 2, -2));
     let master = made.node("kmaster02");
     assert_eq!(master.cluster.with_role(Role::Patroni).count(), 3);
     let k3s = master.k3s.as_ref().expect("[k3s]");
     assert_eq!(k3s.datastore, Some(Datastore::ExternalEtcd));
-    assert!(
-        k3s.tls_san
-            .iter()
-            .any(|name| name.as_str() == "172.16.16.100")
-    );
+    assert!(k3s.tls_san.iter().any(|name| name.as_str() == "172.16.16.100"));
     let worker = made.node("kworker01");
     assert!(worker.registry.is_some() && worker.services.is_none() && worker.vips.is_empty());
     let agent = worker.k3s.as_ref().expect("[k3s]");
@@ -208,20 +175,14 @@ fn old_seeds_are_kept_and_their_secrets_used_again() {
     let before = made.text("node1");
     let error = create(&example("pair.toml"), out).expect_err("exists");
     assert!(matches!(error, ClusterError::Exists { .. }), "{error}");
-    assert!(
-        error.to_string().contains("give another folder with -o"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("give another folder with -o"), "{error}");
     assert_eq!(made.text("node1"), before);
     for seed in &made.created.seeds {
         fs::remove_file(seed).expect("removed");
     }
     let again = create(&example("pair.toml"), out).expect("made again");
     assert!(!again.new_secrets);
-    assert_eq!(
-        again.operator_fingerprint,
-        made.created.operator_fingerprint
-    );
+    assert_eq!(again.operator_fingerprint, made.created.operator_fingerprint);
     assert_eq!(made.text("node1"), before);
 }
 
@@ -238,11 +199,6 @@ fn one_old_seed_keeps_all_from_being_written() {
 fn an_absent_cluster_file_is_named() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let missing = place.path().join("missing.toml");
-    let error = create(&missing, place.path())
-        .expect_err("absent")
-        .to_string();
-    assert!(
-        error.contains("missing.toml") && error.contains("images/clusters"),
-        "{error}"
-    );
+    let error = create(&missing, place.path()).expect_err("absent").to_string();
+    assert!(error.contains("missing.toml") && error.contains("images/clusters"), "{error}");
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::ScopedJoinHandle;
 
 use builder::cluster::secrets::{Ensured, SecretsError, ensure, folder_beside};
 use rustls_pki_types::pem::PemObject;
@@ -113,8 +115,7 @@ fn verify(
     let leaf = EndEntityCert::try_from(&leaf)?;
     let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
     let algorithms = webpki::ALL_VERIFICATION_ALGS;
-    leaf.verify_for_usage(algorithms, &[anchor], &[], time, usage, None, None)
-        .map(drop)
+    leaf.verify_for_usage(algorithms, &[anchor], &[], time, usage, None, None).map(drop)
 }
 
 fn speaks_for(pem: &str, name: &str) -> bool {
@@ -142,10 +143,7 @@ fn site() -> (tempfile::TempDir, PathBuf) {
 fn the_folder_lies_beside_the_seed() {
     let folder = folder_beside(Path::new("/site/node1.toml"), &node1());
     assert_eq!(folder, Path::new("/site/secrets/plant-3"));
-    assert_eq!(
-        folder_beside(Path::new("node1.toml"), &node1()),
-        Path::new("secrets/plant-3")
-    );
+    assert_eq!(folder_beside(Path::new("node1.toml"), &node1()), Path::new("secrets/plant-3"));
 }
 
 #[test]
@@ -190,6 +188,35 @@ fn the_node_certificate_speaks_for_all_its_names_and_no_others() {
     }
 }
 
+/// The database's own library is the strictest judge of the form of certificates.
+#[test]
+fn openssl_accepts_the_chain_in_its_strict_mode() {
+    let (_place, folder) = site();
+    ensure(&folder, &node1()).expect("secrets");
+    let cases = [
+        ("nodes/node1/node.pem", "sslserver", true),
+        ("nodes/node1/node.pem", "sslclient", true),
+        ("nodes/node1/client.pem", "sslclient", true),
+        ("nodes/node1/client.pem", "sslserver", false),
+        ("operator.pem", "sslclient", true),
+    ];
+    for (file, purpose, accepted) in cases {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["verify", "-x509_strict", "-purpose", purpose, "-CAfile"]);
+        openssl.arg(folder.join("ca.pem")).arg(folder.join(file));
+        match openssl.output() {
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert_eq!(output.status.success(), accepted, "{file} as {purpose}: {said}");
+            }
+            Err(error) => {
+                println!("skipped: openssl can't be run ({error})");
+                return;
+            }
+        }
+    }
+}
+
 #[test]
 fn clients_can_call_but_not_serve() {
     let (_place, folder) = site();
@@ -198,10 +225,7 @@ fn clients_can_call_but_not_serve() {
     let operator = fs::read_to_string(folder.join("operator.pem")).expect("operator.pem");
     let clients = [
         (text(secrets.client_certificate.as_ref()), "k3s"),
-        (
-            text(secrets.replication_certificate.as_ref()),
-            "replication",
-        ),
+        (text(secrets.replication_certificate.as_ref()), "replication"),
         (operator.as_str(), "operator"),
     ];
     for (pem, common_name) in clients {
@@ -299,10 +323,7 @@ fn a_new_address_gets_a_new_certificate_for_the_old_key() {
     let moved = read(&pair_node("node1", "11").replace("192.168.77.10/24", "192.168.77.99/24"));
     let after = ensure(&folder, &moved).expect("secrets").secrets;
     assert_eq!(before.node_key, after.node_key);
-    assert!(speaks_for(
-        text(after.node_certificate.as_ref()),
-        "192.168.77.99"
-    ));
+    assert!(speaks_for(text(after.node_certificate.as_ref()), "192.168.77.99"));
     assert_eq!(before.client_certificate, after.client_certificate);
 }
 
@@ -311,17 +332,11 @@ fn builders_at_the_same_time_make_one_site() {
     let (_place, folder) = site();
     let all: Vec<Ensured> = std::thread::scope(|scope| {
         let build = |number: usize| {
-            let seed = if number.is_multiple_of(2) {
-                node1()
-            } else {
-                node2()
-            };
+            let seed = if number.is_multiple_of(2) { node1() } else { node2() };
             ensure(&folder, &seed).expect("secrets")
         };
-        let builders: Vec<_> = (0..8)
-            .map(|number| scope.spawn(move || build(number)))
-            .collect();
-        let ended = builders.into_iter().map(|builder| builder.join());
+        let builders: Vec<_> = (0..8).map(|number| scope.spawn(move || build(number))).collect();
+        let ended = builders.into_iter().map(ScopedJoinHandle::join);
         ended.map(|one| one.expect("no panic")).collect()
     });
     assert_eq!(all.iter().filter(|one| one.created).count(), 1);
@@ -343,10 +358,7 @@ fn what_others_can_read_is_refused_with_the_mend() {
     let key = folder.join("ca.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("chmod");
     let error = ensure(&folder, &node1()).expect_err("too open").to_string();
-    assert!(
-        error.contains("ca.key can be read by others (mode 644)"),
-        "{error}"
-    );
+    assert!(error.contains("ca.key can be read by others (mode 644)"), "{error}");
 }
 
 #[test]
@@ -365,13 +377,8 @@ fn a_key_of_another_ca_is_noticed() {
     ensure(&folder, &node1()).expect("secrets");
     ensure(&other, &node1()).expect("secrets");
     fs::copy(other.join("ca.key"), folder.join("ca.key")).expect("copied");
-    let error = ensure(&folder, &node1())
-        .expect_err("strangers")
-        .to_string();
-    assert!(
-        error.contains("ca.pem does not belong to ca.key"),
-        "{error}"
-    );
+    let error = ensure(&folder, &node1()).expect_err("strangers").to_string();
+    assert!(error.contains("ca.pem does not belong to ca.key"), "{error}");
 }
 
 #[test]
@@ -382,10 +389,7 @@ fn a_crash_between_key_and_certificate_leaves_nothing_to_mend() {
     fs::remove_file(folder.join("ca.pem")).expect("removed");
     let ensured = ensure(&folder, &node1()).expect("secrets");
     assert!(ensured.created);
-    assert_eq!(
-        fs::read_to_string(folder.join("ca.key")).expect("ca.key"),
-        key
-    );
+    assert_eq!(fs::read_to_string(folder.join("ca.key")).expect("ca.key"), key);
     let pem = text(ensured.secrets.node_certificate.as_ref());
     verify(&ensured, pem, KeyUsage::server_auth(), SOON).expect("a certificate of the new CA");
 }
@@ -395,20 +399,13 @@ fn damaged_files_are_named() {
     let (_place, folder) = site();
     ensure(&folder, &node1()).expect("secrets");
     fs::write(folder.join("ca.pem"), "nothing").expect("written");
-    let error = ensure(&folder, &node1())
-        .expect_err("no certificate")
-        .to_string();
+    let error = ensure(&folder, &node1()).expect_err("no certificate").to_string();
     assert!(error.contains("ca.pem holds no certificate"), "{error}");
     let (_place, folder) = site();
     ensure(&folder, &node1()).expect("secrets");
     fs::write(folder.join("tokens.toml"), "k3s_tokken = \"x\"\n").expect("written");
-    let error = ensure(&folder, &node1())
-        .expect_err("unknown key")
-        .to_string();
-    assert!(
-        error.contains("tokens.toml: unknown field `k3s_tokken`"),
-        "{error}"
-    );
+    let error = ensure(&folder, &node1()).expect_err("unknown key").to_string();
+    assert!(error.contains("tokens.toml: unknown field `k3s_tokken`"), "{error}");
 }
 
 #[test]
@@ -475,9 +472,6 @@ fn a_node_cannot_be_called_like_a_client() {
     let (_place, folder) = site();
     let seed = read(&pair_node("node1", "11").replace("\"node2\"", "\"k3s\""));
     let error = ensure(&folder, &seed).expect_err("mistakable").to_string();
-    assert!(
-        error.contains("the node \"k3s\" of cluster \"plant-3\""),
-        "{error}"
-    );
+    assert!(error.contains("the node \"k3s\" of cluster \"plant-3\""), "{error}");
     assert!(!folder.exists(), "nothing was made");
 }

@@ -21,21 +21,12 @@ fn trixie_is_verified_resolved_fetched_and_unpacked() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = std::env::var_os("DEBIAN_TEST_CACHE").map_or(folder.path().to_owned(), Into::into);
     let proxies = Proxies::from_environment().expect("sound proxies");
-    let network = Network {
-        offline: false,
-        mirrors,
-        proxies,
-    };
+    let network = Network { offline: false, mirrors, proxies };
     let store = Store::open(&root, network.clone()).expect("a cache");
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970")
-        .as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     let request = ArchiveRequest {
         architecture: "amd64".to_owned(),
-        suites: ["trixie", "trixie-updates", "trixie-security"]
-            .map(str::to_owned)
-            .to_vec(),
+        suites: ["trixie", "trixie-updates", "trixie-security"].map(str::to_owned).to_vec(),
         components: vec!["main".to_owned()],
         keyring: None,
         now,
@@ -54,50 +45,30 @@ fn trixie_is_verified_resolved_fetched_and_unpacked() {
     let opened = begun.elapsed();
     assert!(archive.len() > 60_000, "only {} packages", archive.len());
     let begun = Instant::now();
-    let resolution = archive
-        .resolve(&["postgresql-17"], &["libllvm19"])
-        .expect("resolved");
+    let resolution = archive.resolve(&["postgresql-17"], &["libllvm19"]).expect("resolved");
     let resolved = begun.elapsed();
     assert!(resolution.get("libc6").is_some() && resolution.get("libllvm19").is_none());
     let libraries = resolution.dependencies_of("postgresql-17");
     assert!(libraries.iter().any(|package| package.name == "libssl3t64"));
     let begun = Instant::now();
-    store
-        .fetch(resolution.packages(), &progress)
-        .expect("fetched");
+    store.fetch(resolution.packages(), &progress).expect("fetched");
     let fetched = begun.elapsed();
     let begun = Instant::now();
     let mut files = 0;
     for package in resolution.packages() {
-        files += store
-            .unpack(package, &progress)
-            .expect("unpacked")
-            .entries
-            .len();
+        files += store.unpack(package, &progress).expect("unpacked").entries.len();
     }
     let unpacked = begun.elapsed();
     let postgres = &resolution.get("postgresql-17").expect("chosen").package;
     let binary = "/usr/lib/postgresql/17/bin/postgres";
     let entries = store.unpack(postgres, &progress).expect("unpacked").entries;
-    let entry = entries
-        .iter()
-        .find(|entry| entry.path.as_str() == binary)
-        .expect("the server");
-    let NodeKind::File(content) = &entry.kind else {
-        panic!("{binary} is no file")
-    };
+    let entry = entries.iter().find(|entry| entry.path.as_str() == binary).expect("the server");
+    let NodeKind::File(content) = &entry.kind else { panic!("{binary} is no file") };
     let mut head = [0; 4];
     content.read_exact_at(&mut head, 0).expect("read");
     assert_eq!(&head, b"\x7fELF");
     let begun = Instant::now();
-    let offline = Store::open(
-        &root,
-        Network {
-            offline: true,
-            ..network
-        },
-    )
-    .expect("the cache");
+    let offline = Store::open(&root, Network { offline: true, ..network }).expect("the cache");
     let again = Archive::open(&offline, &request, &progress).expect("from the cache");
     let reopened = begun.elapsed();
     assert_eq!(again.date(), archive.date());
@@ -108,11 +79,7 @@ fn trixie_is_verified_resolved_fetched_and_unpacked() {
         ("unpack", unpacked),
         ("open again, offline", reopened),
     ]);
-    println!(
-        "{} packages of {}, {files} entries",
-        resolution.packages.len(),
-        archive.len()
-    );
+    println!("{} packages of {}, {files} entries", resolution.packages.len(), archive.len());
 }
 
 fn report(steps: &[(&str, Duration)]) {

@@ -11,9 +11,7 @@ use proptest::test_runner::TestRunner;
 const PAIRS: usize = 150;
 
 fn dpkg_says(left: &str, relation: &str, right: &str) -> bool {
-    let status = Command::new("dpkg")
-        .args(["--compare-versions", left, relation, right])
-        .status();
+    let status = Command::new("dpkg").args(["--compare-versions", left, relation, right]).status();
     status.expect("it ran before").success()
 }
 
@@ -29,18 +27,12 @@ fn versions_are_ordered_as_dpkg_orders_them() {
     let mut runner = TestRunner::deterministic();
     for _ in 0..PAIRS {
         let (left, right) = pairs.new_tree(&mut runner).expect("a pair").current();
-        let order = left
-            .parse::<Version>()
-            .expect("ours")
-            .cmp(&right.parse().expect("ours"));
+        let order = left.parse::<Version>().expect("ours").cmp(&right.parse().expect("ours"));
         let relation = match order {
             Ordering::Less => "lt",
             Ordering::Equal => "eq",
             Ordering::Greater => "gt",
         };
-        assert!(
-            dpkg_says(&left, relation, &right),
-            "{left} is not {relation} {right}"
-        );
+        assert!(dpkg_says(&left, relation, &right), "{left} is not {relation} {right}");
     }
 }

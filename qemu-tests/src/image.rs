@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use builder::build::{self, Request};
 use builder::build::source::Reach;
+use builder::build::{self, Request};
+use builder::image::formats::Format;
 use builder::image::open::OpenImage;
 use builder::progress::Progress;
 use builder::project::{self, Project};
@@ -46,11 +47,13 @@ impl Bench {
             image: "lab".to_owned(),
             out: folder.path().to_owned(),
             reach: Reach::default(),
+            k3s: None,
+            format: Format::Raw,
             anew: false,
         };
         let built = build::build(&request, &progress).unwrap_or_else(|error| panic!("{error}"));
-        let qemu = Qemu::find(&cache, &request.reach, &progress)
-            .unwrap_or_else(|error| panic!("{error}"));
+        let qemu =
+            Qemu::find(&cache, &request.reach, &progress).unwrap_or_else(|error| panic!("{error}"));
         let image = built.images[0].path.clone();
         let kernel = folder.path().join("kernel");
         let open = OpenImage::open(&image).expect("what was built can be read");

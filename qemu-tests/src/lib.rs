@@ -4,5 +4,6 @@
 //! that ends. [`image`] builds what is booted, with the same code as the `builder` command.
 
 pub mod console;
+pub mod fuzz;
 pub mod guest;
 pub mod image;

@@ -11,8 +11,8 @@ use qemu_tests::guest::Guest;
 use qemu_tests::image::Bench;
 
 /// Generous: a shared machine without KVM may be ten times slower than a good day's.
-const BOOT_LIMIT: Duration = Duration::from_secs(180);
-const END_LIMIT: Duration = Duration::from_secs(60);
+const BOOT_LIMIT: Duration = Duration::from_mins(3);
+const END_LIMIT: Duration = Duration::from_mins(1);
 
 fn boot(uefi: bool) {
     let bench = Bench::get();

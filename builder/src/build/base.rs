@@ -4,10 +4,12 @@
 //! definition, the overlays' files, our own binaries and the builder itself. A base with the right
 //! key has the right bytes, so nothing is assembled twice.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 use seed::manifest::Manifest;
@@ -19,14 +21,18 @@ use super::packages::ArchivePackages;
 use super::source::{Source, SourceError};
 use crate::debian::store::StoreError;
 use crate::image::assemble::{self, AssembleError};
+use crate::k3s::K3sFiles;
 use crate::node::NodeBinary;
 use crate::progress::Progress;
-use crate::root::compose::{self, ComposeError, Ingredients};
+use crate::root::compose::{self, ComposeError, Extra, Ingredients};
 use crate::root::content::Content;
 use crate::root::definition::Definition;
 use crate::root::overlay::Overlay;
-use crate::unfinished::{Unfinished, UnfinishedError};
+use crate::unfinished::{self, Unfinished, UnfinishedError};
 
+/// Where K3s and its air-gap images lie on a node.
+const K3S_PATH: &str = "/usr/bin/k3s";
+const K3S_IMAGES: &str = "/usr/share/k3s/images";
 /// Older bases are removed: each is some hundred megabytes, and only recent inputs come again.
 const KEPT_BASES: usize = 4;
 
@@ -55,6 +61,7 @@ pub struct Inputs<'a> {
     pub overlays: &'a [Overlay],
     pub binaries: &'a [NodeBinary],
     pub source: &'a Source,
+    pub k3s: Option<&'a K3sFiles>,
     /// Make it anew even if the cache has it.
     pub anew: bool,
 }
@@ -103,10 +110,7 @@ impl Inputs<'_> {
         let record = self.make(&path, progress)?;
         let text = serde_json::to_string(&record)
             .map_err(|source| BaseError::Record { path: record_path.clone(), source })?;
-        let unfinished = Unfinished::create(&record_path)?;
-        io::Write::write_all(&mut unfinished.file(), text.as_bytes())
-            .map_err(|source| BaseError::Io { path: record_path, source })?;
-        unfinished.finish()?;
+        unfinished::write_whole(&record_path, text.as_bytes())?;
         remove_old(&folder, &key);
         Ok(Base { path, record })
     }
@@ -125,7 +129,9 @@ impl Inputs<'_> {
             definition: self.definition,
             overlays: self.overlays,
             init: self.init()?,
-            extras: Vec::new(),
+            extras: self.k3s_files()?,
+            links: self.k3s_links(),
+            k3s_version: self.k3s.map(|k3s| k3s.version.clone()),
             manifest: empty_manifest(self.source.date()),
         };
         let composition = compose::compose(ingredients, &packages)?;
@@ -156,10 +162,30 @@ impl Inputs<'_> {
         Ok(Content::from_bytes(bytes))
     }
 
+    /// The release's files where the node looks for them.
+    fn k3s_files(&self) -> Result<Vec<Extra>, BaseError> {
+        let Some(k3s) = self.k3s else { return Ok(Vec::new()) };
+        let mut files = vec![extra(K3S_PATH.to_owned(), &k3s.binary, 0o755)?];
+        if let Some(images) = &k3s.images {
+            let name = images_name(self.definition);
+            files.push(extra(format!("{K3S_IMAGES}/{name}"), images, 0o644)?);
+        }
+        Ok(files)
+    }
+
+    /// K3s looks at the name that it is called by.
+    fn k3s_links(&self) -> Vec<(String, String)> {
+        let names = ["kubectl", "crictl", "ctr"].into_iter().filter(|_| self.k3s.is_some());
+        names.map(|name| (format!("/usr/bin/{name}"), "k3s".to_owned())).collect()
+    }
+
     /// A hash over everything that can change a byte of the base.
     fn key(&self) -> Result<String, BaseError> {
         let mut hasher = Sha256::new();
         hasher.update(self.source.fingerprint());
+        for artifact in self.k3s.iter().flat_map(|k3s| &k3s.artifacts) {
+            hasher.update(format!("{} {}\n", artifact.name, artifact.sha256));
+        }
         let mut files = vec![self.definition.path.clone()];
         files.extend(self.binaries.iter().map(|binary| binary.path.clone()));
         // The builder decides how the bytes are laid out.
@@ -175,6 +201,18 @@ impl Inputs<'_> {
         }
         Ok(disk::verity::to_hex(&hasher.finalize()[..16]))
     }
+}
+
+fn images_name(definition: &Definition) -> String {
+    format!("k3s-airgap-images-{}.tar.zst", definition.architecture.debian())
+}
+
+/// A file of any size, read when it is written.
+fn extra(path: String, from: &Path, mode: u16) -> Result<Extra, BaseError> {
+    let fail = |source| BaseError::Io { path: from.to_owned(), source };
+    let file = File::open(from).map_err(fail)?;
+    let length = file.metadata().map_err(fail)?.len();
+    Ok(Extra { path, content: Content::Slice { file: Arc::new(file), offset: 0, length }, mode })
 }
 
 /// A manifest with what the composition can't know; it fills in the rest.
@@ -207,7 +245,11 @@ fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), BaseErro
         .map_err(fail)?;
     entries.sort();
     for path in entries {
-        if path.is_dir() && !path.is_symlink() { collect_files(&path, files)? } else { files.push(path) }
+        if path.is_dir() && !path.is_symlink() {
+            collect_files(&path, files)?;
+        } else {
+            files.push(path);
+        }
     }
     Ok(())
 }
@@ -235,7 +277,7 @@ fn remove_old(folder: &Path, current: &str) {
         .filter(|path| path.file_stem().is_none_or(|stem| stem != current))
         .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
         .collect();
-    bases.sort_by(|one, other| other.0.cmp(&one.0));
+    bases.sort_by_key(|(modified, _)| Reverse(*modified));
     for (_, path) in bases.iter().skip(KEPT_BASES - 1) {
         for extension in ["raw", "json", "lock"] {
             let _kept = fs::remove_file(path.with_extension(extension));

@@ -23,11 +23,12 @@ use self::images::{BuiltImage, ImagesError};
 use self::seeds::SeedsError;
 use self::source::{Reach, Source, SourceError};
 use crate::image::formats::Format;
+use crate::k3s::{self, K3sError, K3sFiles, Release, ReleaseError};
 use crate::node::{self, NodeError};
 use crate::progress::Progress;
 use crate::project::{Project, ProjectError};
 use crate::root::definition::{Definition, DefinitionError};
-use crate::root::overlay::{self, OverlayError};
+use crate::root::overlay::{self, Overlay, OverlayError};
 
 #[derive(Debug, Error)]
 pub enum BuildError {
@@ -47,6 +48,12 @@ pub enum BuildError {
     Base(#[from] BaseError),
     #[error(transparent)]
     Images(#[from] ImagesError),
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    #[error(transparent)]
+    K3s(#[from] K3sError),
+    #[error("--k3s has nothing to do: the image {0} has no overlay that carries K3s")]
+    NoK3sOverlay(String),
 }
 
 /// What to build, and from what.
@@ -59,6 +66,8 @@ pub struct Request {
     pub seeds: Vec<PathBuf>,
     pub out: PathBuf,
     pub reach: Reach,
+    /// The release of K3s, or its binary, where it can't be downloaded.
+    pub k3s: Option<PathBuf>,
     /// What the files are that it makes.
     pub format: Format,
     /// Assemble even what the cache has.
@@ -83,14 +92,37 @@ pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError
     let binaries = node::build(project, definition.architecture, request.reach.offline)?;
     step.finish("");
     let source = Source::open(&definition, &request.reach, &request.cache, progress)?;
+    let k3s = obtain_k3s(request, &definition, &overlays, &source, progress)?;
     let inputs = Inputs {
         definition: &definition,
         overlays: &overlays,
         binaries: &binaries,
         source: &source,
+        k3s: k3s.as_ref(),
         anew: request.anew,
     };
     let base = inputs.obtain(&request.cache, progress)?;
-    let images = images::write_all(&base, &definition, &seeds, &request.out, request.format, progress)?;
+    let images =
+        images::write_all(&base, &definition, &seeds, &request.out, request.format, progress)?;
     Ok(Built { images, base })
+}
+
+/// The release that one of the overlays pins, if any does.
+pub fn obtain_k3s(
+    request: &Request,
+    definition: &Definition,
+    overlays: &[Overlay],
+    source: &Source,
+    progress: &Progress,
+) -> Result<Option<K3sFiles>, BuildError> {
+    let given = request.k3s.as_deref();
+    let Some(pin) = overlays.iter().find_map(|overlay| overlay.manifest.k3s.as_ref()) else {
+        return match given {
+            Some(_) => Err(BuildError::NoK3sOverlay(definition.name.clone())),
+            None => Ok(None),
+        };
+    };
+    let release = Release::new(&pin.version, &pin.base_url, definition.architecture)?;
+    let locked = source.locked_artifacts();
+    Ok(Some(k3s::obtain(&source.store, &release, given, locked, progress)?))
 }

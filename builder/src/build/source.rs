@@ -12,6 +12,7 @@ use crate::debian::proxy::{Proxies, ProxyError};
 use crate::debian::resolve::ResolveError;
 use crate::debian::store::StoreError;
 use crate::debian::{Archive, ArchiveRequest, Lock, Network, Resolution, Store};
+use crate::k3s::LockedArtifact;
 use crate::progress::Progress;
 use crate::root::compose::BOOT_PACKAGE;
 use crate::root::definition::Definition;
@@ -76,8 +77,7 @@ impl Source {
             let architecture = definition.architecture.debian();
             let suites = &definition.debian.suites;
             let components = &definition.debian.components;
-            let archive =
-                open_archive(&store, architecture, suites, components, reach, progress)?;
+            let archive = open_archive(&store, architecture, suites, components, reach, progress)?;
             Chosen::Archive(Box::new(archive))
         };
         Ok(Self { store, chosen })
@@ -105,6 +105,14 @@ impl Source {
                 let packages = lock.packages.iter();
                 packages.map(|package| format!("{} {}\n", package.name, package.sha256)).collect()
             }
+        }
+    }
+
+    /// What a lock says of files that are in no archive; none without a lock.
+    pub fn locked_artifacts(&self) -> Option<&[LockedArtifact]> {
+        match &self.chosen {
+            Chosen::Archive(_) => None,
+            Chosen::Lock(lock) => Some(&lock.artifacts),
         }
     }
 

@@ -36,6 +36,9 @@ pub(super) struct Arguments {
     format: Format,
     #[command(flatten)]
     reach: ReachArguments,
+    /// A K3s binary, or a folder with the files of its release, instead of downloading it
+    #[arg(long, value_name = "PATH")]
+    k3s: Option<PathBuf>,
     /// Use exactly the packages of the lock beside the image definition (see `builder lock`)
     #[arg(long)]
     locked: bool,
@@ -81,6 +84,7 @@ impl Arguments {
             seeds: self.seed.clone(),
             out: self.out.clone(),
             reach: self.reach.reach(self.locked),
+            k3s: self.k3s.clone(),
             format: self.format,
             anew: self.anew,
         })
@@ -108,6 +112,7 @@ pub(super) fn build_one(
         out: PathBuf::from("out"),
         format: Format::Raw,
         reach: reach.clone(),
+        k3s: None,
         locked: false,
         anew: false,
     };

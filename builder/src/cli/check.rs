@@ -39,8 +39,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let mut text = String::new();
     for path in &arguments.seed {
         let name = path.display().to_string();
-        let content =
-            fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+        let content = fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
         let report = match seed::parse(&name, &content) {
             Ok(seed) => {
                 let node = seed.node.name.to_string();

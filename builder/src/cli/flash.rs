@@ -19,13 +19,11 @@ use crate::progress::readable_bytes;
 
 /// Write an image to a disk or a file, and read it back
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  sudo builder flash out/edge-node1.raw /dev/sdb\n  \
+#[command(after_help = "Examples:\n  sudo builder flash out/edge-node1.raw /dev/sdb\n  \
     builder flash out/lab-node1.raw disk.raw --force --yes\n\n\
     A disk that is mounted, in use, too small, or that this machine runs from is refused,\n\
     whatever the flags. The partition table is written last: after Ctrl-C the disk has no\n\
-    partitions."
-)]
+    partitions.")]
 pub(super) struct Arguments {
     /// The image: raw or raw.zst
     #[arg(value_name = "IMAGE")]
@@ -62,21 +60,13 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     let image_facts = source.facts()?;
     let found = refusals(&device_facts, &image_facts);
-    let left: Vec<&Refusal> = found
-        .iter()
-        .filter(|it| !(arguments.force && it.yields_to_force()))
-        .collect();
+    let left: Vec<&Refusal> =
+        found.iter().filter(|it| !(arguments.force && it.yields_to_force())).collect();
     if !left.is_empty() {
-        let lines: Vec<String> = left
-            .iter()
-            .map(|refusal| format!("\n  {refusal}"))
-            .collect();
-        return Err(format!(
-            "nothing was written to {}:{}",
-            device.display(),
-            lines.concat()
-        )
-        .into());
+        let lines: Vec<String> = left.iter().map(|refusal| format!("\n  {refusal}")).collect();
+        return Err(
+            format!("nothing was written to {}:{}", device.display(), lines.concat()).into()
+        );
     }
     eprintln!("{}", description(&source, &image_facts, &device_facts));
     for warning in warnings(&image_facts) {
@@ -116,47 +106,22 @@ fn description(source: &Source, image: &ImageFacts, device: &DeviceFacts) -> Str
         SeedState::Bad => "with a bad seed",
     };
     let Source { name, version, .. } = source;
-    let mut lines = vec![format!(
-        "image   {name} {version} ({node}), {}",
-        readable_bytes(image.bytes)
-    )];
-    let maker = [&device.vendor, &device.model]
-        .into_iter()
-        .flatten()
-        .cloned();
+    let mut lines =
+        vec![format!("image   {name} {version} ({node}), {}", readable_bytes(image.bytes))];
+    let maker = [&device.vendor, &device.model].into_iter().flatten().cloned();
     let mut words: Vec<String> = maker.collect();
     words.extend(device.bytes.map(readable_bytes));
-    words.extend(
-        device
-            .serial
-            .iter()
-            .map(|serial| format!("serial {serial}")),
-    );
+    words.extend(device.serial.iter().map(|serial| format!("serial {serial}")));
     words.extend(device.transport.map(str::to_owned));
     if device.removable {
         words.push("removable".to_owned());
     }
     if device.kind == Kind::File {
-        words.push(
-            if device.bytes.is_some() {
-                "a file"
-            } else {
-                "a new file"
-            }
-            .to_owned(),
-        );
+        words.push(if device.bytes.is_some() { "a file" } else { "a new file" }.to_owned());
     }
-    lines.push(format!(
-        "device  {}: {}",
-        device.path().display(),
-        words.join(", ")
-    ));
+    lines.push(format!("device  {}: {}", device.path().display(), words.join(", ")));
     lines.extend(device.partitions.iter().map(|partition| {
-        format!(
-            "        {} {}",
-            partition.name,
-            readable_bytes(partition.bytes)
-        )
+        format!("        {} {}", partition.name, readable_bytes(partition.bytes))
     }));
     lines.join("\n")
 }

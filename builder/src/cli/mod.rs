@@ -2,16 +2,20 @@
 //!
 //! Results go to standard output, progress and errors to standard error. The exit code is 0 when
 //! all is well, 1 when the work failed, 2 when the command line was wrong, and 3 when `diff` found
-//! a difference.
+//! a difference, or `lock --check` a lock that is behind.
 
 mod build;
 mod check;
 mod cluster;
 mod context;
+mod diff;
 mod flash;
+mod inspect;
+mod lock;
 mod render;
 mod run;
 mod seed;
+mod verify;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -35,6 +39,10 @@ struct Cli {
 enum Command {
     Build(build::Arguments),
     Check(check::Arguments),
+    Diff(diff::Arguments),
+    Inspect(inspect::Arguments),
+    Lock(lock::Arguments),
+    Verify(verify::Arguments),
     Cluster(cluster::Arguments),
     Flash(flash::Arguments),
     Render(render::Arguments),
@@ -55,6 +63,10 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Check(arguments) => check::run(&context, &arguments),
+        Command::Diff(arguments) => diff::run(&context, &arguments),
+        Command::Inspect(arguments) => inspect::run(&context, &arguments),
+        Command::Lock(arguments) => lock::run(&context, &arguments),
+        Command::Verify(arguments) => verify::run(&context, &arguments),
         Command::Cluster(arguments) => cluster::run(&context, &arguments),
         Command::Flash(arguments) => flash::run(&context, &arguments),
         Command::Render(arguments) => render::run(&context, &arguments),

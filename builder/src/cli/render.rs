@@ -89,12 +89,11 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let is_absent = |template: &&Template| {
         !files.iter().any(|file| file.path == template.path.as_str()) && template.when.is_some()
     };
-    let absent = manifest.templates.iter().filter(is_absent).map(|template| {
-        (
-            template.path.to_string(),
-            template.when.clone().unwrap_or_default(),
-        )
-    });
+    let absent = manifest
+        .templates
+        .iter()
+        .filter(is_absent)
+        .map(|template| (template.path.to_string(), template.when.clone().unwrap_or_default()));
     let report = Report {
         node: seed.node.name.to_string(),
         absent: absent.collect(),
@@ -103,10 +102,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     match (&arguments.path, &arguments.out) {
         (Some(path), _) => {
             let chosen = choose(report, path)?;
-            let text = chosen
-                .files
-                .first()
-                .map_or(String::new(), |file| file.text.clone());
+            let text = chosen.files.first().map_or(String::new(), |file| file.text.clone());
             context.print(&chosen, &text)?;
         }
         (None, Some(folder)) => {
@@ -148,10 +144,7 @@ fn manifest_of(definition: &Definition, overlays: &[Overlay]) -> Manifest {
 fn read_source(overlays: &[Overlay], source: &str) -> io::Result<String> {
     let absent = || io::Error::from(io::ErrorKind::NotFound);
     let (name, file) = source.split_once('/').ok_or_else(absent)?;
-    let overlay = overlays
-        .iter()
-        .find(|overlay| overlay.name == name)
-        .ok_or_else(absent)?;
+    let overlay = overlays.iter().find(|overlay| overlay.name == name).ok_or_else(absent)?;
     let bytes = overlay.template(file).map_err(io::Error::other)?;
     String::from_utf8(bytes).map_err(io::Error::other)
 }
@@ -189,23 +182,13 @@ fn mask(value: &mut Value, key: &str) {
 
 fn file_report(file: Rendered) -> FileReport {
     let mode = format!("{:04o}", file.mode.bits());
-    FileReport {
-        path: file.path,
-        mode,
-        user: file.user,
-        group: file.group,
-        text: file.text,
-    }
+    FileReport { path: file.path, mode, user: file.user, group: file.group, text: file.text }
 }
 
 fn choose(mut report: Report, path: &str) -> Result<Report, Box<dyn Error>> {
     if let Some(at) = report.files.iter().position(|file| file.path == path) {
         let file = report.files.swap_remove(at);
-        return Ok(Report {
-            files: vec![file],
-            absent: BTreeMap::new(),
-            ..report
-        });
+        return Ok(Report { files: vec![file], absent: BTreeMap::new(), ..report });
     }
     if let Some(when) = report.absent.get(path) {
         let node = &report.node;
@@ -216,21 +199,9 @@ fn choose(mut report: Report, path: &str) -> Result<Report, Box<dyn Error>> {
 }
 
 fn listing(report: &Report) -> String {
-    let file = |FileReport {
-                    path,
-                    mode,
-                    user,
-                    group,
-                    text,
-                }: &FileReport| {
-        let owner = group
-            .as_ref()
-            .map_or(user.clone(), |group| format!("{user}:{group}"));
-        let end = if text.ends_with('\n') || text.is_empty() {
-            ""
-        } else {
-            "\n"
-        };
+    let file = |FileReport { path, mode, user, group, text }: &FileReport| {
+        let owner = group.as_ref().map_or(user.clone(), |group| format!("{user}:{group}"));
+        let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
         format!("==> {path} ({mode} {owner}) <==\n{text}{end}")
     };
     let mut parts: Vec<String> = report.files.iter().map(file).collect();

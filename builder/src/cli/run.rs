@@ -90,10 +90,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         control: None,
         end_on_restart: false,
     };
-    context.progress.note(&format!(
-        "{} with {acceleration:?}; Ctrl-A X ends it",
-        qemu.describe()
-    ));
+    context.progress.note(&format!("{} with {acceleration:?}; Ctrl-A X ends it", qemu.describe()));
     wait_for(qemu.command(&machine))
 }
 
@@ -146,7 +143,9 @@ fn cards(image: &OpenImage) -> Result<Vec<Card>, Box<dyn Error>> {
     let Some(text) = crate::image::identity::read(&image.file, partition)? else {
         return Ok(Vec::new());
     };
-    let Ok(seed) = seed::parse("the image's seed", &text) else { return Ok(Vec::new()) };
+    let Ok(seed) = seed::parse("the image's seed", &text) else {
+        return Ok(Vec::new());
+    };
     let macs = seed.links.iter().filter_map(|link| link.r#match.as_ref()?.mac.as_ref());
     let card = |mac: &seed::scalar::MacAddress| Card {
         mac: mac.to_string(),

@@ -80,26 +80,13 @@ fn show(context: &Context, arguments: &Arguments) -> Outcome {
     let mut lines = vec![match &identity {
         None => format!("{}: no seed yet", image.display()),
         Some(Identity { seed: Ok(seed), .. }) => {
-            let sealed = if seed.secrets.is_some() {
-                "with"
-            } else {
-                "without"
-            };
+            let sealed = if seed.secrets.is_some() { "with" } else { "without" };
             let (node, cluster) = (&seed.node.name, &seed.cluster.name);
-            format!(
-                "{}: {node} in {cluster}, {sealed} its secrets",
-                image.display()
-            )
+            format!("{}: {node} in {cluster}, {sealed} its secrets", image.display())
         }
-        Some(Identity {
-            seed: Err(problems),
-            ..
-        }) => problems.to_string(),
+        Some(Identity { seed: Err(problems), .. }) => problems.to_string(),
     }];
-    let redacted = identity
-        .as_ref()
-        .filter(|_| arguments.show)
-        .map(|it| redacted(&it.text));
+    let redacted = identity.as_ref().filter(|_| arguments.show).map(|it| redacted(&it.text));
     lines.extend(redacted.iter().map(|redacted| format!("\n{redacted}")));
     if let Some(path) = &arguments.export {
         let Some(identity) = &identity else {
@@ -108,9 +95,7 @@ fn show(context: &Context, arguments: &Arguments) -> Outcome {
         export(path, &identity.text)?;
         lines.push(format!("exported with its secrets to {}", path.display()));
     }
-    let good = identity
-        .as_ref()
-        .is_none_or(|identity| identity.seed.is_ok());
+    let good = identity.as_ref().is_none_or(|identity| identity.seed.is_ok());
     let (seed, problems) = match identity.map(|identity| identity.seed) {
         Some(Ok(seed)) => (Some(seed), None),
         Some(Err(problems)) => (None, Some(problems)),
@@ -128,11 +113,7 @@ fn show(context: &Context, arguments: &Arguments) -> Outcome {
         exported: arguments.export.as_deref(),
     };
     context.print(&report, &lines.join("\n"))?;
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn set(context: &Context, image: &Path, seed_path: &Path) -> Outcome {
@@ -140,18 +121,12 @@ fn set(context: &Context, image: &Path, seed_path: &Path) -> Outcome {
     let machine = Machine::read(Path::new("/"))?;
     let facts = DeviceFacts::of_path(image, &machine)?;
     if !facts.uses.is_empty() {
-        let lines = facts
-            .uses
-            .iter()
-            .map(|it| format!("\n  {}", Refusal::InUse(it.clone())));
+        let lines = facts.uses.iter().map(|it| format!("\n  {}", Refusal::InUse(it.clone())));
         let lines: String = lines.collect();
         return Err(format!("{} is in use:{lines}", image.display()).into());
     }
     // A volume that can't be read, as after a power cut, is a reason to write it and not to refuse.
-    let replaced = identify(&source)
-        .ok()
-        .flatten()
-        .and_then(|identity| identity.seed.ok());
+    let replaced = identify(&source).ok().flatten().and_then(|identity| identity.seed.ok());
     let (_, checked) = seeds::read(seed_path)?;
     let sealed = seeds::seal_all(&[seed_path.to_owned()], &context.progress)?;
     let Some(sealed) = sealed.into_iter().next() else {
@@ -164,10 +139,7 @@ fn set(context: &Context, image: &Path, seed_path: &Path) -> Outcome {
         node: sealed.node,
         replaced: replaced.map(|seed| seed.node.name.to_string()),
     };
-    let before = report
-        .replaced
-        .as_deref()
-        .map_or(String::new(), |was| format!(", was {was}"));
+    let before = report.replaced.as_deref().map_or(String::new(), |was| format!(", was {was}"));
     let text = format!("{}: now {}{before}\n", image.display(), report.node);
     context.print(&report, &text)?;
     Ok(ExitCode::SUCCESS)

@@ -40,11 +40,7 @@ pub enum ClusterError {
     Secrets(#[from] SecretsError),
     /// Given secrets don't fit their seed.
     #[error("the secrets of node \"{node}\" don't fit its seed: {source}\nmend: correct {}", path.display())]
-    Unfit {
-        node: String,
-        path: PathBuf,
-        source: Box<seed::SealError>,
-    },
+    Unfit { node: String, path: PathBuf, source: Box<seed::SealError> },
 }
 
 /// A site that was made.
@@ -65,11 +61,8 @@ pub fn create(file: &Path, out: &Path) -> Result<Created, ClusterError> {
     let text = read(file)?;
     let name = file.display().to_string();
     let draft = plan(&name, &text, UNKNOWN_FINGERPRINT).map_err(ClusterError::Invalid)?;
-    let seeds: Vec<PathBuf> = draft
-        .seeds
-        .iter()
-        .map(|planned| out.join(format!("{}.toml", planned.name)))
-        .collect();
+    let seeds: Vec<PathBuf> =
+        draft.seeds.iter().map(|planned| out.join(format!("{}.toml", planned.name))).collect();
     for path in &seeds {
         if path.symlink_metadata().is_ok() {
             return Err(ClusterError::Exists { path: path.clone() });
@@ -90,19 +83,11 @@ pub fn create(file: &Path, out: &Path) -> Result<Created, ClusterError> {
         })?;
     }
     write_all(&plan, &seeds)?;
-    Ok(Created {
-        seeds,
-        secrets,
-        new_secrets,
-        operator_fingerprint: fingerprint,
-    })
+    Ok(Created { seeds, secrets, new_secrets, operator_fingerprint: fingerprint })
 }
 
 fn read(file: &Path) -> Result<String, ClusterError> {
-    let wrap = |source| ClusterError::Read {
-        path: file.to_owned(),
-        source,
-    };
+    let wrap = |source| ClusterError::Read { path: file.to_owned(), source };
     let mut text = String::new();
     // One byte more than allowed tells a file that is too large from one that just fits.
     fs::File::open(file)

@@ -40,10 +40,7 @@ fn parsed(addresses: Vec<String>) -> Vec<IpAddr> {
 
 /// The addresses of a node on one of its links.
 fn on_link(node: &SiteNode, link: &str) -> Vec<IpAddr> {
-    let found = node
-        .links
-        .iter()
-        .find(|(table, _)| text(table, "name") == Some(link));
+    let found = node.links.iter().find(|(table, _)| text(table, "name") == Some(link));
     found.map_or(Vec::new(), |(table, _)| parsed(texts(table, "addresses")))
 }
 
@@ -94,9 +91,7 @@ pub(super) fn vip(site: &Site, node: &SiteNode, vip: &SiteVip) -> Table {
             .map(|address| address.is_ipv4())
             .collect();
         let mut peers: Vec<IpAddr> = Vec::new();
-        let others = site
-            .with_role(&vip.holders)
-            .filter(|other| other.name != node.name);
+        let others = site.with_role(&vip.holders).filter(|other| other.name != node.name);
         for other in others {
             let theirs = own_vip(other, vip);
             let reachable = on_link(other, text(&theirs, "link").unwrap_or_default());
@@ -201,10 +196,7 @@ fn outside_the_pair(site: &Site, table: &mut Table) {
                 set(&mut external, key, item.clone());
             }
         }
-        let users = database
-            .get("users")
-            .and_then(tables_of)
-            .unwrap_or_default();
+        let users = database.get("users").and_then(tables_of).unwrap_or_default();
         let own = |user: &&Table| {
             let name = text(*user, "name").unwrap_or_default();
             texts(*user, "clients").iter().any(|client| client == name)
@@ -215,9 +207,7 @@ fn outside_the_pair(site: &Site, table: &mut Table) {
     }
     set(table, "datastore", value("external"));
     if !table.contains_key("external") {
-        external
-            .decor_mut()
-            .set_prefix("\n# The pair of this site, on its virtual address.\n");
+        external.decor_mut().set_prefix("\n# The pair of this site, on its virtual address.\n");
         table.insert("external", Item::Table(external));
     }
 }
@@ -225,12 +215,9 @@ fn outside_the_pair(site: &Site, table: &mut Table) {
 /// Where clients may look for the API beyond the servers themselves: VIPs and balancers.
 fn api_names(site: &Site) -> Vec<IpAddr> {
     let vips = site.vips.iter();
-    let mut names: Vec<IpAddr> = vips
-        .flat_map(|vip| parsed(texts(&vip.table, "addresses")))
-        .collect();
-    let balancers = site
-        .with_role(&[Role::Balancer])
-        .filter(|node| !node.has(Role::Server));
+    let mut names: Vec<IpAddr> =
+        vips.flat_map(|vip| parsed(texts(&vip.table, "addresses"))).collect();
+    let balancers = site.with_role(&[Role::Balancer]).filter(|node| !node.has(Role::Server));
     names.extend(balancers.filter_map(first_address));
     let mut seen = Vec::new();
     names.retain(|name| {

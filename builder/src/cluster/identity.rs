@@ -21,10 +21,8 @@ const K3S: &str = "k3s";
 pub(super) fn node(seed: &Seed) -> Subject {
     let name = seed.node.name.as_str();
     let cluster = seed.cluster.name.as_str();
-    let mut addresses = BTreeSet::from([
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ]);
+    let mut addresses =
+        BTreeSet::from([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
     let links = seed.links.iter().flat_map(|link| &link.addresses);
     addresses.extend(links.map(|cidr| cidr.address()));
     let vips = seed.vips.iter().flat_map(|vip| &vip.addresses);
@@ -45,12 +43,7 @@ pub(super) fn node(seed: &Seed) -> Subject {
         }
     }
     hosts.retain(|host| host.parse::<IpAddr>().is_err());
-    Subject {
-        common_name: name.to_owned(),
-        hosts,
-        addresses,
-        purpose: Purpose::Node,
-    }
+    Subject { common_name: name.to_owned(), hosts, addresses, purpose: Purpose::Node }
 }
 
 /// The common name with which this node's K3s reaches its datastore, if that wants a certificate.
@@ -116,4 +109,22 @@ pub(super) fn file_name(common_name: &str) -> String {
         }
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Two clients never share a file, and no name leaves the folder or hides in it.
+        #[test]
+        fn file_names_are_plain_and_differ(one in "\\PC{1,20}", two in "\\PC{1,20}") {
+            let (first, second) = (file_name(&one), file_name(&two));
+            prop_assert_eq!(one == two, first == second);
+            prop_assert!(!first.contains('/') && !first.starts_with('.'));
+            prop_assert!(first.is_ascii());
+        }
+    }
 }

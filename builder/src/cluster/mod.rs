@@ -22,6 +22,7 @@ mod pki;
 mod place;
 mod plan;
 mod private;
+mod rules;
 pub mod secrets;
 mod site;
 mod tables;

@@ -163,10 +163,7 @@ impl Authority {
         }
         let issuer = Issuer::from_ca_cert_der(&certificate.as_slice().into(), key)
             .map_err(|_| PkiError::Certificate { file: file() })?;
-        Ok(Self {
-            certificate,
-            issuer,
-        })
+        Ok(Self { certificate, issuer })
     }
 
     /// A certificate for a key, as PEM.
@@ -177,10 +174,7 @@ impl Authority {
         key: &str,
     ) -> Result<String, PkiError> {
         let name = &subject.common_name;
-        let wrap = |source| PkiError::Issue {
-            name: name.clone(),
-            source,
-        };
+        let wrap = |source| PkiError::Issue { name: name.clone(), source };
         let key = read_key(file, key)?;
         let mut params = base_params(name)?;
         for host in &subject.hosts {
@@ -194,17 +188,13 @@ impl Authority {
         }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match subject.purpose {
-            Purpose::Node => vec![
-                ExtendedKeyUsagePurpose::ServerAuth,
-                ExtendedKeyUsagePurpose::ClientAuth,
-            ],
+            Purpose::Node => {
+                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
+            }
             Purpose::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
         };
         params.use_authority_key_identifier_extension = true;
-        params
-            .signed_by(&key, &self.issuer)
-            .map(|certificate| certificate.pem())
-            .map_err(wrap)
+        params.signed_by(&key, &self.issuer).map(|certificate| certificate.pem()).map_err(wrap)
     }
 
     /// Whether a certificate that was issued earlier still says what it shall, and may be kept.
@@ -220,9 +210,7 @@ impl Authority {
         described(&parsed).as_ref() == Some(subject)
             && parsed.public_key().raw == key.subject_public_key_info()
             && ends_after(&parsed) >= enough
-            && parsed
-                .verify_signature(Some(authority.public_key()))
-                .is_ok()
+            && parsed.verify_signature(Some(authority.public_key())).is_ok()
     }
 }
 
@@ -230,14 +218,10 @@ impl Authority {
 fn base_params(common_name: &str) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
+    params.distinguished_name.push(DnType::CommonName, common_name);
     params.not_before = date_time_ymd(1970, 1, 1);
     let mut serial = [0; SERIAL_BYTES];
-    SystemRandom::new()
-        .fill(&mut serial)
-        .map_err(|_| PkiError::Random)?;
+    SystemRandom::new().fill(&mut serial).map_err(|_| PkiError::Random)?;
     // A serial number is positive and does not begin with a zero byte.
     serial[0] = serial[0] & 0x7f | 0x40;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
@@ -260,9 +244,7 @@ fn read_key(file: &str, pem: &str) -> Result<KeyPair, PkiError> {
 fn der(file: &str, pem: &str) -> Result<Vec<u8>, PkiError> {
     match Pem::iter_from_buffer(pem.as_bytes()).next() {
         Some(Ok(pem)) if pem.label == "CERTIFICATE" => Ok(pem.contents),
-        _ => Err(PkiError::Certificate {
-            file: file.to_owned(),
-        }),
+        _ => Err(PkiError::Certificate { file: file.to_owned() }),
     }
 }
 
@@ -287,15 +269,9 @@ fn described(certificate: &X509Certificate<'_>) -> Option<Subject> {
         (false, true) => Purpose::Client,
         _ => return None,
     };
-    let mut subject = Subject {
-        purpose,
-        ..Subject::client(&common_name)
-    };
+    let mut subject = Subject { purpose, ..Subject::client(&common_name) };
     let alternatives = certificate.subject_alternative_name().ok()?;
-    for name in alternatives
-        .iter()
-        .flat_map(|names| &names.value.general_names)
-    {
+    for name in alternatives.iter().flat_map(|names| &names.value.general_names) {
         match name {
             GeneralName::DNSName(host) => {
                 subject.hosts.insert((*host).to_owned());
@@ -314,5 +290,73 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
         4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
         16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn authority() -> (Authority, String, String) {
+        let key = new_key().expect("a key");
+        let certificate = new_authority("plant-3", &key).expect("a certificate");
+        let authority = Authority::load(&certificate, &key).expect("a CA");
+        (authority, certificate, key)
+    }
+
+    #[test]
+    fn serial_numbers_differ_and_are_positive() {
+        let (_, first, _) = authority();
+        let (_, second, _) = authority();
+        let serial = |pem: &str| {
+            let der = der("ca.pem", pem).expect("PEM");
+            parse(&der).expect("a certificate").raw_serial().to_vec()
+        };
+        assert_ne!(serial(&first), serial(&second));
+        assert_eq!(serial(&first).len(), SERIAL_BYTES);
+        assert!(serial(&first)[0] < 0x80);
+    }
+
+    #[test]
+    fn a_leaf_is_no_authority() {
+        let (authority, _, _) = authority();
+        let key = new_key().expect("a key");
+        let leaf = authority.issue("x.key", &Subject::client("k3s"), &key).expect("a leaf");
+        let refused = Authority::load(&leaf, &key).err();
+        assert!(matches!(refused, Some(PkiError::NoAuthority { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn what_another_ca_issued_does_not_fit() {
+        let (ours, _, _) = authority();
+        let (theirs, _, _) = authority();
+        let (key, subject) = (new_key().expect("a key"), Subject::client("k3s"));
+        let leaf = theirs.issue("x.key", &subject, &key).expect("a leaf");
+        assert!(theirs.still_fits(&leaf, &key, &subject));
+        assert!(!ours.still_fits(&leaf, &key, &subject));
+        assert!(!theirs.still_fits(&leaf, &key, &Subject::client("other")));
+        let other_key = new_key().expect("a key");
+        assert!(!theirs.still_fits(&leaf, &other_key, &subject));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Cut, doubled and garbled certificates and keys are refused or read, never more.
+        #[test]
+        fn damaged_files_never_panic(at in 0_usize..900, byte in any::<char>(), cut in any::<bool>()) {
+            let (_, certificate, key) = authority();
+            let damage = |text: &str| {
+                let mut characters: Vec<char> = text.chars().collect();
+                let at = at % characters.len();
+                characters[at] = byte;
+                characters.truncate(if cut { at + 1 } else { text.len() });
+                characters.into_iter().collect::<String>()
+            };
+            let _ = Authority::load(&damage(&certificate), &key).err();
+            let _ = Authority::load(&certificate, &damage(&key)).err();
+        }
     }
 }

@@ -109,10 +109,7 @@ impl Source {
         let about_key = !last.is_empty() && marked == last;
         let mut path = problem.key.as_str();
         loop {
-            if let Some(found) = routes
-                .candidates(path)
-                .find(|path| self.find(path).is_some())
-            {
+            if let Some(found) = routes.candidates(path).find(|path| self.find(path).is_some()) {
                 return if about_key && path == problem.key {
                     self.problem_at_key(&found, wrong)
                 } else {

@@ -47,11 +47,7 @@ pub fn plan(file: &str, text: &str, operator: &str) -> Result<Plan, Problems> {
     for (index, node) in site.nodes.iter().enumerate() {
         let (text, routes) = seed_of(&site, index, node, operator);
         match seed::parse(file, &text) {
-            Ok(seed) => seeds.push(PlannedSeed {
-                name: node.name.clone(),
-                text,
-                seed,
-            }),
+            Ok(seed) => seeds.push(PlannedSeed { name: node.name.clone(), text, seed }),
             Err(found) => {
                 let remapped = found.problems.iter();
                 problems.extend(remapped.map(|problem| site.source.remap(problem, &routes)));
@@ -61,14 +57,8 @@ pub fn plan(file: &str, text: &str, operator: &str) -> Result<Plan, Problems> {
     if !problems.is_empty() {
         return Err(in_order(problems));
     }
-    let cluster = seeds
-        .first()
-        .map(|planned| planned.seed.cluster.name.to_string());
-    Ok(Plan {
-        cluster: cluster.unwrap_or_default(),
-        seeds,
-        given_secrets: site.given_secrets(),
-    })
+    let cluster = seeds.first().map(|planned| planned.seed.cluster.name.to_string());
+    Ok(Plan { cluster: cluster.unwrap_or_default(), seeds, given_secrets: site.given_secrets() })
 }
 
 fn too_large(file: &str, bytes: usize) -> Problems {
@@ -187,11 +177,7 @@ impl Writer<'_> {
     }
 
     fn links(&mut self) {
-        if let Some(item) = self
-            .site
-            .item("links")
-            .filter(|item| tables_of(item).is_none())
-        {
+        if let Some(item) = self.site.item("links").filter(|item| tables_of(item).is_none()) {
             self.routes.add("links", "links");
             self.misfit("links", item);
             return;
@@ -203,11 +189,7 @@ impl Writer<'_> {
         }
         if !self.node.links.is_empty() {
             let links = listed(self.node.links.iter().map(|(table, _)| table.clone()));
-            self.part(
-                "links",
-                links,
-                "The network cards of this node, and its addresses.",
-            );
+            self.part("links", links, "The network cards of this node, and its addresses.");
         }
     }
 
@@ -235,11 +217,7 @@ impl Writer<'_> {
     }
 
     fn vips(&mut self) {
-        if let Some(item) = self
-            .site
-            .item("vips")
-            .filter(|item| tables_of(item).is_none())
-        {
+        if let Some(item) = self.site.item("vips").filter(|item| tables_of(item).is_none()) {
             self.routes.add("vips", "vips");
             self.misfit("vips", item);
             return;
@@ -256,11 +234,7 @@ impl Writer<'_> {
             held.push(derive::vip(self.site, self.node, vip));
         }
         if !held.is_empty() {
-            self.part(
-                "vips",
-                listed(held),
-                "Virtual addresses that this node may hold.",
-            );
+            self.part("vips", listed(held), "Virtual addresses that this node may hold.");
         }
     }
 
@@ -306,14 +280,17 @@ impl Writer<'_> {
     }
 
     fn operators(&mut self, fingerprint: &str) {
-        self.routes.add("operators", "operators");
-        let mut table = match self.site.item("operators") {
-            None => Table::new(),
-            Some(item) => match table_of(item) {
-                Some(table) => table,
-                None => return self.misfit("operators", item),
-            },
-        };
+        let key = "operators";
+        self.routes.add(key, format!("nodes[{}].{key}", self.index));
+        self.routes.add(key, key);
+        let mut table = Table::new();
+        for item in [self.site.item(key), self.node.table.get(key)].into_iter().flatten() {
+            match table_of(item) {
+                Some(written) if table.is_empty() => table = written,
+                Some(written) => merge(&mut table, &written),
+                None => return self.misfit(key, item),
+            }
+        }
         // A list that can't be read stays as it is, for the seed's reader to refuse.
         let readable = table.get("fingerprints").is_none_or(Item::is_array);
         let mut known = texts(&table, "fingerprints");
@@ -325,6 +302,6 @@ impl Writer<'_> {
             table.insert("fingerprints", value(fingerprint));
         }
         let comment = "Who may use `nodectl` from afar: holders of secrets/…/operator.key.";
-        self.part("operators", Item::Table(table), comment);
+        self.part(key, Item::Table(table), comment);
     }
 }

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::NamedTempFile;
 
+use crate::unfinished::mend;
+
 /// Permissions of the folder, and of the files in it.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -33,7 +35,7 @@ const GIT_IGNORE: (&str, &str) = (".gitignore", "*\n");
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateError {
     /// The operating system refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), mend(source))]
     Io { path: PathBuf, source: io::Error },
     /// Others can read what must be secret.
     #[error(
@@ -42,11 +44,7 @@ pub enum PrivateError {
         path.display(),
         path.display()
     )]
-    TooOpen {
-        path: PathBuf,
-        mode: u32,
-        wanted: u32,
-    },
+    TooOpen { path: PathBuf, mode: u32, wanted: u32 },
     /// There is something, but not a folder.
     #[error("{} is no folder: remove or rename it", path.display())]
     NoFolder { path: PathBuf },
@@ -77,10 +75,7 @@ impl PrivateFolder {
     /// Opens the folder, making it if need be, and waits for its lock.
     pub(super) fn open(path: &Path) -> Result<Self, PrivateError> {
         make_folder(path)?;
-        let folder = Self {
-            path: path.to_owned(),
-            _lock: lock(path)?,
-        };
+        let folder = Self { path: path.to_owned(), _lock: lock(path)? };
         if !folder.path.join(GIT_IGNORE.0).exists() {
             folder.write(GIT_IGNORE.0, GIT_IGNORE.1)?;
         }
@@ -100,11 +95,7 @@ impl PrivateFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(wrap(&path, error)),
         };
-        let mode = file
-            .metadata()
-            .map_err(|error| wrap(&path, error))?
-            .permissions()
-            .mode();
+        let mode = file.metadata().map_err(|error| wrap(&path, error))?.permissions().mode();
         refuse_open(&path, mode, FILE_MODE)?;
         let mut text = String::new();
         match file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text) {
@@ -140,9 +131,7 @@ pub(super) fn write_whole(path: &Path, text: &str, existing: Existing) -> Result
     let wrap = |error| wrap(path, error);
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = NamedTempFile::new_in(folder).map_err(wrap)?;
-    file.as_file()
-        .set_permissions(fs::Permissions::from_mode(FILE_MODE))
-        .map_err(wrap)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(FILE_MODE)).map_err(wrap)?;
     file.write_all(text.as_bytes()).map_err(wrap)?;
     file.as_file().sync_all().map_err(wrap)?;
     let persisted = match existing {
@@ -150,9 +139,7 @@ pub(super) fn write_whole(path: &Path, text: &str, existing: Existing) -> Result
         Existing::Keep => file.persist_noclobber(path),
     };
     persisted.map_err(|error| wrap(error.error))?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(wrap)
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(wrap)
 }
 
 /// Makes a folder that only its owner can enter, and refuses one that others can.
@@ -167,10 +154,7 @@ pub(super) fn make_folder(path: &Path) -> Result<(), PrivateError> {
         }
         Err(error) => return Err(wrap(path, error)),
     }
-    let mode = fs::metadata(path)
-        .map_err(|error| wrap(path, error))?
-        .permissions()
-        .mode();
+    let mode = fs::metadata(path).map_err(|error| wrap(path, error))?.permissions().mode();
     refuse_open(path, mode, FOLDER_MODE)
 }
 
@@ -178,21 +162,14 @@ fn refuse_open(path: &Path, mode: u32, wanted: u32) -> Result<(), PrivateError> 
     if mode & OTHERS == 0 {
         return Ok(());
     }
-    Err(PrivateError::TooOpen {
-        path: path.to_owned(),
-        mode: mode & 0o777,
-        wanted,
-    })
+    Err(PrivateError::TooOpen { path: path.to_owned(), mode: mode & 0o777, wanted })
 }
 
 fn lock(folder: &Path) -> Result<File, PrivateError> {
     let path = folder.join(LOCK_NAME);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
-    let file = options
-        .mode(FILE_MODE)
-        .open(&path)
-        .map_err(|error| wrap(&path, error))?;
+    let file = options.mode(FILE_MODE).open(&path).map_err(|error| wrap(&path, error))?;
     let end = Instant::now() + LOCK_WAIT;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -209,8 +186,5 @@ fn lock(folder: &Path) -> Result<File, PrivateError> {
 }
 
 fn wrap(path: &Path, source: io::Error) -> PrivateError {
-    PrivateError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    PrivateError::Io { path: path.to_owned(), source }
 }

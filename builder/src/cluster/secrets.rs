@@ -58,11 +58,7 @@ pub enum SecretsError {
     Mistakable { node: String, cluster: String },
     /// Something that only a person knows is missing.
     #[error("{key} is needed ({why}): add `{key} = \"…\"` to {}", path.display())]
-    ByHand {
-        key: String,
-        why: &'static str,
-        path: PathBuf,
-    },
+    ByHand { key: String, why: &'static str, path: PathBuf },
 }
 
 /// A node's secrets, and how they came about.
@@ -132,10 +128,7 @@ struct Site {
 impl Site {
     fn open(folder: &Path, cluster: &str) -> Result<Self, SecretsError> {
         let folder = PrivateFolder::open(folder)?;
-        let wrap = |source| SecretsError::Pki {
-            folder: folder.path().to_owned(),
-            source,
-        };
+        let wrap = |source| SecretsError::Pki { folder: folder.path().to_owned(), source };
         let mut created = false;
         // The key comes first: a crash before the certificate is written leaves nothing to mend.
         let (certificate, key) = match (folder.read("ca.pem")?, folder.read("ca.key")?) {
@@ -217,11 +210,7 @@ impl Site {
         let (server, agent) = (has(Role::Server), has(Role::Agent));
         let backup = seed.database.as_ref().is_some_and(|it| it.backup.is_some());
         // An agent must not be able to join as a server, so it gets the agents' token only.
-        let join = if server {
-            &tokens.k3s_token
-        } else {
-            &tokens.k3s_agent_token
-        };
+        let join = if server { &tokens.k3s_token } else { &tokens.k3s_agent_token };
         let mut secrets = Secrets {
             k3s_token: kept(server || agent, join),
             k3s_agent_token: kept(server || agent, &tokens.k3s_agent_token),
@@ -270,10 +259,8 @@ impl Site {
         {
             return Ok((certificate, key));
         }
-        let certificate = self
-            .authority
-            .issue(&key_file, subject, &key)
-            .map_err(|source| self.pki(source))?;
+        let certificate =
+            self.authority.issue(&key_file, subject, &key).map_err(|source| self.pki(source))?;
         self.folder.write(&certificate_file, &certificate)?;
         Ok((certificate, key))
     }
@@ -307,13 +294,10 @@ impl Site {
     }
 
     fn save_tokens(&self) -> Result<(), SecretsError> {
-        let text = self
-            .tokens
-            .to_toml()
-            .map_err(|error| SecretsError::Tokens {
-                path: self.folder.path().join(TOKENS),
-                why: error.to_string(),
-            })?;
+        let text = self.tokens.to_toml().map_err(|error| SecretsError::Tokens {
+            path: self.folder.path().join(TOKENS),
+            why: error.to_string(),
+        })?;
         // What a person wrote into the file stays as it is, as long as nothing has to be added.
         if self.tokens != self.stored {
             self.folder.write(TOKENS, &text)?;
@@ -335,10 +319,7 @@ impl Site {
     }
 
     fn pki(&self, source: PkiError) -> SecretsError {
-        SecretsError::Pki {
-            folder: self.folder.path().to_owned(),
-            source,
-        }
+        SecretsError::Pki { folder: self.folder.path().to_owned(), source }
     }
 }
 

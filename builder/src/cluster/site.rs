@@ -4,10 +4,9 @@
 //! which nodes hold a VIP, given secrets. All the rest is checked as part of the seeds.
 
 use seed::Wrong;
-use seed::scalar::{NodeName, Word};
 use seed::section::Role;
 use seed::{Problem, Problems};
-use toml_edit::{Item, Table, TableLike};
+use toml_edit::{Item, Table};
 
 use super::place::{Source, in_order};
 use super::tables::{merge, set, table_of, tables_of, text, texts};
@@ -27,26 +26,6 @@ pub(super) const ROLE_TABLES: &[(&str, &[Role])] = &[
 
 /// Tables that every node gets.
 pub(super) const COMMON_TABLES: &[&str] = &["dns", "time", "operators", "debug"];
-
-/// Keys of a node beside its own versions of tables.
-const NODE_KEYS: &[&str] = &["name", "roles", "addresses", "timezone", "console"];
-
-/// Keys of the whole file beside the tables above.
-const FILE_KEYS: &[&str] = &[
-    "format", "cluster", "node", "nodes", "links", "routes", "vips", "secrets",
-];
-
-/// Keys of `[secrets]`; two of them are tables by the name of a VIP.
-const SECRETS: &[&str] = &[
-    "k3s_token",
-    "k3s_agent_token",
-    "datastore_password",
-    "backup_access_key",
-    "backup_secret_key",
-    "backup_passphrase",
-    "vrrp_passwords",
-    "vrrp_keys",
-];
 
 /// The largest cluster file that is read: a site of a hundred nodes has some 50 KiB.
 pub(super) const MAX_FILE_BYTES: usize = 1024 * 1024;
@@ -85,12 +64,7 @@ impl Site {
     /// Reads the file; what is wrong at its own level is in `problems`.
     pub(super) fn read(file: &str, text: &str) -> Result<Self, Problems> {
         let source = Source::parse(file, text)?;
-        let mut site = Self {
-            source,
-            nodes: Vec::new(),
-            vips: Vec::new(),
-            problems: Vec::new(),
-        };
+        let mut site = Self { source, nodes: Vec::new(), vips: Vec::new(), problems: Vec::new() };
         site.refuse_unknown_keys();
         site.read_nodes();
         site.read_vips();
@@ -113,57 +87,20 @@ impl Site {
         self.nodes.iter().filter(move |node| node.has_any(roles))
     }
 
-    fn report(&mut self, path: &str, what: &str, why: &str, mend: impl Into<String>) {
+    pub(super) fn report(&mut self, path: &str, what: &str, why: &str, mend: impl Into<String>) {
         let problem = self.source.problem(path, Wrong::new(what, why, mend));
         self.problems.push(problem);
     }
 
-    fn report_key(&mut self, path: &str, what: &str, why: &str, mend: impl Into<String>) {
-        let problem = self
-            .source
-            .problem_at_key(path, Wrong::new(what, why, mend));
+    pub(super) fn report_key(
+        &mut self,
+        path: &str,
+        what: &str,
+        why: &str,
+        mend: impl Into<String>,
+    ) {
+        let problem = self.source.problem_at_key(path, Wrong::new(what, why, mend));
         self.problems.push(problem);
-    }
-
-    /// All tables that nodes may have.
-    fn node_tables() -> impl Iterator<Item = &'static str> {
-        let by_role = ROLE_TABLES.iter().map(|(key, _)| *key);
-        by_role.chain(COMMON_TABLES.iter().copied())
-    }
-
-    fn refuse_unknown_keys(&mut self) {
-        let known: Vec<&str> = FILE_KEYS
-            .iter()
-            .copied()
-            .chain(Self::node_tables())
-            .collect();
-        for key in keys(self.source.root().as_table_like()) {
-            if !known.contains(&key.as_str()) {
-                let mend = format!("remove it; known are {}", known.join(", "));
-                let what = format!("a cluster file has no table `{key}`");
-                self.report_key(&key, &what, "unknown key", mend);
-            }
-        }
-        let cluster = self.item("cluster").and_then(Item::as_table_like);
-        if cluster.is_some_and(|cluster| cluster.contains_key("nodes")) {
-            self.report_key(
-                "cluster.nodes",
-                "in a cluster file the nodes are [[nodes]]",
-                "belongs to seeds",
-                "write each node as [[nodes]], at the top level",
-            );
-        }
-        for key in ["name", "roles"] {
-            let shared = self.item("node").and_then(Item::as_table_like);
-            if shared.is_some_and(|node| node.contains_key(key)) {
-                self.report_key(
-                    &format!("node.{key}"),
-                    "[node] holds what all nodes share",
-                    "differs between nodes",
-                    format!("write `{key}` in each [[nodes]]"),
-                );
-            }
-        }
     }
 
     fn read_nodes(&mut self) {
@@ -181,34 +118,7 @@ impl Site {
             let roles = roles_of(&table);
             let name = text(&table, "name").unwrap_or_default().to_owned();
             let links = self.links_of(index, &table);
-            self.nodes.push(SiteNode {
-                name,
-                roles,
-                table,
-                links,
-            });
-        }
-    }
-
-    fn check_node(&mut self, index: usize, table: &Table) {
-        let known: Vec<&str> = NODE_KEYS
-            .iter()
-            .copied()
-            .chain(["links", "routes", "vips"])
-            .chain(Self::node_tables())
-            .collect();
-        for (key, _) in table {
-            if !known.contains(&key) {
-                let mend = format!("remove it; [[nodes]] knows {}", known.join(", "));
-                let what = format!("[[nodes]] has no key `{key}`");
-                self.report_key(&format!("nodes[{index}].{key}"), &what, "unknown key", mend);
-            }
-        }
-        if let Some(name) = text(table, "name")
-            && let Err(wrong) = name.parse::<NodeName>()
-        {
-            let problem = self.source.problem(&format!("nodes[{index}].name"), wrong);
-            self.problems.push(problem);
+            self.nodes.push(SiteNode { name, roles, table, links });
         }
     }
 
@@ -230,12 +140,7 @@ impl Site {
         };
         let Some(own) = own.as_table_like() else {
             let what = "links of a node are written by name";
-            self.report(
-                &path,
-                what,
-                "is no table",
-                "write `links.lan.addresses = […]`",
-            );
+            self.report(&path, what, "is no table", "write `links.lan.addresses = […]`");
             return links;
         };
         for (name, item) in own.iter() {
@@ -259,21 +164,6 @@ impl Site {
         links
     }
 
-    /// Refuses a second node of the same name; says whether there was one.
-    fn refuse_twins(&mut self) -> bool {
-        let names: Vec<String> = self.nodes.iter().map(|node| node.name.clone()).collect();
-        let mut found = false;
-        for (index, name) in names.iter().enumerate() {
-            if !name.is_empty() && names[..index].contains(name) {
-                let what = format!("two nodes are called \"{name}\"");
-                let path = format!("nodes[{index}].name");
-                self.report(&path, &what, "named before", "give each node its own name");
-                found = true;
-            }
-        }
-        found
-    }
-
     fn read_vips(&mut self) {
         let tables = self.item("vips").and_then(tables_of).unwrap_or_default();
         for (index, mut table) in tables.into_iter().enumerate() {
@@ -286,10 +176,7 @@ impl Site {
                     &format!("{path}.roles"),
                     "a VIP is held by the nodes of a role",
                     "names no such role",
-                    format!(
-                        "write `roles = [\"server\"]`, one or more of {}",
-                        roles.join(", ")
-                    ),
+                    format!("write `roles = [\"server\"]`, one or more of {}", roles.join(", ")),
                 );
             } else if self.with_role(&holders).next().is_none() {
                 self.report(
@@ -310,12 +197,7 @@ impl Site {
             let unicast = table.get("unicast").map(Item::as_bool);
             if unicast == Some(None) {
                 let what = "`unicast` is true or false";
-                self.report(
-                    &format!("{path}.unicast"),
-                    what,
-                    "is neither",
-                    "write `true`",
-                );
+                self.report(&format!("{path}.unicast"), what, "is neither", "write `true`");
             }
             for key in ["roles", "unicast", "peers"] {
                 table.remove(key);
@@ -328,103 +210,11 @@ impl Site {
             });
         }
         // With a VIP in doubt, what nodes say about it would only be doubted once more.
-        if self
-            .problems
-            .iter()
-            .any(|problem| problem.key.starts_with("vips["))
-        {
+        if self.problems.iter().any(|problem| problem.key.starts_with("vips[")) {
             return;
         }
         for index in 0..self.nodes.len() {
             self.check_own_vips(index);
-        }
-    }
-
-    /// What a node says about VIPs is about VIPs that it can hold.
-    fn check_own_vips(&mut self, index: usize) {
-        let node = &self.nodes[index];
-        let Some(item) = node.table.get("vips") else {
-            return;
-        };
-        let path = format!("nodes[{index}].vips");
-        let Some(own) = item.as_table_like() else {
-            let what = "what a node says about a VIP is written by the VIP's name";
-            self.report(
-                &path,
-                what,
-                "is no table",
-                "write `vips.api.priority = 150`",
-            );
-            return;
-        };
-        let stray: Vec<String> = keys(Some(own))
-            .into_iter()
-            .filter(|name| {
-                let vip = self.vips.iter().find(|vip| vip.name == *name);
-                !vip.is_some_and(|vip| node.has_any(&vip.holders))
-            })
-            .collect();
-        for name in stray {
-            let what = format!("this node holds no VIP called \"{name}\"");
-            let why = "no [[vips]] of that name for its roles";
-            let mend = "correct the name, or add one of the node's roles to the VIP's `roles`";
-            self.report_key(&format!("{path}.{name}"), &what, why, mend);
-        }
-    }
-
-    fn refuse_idle_tables(&mut self) {
-        for (key, roles) in ROLE_TABLES {
-            if self.item(key).is_none() || self.with_role(roles).next().is_some() {
-                continue;
-            }
-            let words: Vec<_> = roles.iter().map(|role| format!("\"{role}\"")).collect();
-            self.report(
-                key,
-                &format!("[{key}] is of no use at this site"),
-                &format!("no node has the role {}", words.join(" or ")),
-                format!("give the role to a node, or remove [{key}]"),
-            );
-        }
-    }
-
-    fn check_secrets(&mut self) {
-        let Some(item) = self.item("secrets") else {
-            return;
-        };
-        let Some(table) = item.as_table_like() else {
-            let mend = "write `[secrets]` with keys below";
-            self.report("secrets", "[secrets] is a table", "is none", mend);
-            return;
-        };
-        let mut wrong = Vec::new();
-        for (key, item) in table.iter() {
-            let by_vip = key.starts_with("vrrp_");
-            if !SECRETS.contains(&key) {
-                wrong.push((format!("secrets.{key}"), "can't be given in a cluster file"));
-            } else if by_vip {
-                let entries = item.as_table_like();
-                for (name, item) in entries.iter().flat_map(|entries| entries.iter()) {
-                    let known = self.vips.iter().any(|vip| vip.name == name);
-                    if !known || name.parse::<Word>().is_err() {
-                        wrong.push((format!("secrets.{key}.{name}"), "no VIP has this name"));
-                    } else if item.as_str().is_none_or(str::is_empty) {
-                        wrong.push((format!("secrets.{key}.{name}"), "is no text"));
-                    }
-                }
-                if entries.is_none() {
-                    wrong.push((format!("secrets.{key}"), "is no table by the name of a VIP"));
-                }
-            } else if item.as_str().is_none_or(str::is_empty) {
-                wrong.push((format!("secrets.{key}"), "is no text"));
-            }
-        }
-        for (path, why) in wrong {
-            let what = "[secrets] holds values that must not be random";
-            let mend = format!(
-                "leave it out, or give one of {} as text",
-                SECRETS.join(", ")
-            );
-            self.report_key(&path, what, why, mend);
         }
     }
 
@@ -454,9 +244,4 @@ fn roles_of(table: &Table) -> Vec<Role> {
     let words = texts(table, "roles").into_iter();
     let role = |word: String| Role::ALL.iter().copied().find(|role| role.word() == word);
     words.filter_map(role).collect()
-}
-
-fn keys(table: Option<&dyn TableLike>) -> Vec<String> {
-    let entries = table.into_iter().flat_map(|table| table.iter());
-    entries.map(|(key, _)| key.to_owned()).collect()
 }

@@ -29,10 +29,9 @@ pub(super) fn tables_of(item: &Item) -> Option<Vec<Table>> {
             tables.iter_mut().for_each(forget_position);
             Some(tables)
         }
-        Item::Value(Value::Array(values)) => values
-            .iter()
-            .map(|value| value.as_inline_table().map(from_inline))
-            .collect(),
+        Item::Value(Value::Array(values)) => {
+            values.iter().map(|value| value.as_inline_table().map(from_inline)).collect()
+        }
         _ => None,
     }
 }
@@ -58,10 +57,7 @@ fn from_inline(inline: &InlineTable) -> Table {
 /// Lays `above` over `below`, key by key; lists and values replace.
 pub(super) fn merge(below: &mut dyn TableLike, above: &dyn TableLike) {
     for (key, item) in above.iter() {
-        let tables = below
-            .get_mut(key)
-            .and_then(Item::as_table_like_mut)
-            .zip(item.as_table_like());
+        let tables = below.get_mut(key).and_then(Item::as_table_like_mut).zip(item.as_table_like());
         match tables {
             Some((below, above)) => merge(below, above),
             None => set(below, key, item.clone()),

@@ -124,9 +124,7 @@ impl Tokens {
 /// Random bytes in hexadecimal: safe in every file format that a token ends up in.
 fn random_hex() -> Result<String, PkiError> {
     let mut bytes = [0; TOKEN_BYTES];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| PkiError::Random)?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| PkiError::Random)?;
     Ok(hex(&bytes))
 }
 
@@ -136,9 +134,7 @@ fn random_password() -> Result<String, PkiError> {
     let mut password = String::new();
     while password.len() < VRRP_PASSWORD_CHARACTERS {
         let mut byte = [0];
-        SystemRandom::new()
-            .fill(&mut byte)
-            .map_err(|_| PkiError::Random)?;
+        SystemRandom::new().fill(&mut byte).map_err(|_| PkiError::Random)?;
         // Six bits choose a letter; the two values beyond the last one are thrown again.
         if let Some(letter) = LETTERS.get(usize::from(byte[0] & 0x3f)) {
             password.push(char::from(*letter));

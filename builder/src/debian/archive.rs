@@ -79,28 +79,16 @@ pub enum ArchiveError {
     #[error("{url} is signed, but {source}")]
     Release { url: String, source: ReleaseError },
     #[error("{url} is the release of {found}, not of {wanted}; the mirror is mixed up")]
-    OtherSuite {
-        url: String,
-        found: String,
-        wanted: String,
-    },
+    OtherSuite { url: String, found: String, wanted: String },
     #[error(
         "{url} was valid until {until}, which is over (the clock says {now}): the mirror is stale, \
          so take another one, or set this machine's clock right"
     )]
-    Expired {
-        url: String,
-        until: String,
-        now: String,
-    },
+    Expired { url: String, until: String, now: String },
     #[error("the suite {suite} is not at {mirrors}: check its name, or give a mirror that has it")]
     SuiteNotFound { suite: String, mirrors: String },
     #[error("{suite} at {mirror} has no index {path}: check architecture and component names")]
-    NoIndex {
-        suite: String,
-        mirror: Mirror,
-        path: String,
-    },
+    NoIndex { suite: String, mirror: Mirror, path: String },
     #[error("the index {path} can't be unpacked: {reason}; try again, or another mirror")]
     BadIndex { path: String, reason: String },
 }
@@ -129,38 +117,20 @@ impl Archive {
                 let keyring = &keyring;
                 scope.spawn(move || open_suite(store, request, keyring, name, progress))
             };
-            let threads: Vec<_> = request
-                .suites
-                .iter()
-                .map(String::as_str)
-                .map(open)
-                .collect();
+            let threads: Vec<_> = request.suites.iter().map(String::as_str).map(open).collect();
             let finish = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
-            threads
-                .into_iter()
-                .map(finish)
-                .collect::<Result<Vec<_>, ArchiveError>>()
+            threads.into_iter().map(finish).collect::<Result<Vec<_>, ArchiveError>>()
         })?;
         let (suites, texts): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
         let index = Index::new(texts.into_iter().flatten().collect())?;
-        Ok(Self {
-            architecture: request.architecture.clone(),
-            suites,
-            index,
-        })
+        Ok(Self { architecture: request.architecture.clone(), suites, index })
     }
 
     /// When the newest suite was made, in Unix seconds: the time of everything built from it.
     pub fn date(&self) -> u64 {
-        self.suites
-            .iter()
-            .map(|suite| suite.date)
-            .max()
-            .unwrap_or(0)
+        self.suites.iter().map(|suite| suite.date).max().unwrap_or(0)
     }
 
     pub fn suites(&self) -> &[Suite] {
@@ -198,9 +168,7 @@ impl Archive {
 /// Names become parts of addresses and of paths in the cache.
 fn check_name(name: &str) -> Result<(), ArchiveError> {
     let proper = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
-    let parts = name
-        .split('/')
-        .all(|part| !part.is_empty() && !part.starts_with('.'));
+    let parts = name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
     if name.bytes().all(proper) && parts {
         return Ok(());
     }
@@ -220,11 +188,7 @@ fn open_suite(
         let folder = format!("{component}/binary-{}", request.architecture);
         let text = fetch_index(store, &found, name, &folder, progress)?;
         let (suite, mirror) = (name.to_owned(), found.mirror.clone());
-        texts.push(IndexText {
-            text,
-            suite,
-            mirror,
-        });
+        texts.push(IndexText { text, suite, mirror });
     }
     let suite = Suite {
         name: name.to_owned(),
@@ -303,15 +267,20 @@ fn read_suite(
     };
     let digest = Digest::of(&bytes);
     let release = judge(&url, &bytes, request, keyring, name)?;
+    // An end of validity is there against mirrors that hold back news. Offline nobody does: what
+    // is in the cache was valid when it came, and an air-gapped site builds from it for years.
+    if let Some(until) = release.valid_until
+        && until < request.now
+        && !store.is_offline()
+    {
+        let (until, now) = (readable_date(until), readable_date(request.now));
+        return Err(ArchiveError::Expired { url, until, now });
+    }
     // Only what was found good may replace what was found good before.
     if let Some(validator) = fresh {
         saved.save(&bytes, validator.as_ref())?;
     }
-    Ok(Some(FoundSuite {
-        mirror: mirror.clone(),
-        release,
-        digest,
-    }))
+    Ok(Some(FoundSuite { mirror: mirror.clone(), release, digest }))
 }
 
 fn judge(
@@ -330,20 +299,9 @@ fn judge(
     // A mirror could serve another suite's release, signed just as well.
     if release.codename != name && release.suite != name {
         let found = format!("{} ({})", release.codename, release.suite);
-        return Err(ArchiveError::OtherSuite {
-            url: url(),
-            found,
-            wanted: name.to_owned(),
-        });
+        return Err(ArchiveError::OtherSuite { url: url(), found, wanted: name.to_owned() });
     }
-    match release.valid_until {
-        Some(until) if until < request.now => Err(ArchiveError::Expired {
-            url: url(),
-            until: readable_date(until),
-            now: readable_date(request.now),
-        }),
-        _ => Ok(release),
-    }
+    Ok(release)
 }
 
 /// The last good `InRelease` of a suite at a mirror, and what names its version there.
@@ -355,15 +313,8 @@ struct SavedRelease {
 impl SavedRelease {
     fn new(store: &Store, mirror: &Mirror, suite: &str) -> Self {
         let place = &Digest::of(mirror.as_str().as_bytes()).to_string()[..16];
-        let folder = store
-            .root()
-            .join("suites")
-            .join(suite.replace('/', "_"))
-            .join(place);
-        Self {
-            text: folder.join("InRelease"),
-            validator: folder.join("validator"),
-        }
+        let folder = store.root().join("suites").join(suite.replace('/', "_")).join(place);
+        Self { text: folder.join("InRelease"), validator: folder.join("validator") }
     }
 
     fn load(&self) -> Result<Option<SmallFile>, StoreError> {
@@ -414,34 +365,22 @@ fn fetch_index(
     let path = format!("{folder}/Packages");
     let no_index = || {
         let (suite, mirror) = (suite.to_owned(), found.mirror.clone());
-        ArchiveError::NoIndex {
-            suite,
-            mirror,
-            path: path.clone(),
-        }
+        ArchiveError::NoIndex { suite, mirror, path: path.clone() }
     };
     let plain = found.release.file(&path).ok_or_else(no_index)?;
     if plain.size > INDEX_BYTES_MAX {
         let (suite, mirror) = (suite.to_owned(), found.mirror.clone());
         return Err(IndexError::TooLarge { suite, mirror }.into());
     }
-    let bad = |reason: String| ArchiveError::BadIndex {
-        path: path.clone(),
-        reason,
-    };
+    let bad = |reason: String| ArchiveError::BadIndex { path: path.clone(), reason };
     if let Some(mut file) = store.open_blob(&plain.digest, Some(plain.size))? {
         let mut text = Vec::with_capacity(usize::try_from(plain.size).unwrap_or(0));
-        file.read_to_end(&mut text)
-            .map_err(|error| wrap_io(store.root(), error))?;
+        file.read_to_end(&mut text).map_err(|error| wrap_io(store.root(), error))?;
         if Digest::of(&text) == plain.digest {
             return String::from_utf8(text).map_err(|error| bad(error.to_string()));
         }
     }
-    let kinds = [
-        (".xz", Compression::Xz),
-        (".gz", Compression::Gzip),
-        ("", Compression::None),
-    ];
+    let kinds = [(".xz", Compression::Xz), (".gz", Compression::Gzip), ("", Compression::None)];
     let listed = kinds.into_iter().find_map(|(extension, compression)| {
         let file = found.release.file(&format!("{path}{extension}"))?;
         Some((extension, compression, file))
@@ -452,18 +391,9 @@ fn fetch_index(
         let by_hash = format!("dists/{suite}/{folder}/by-hash/SHA256/{}", packed.digest);
         urls.push(found.mirror.file(&by_hash));
     }
-    urls.push(
-        found
-            .mirror
-            .file(&format!("dists/{suite}/{path}{extension}")),
-    );
+    urls.push(found.mirror.file(&format!("dists/{suite}/{path}{extension}")));
     let label = format!("{suite} {path}");
-    let wanted = Wanted {
-        label: &label,
-        digest: packed.digest,
-        size: Some(packed.size),
-        urls,
-    };
+    let wanted = Wanted { label: &label, digest: packed.digest, size: Some(packed.size), urls };
     let file = store.obtain(&wanted, progress)?;
     let text = unpack_index(file, compression, plain).map_err(bad)?;
     if compression != Compression::None {
@@ -479,10 +409,7 @@ fn unpack_index(
 ) -> Result<String, String> {
     let mut text = Vec::with_capacity(usize::try_from(plain.size).unwrap_or(0));
     let reader = decompress(Box::new(file), compression).map_err(|error| error.to_string())?;
-    reader
-        .take(plain.size + 1)
-        .read_to_end(&mut text)
-        .map_err(|error| error.to_string())?;
+    reader.take(plain.size + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
     let mut hasher = Hasher::default();
     hasher.update(&text);
     if hasher.finish() != plain.digest {
@@ -494,7 +421,6 @@ fn unpack_index(
 fn save_index(store: &Store, plain: IndexFile, text: &[u8]) -> Result<(), StoreError> {
     let path = store.blob_path(&plain.digest);
     let mut file = Store::temporary_beside(&path)?;
-    file.write_all(text)
-        .map_err(|error| wrap_io(&path, error))?;
+    file.write_all(text).map_err(|error| wrap_io(&path, error))?;
     Store::persist(file, &path).map(drop)
 }

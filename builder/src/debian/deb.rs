@@ -62,19 +62,13 @@ pub struct Section {
 
 impl Section {
     pub fn new(file: File, member: Member) -> Self {
-        Self {
-            file,
-            offset: member.offset,
-            remaining: member.length,
-        }
+        Self { file, offset: member.offset, remaining: member.length }
     }
 }
 
 impl Read for Section {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.remaining)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(buffer.len());
         let count = self.file.read_at(&mut buffer[..wanted], self.offset)?;
         self.offset += count as u64;
         self.remaining -= count as u64;
@@ -137,10 +131,7 @@ fn parse_header(header: &[u8; HEADER_BYTES]) -> Option<(String, u64)> {
     if header[58..] != *b"`\n" {
         return None;
     }
-    let name = std::str::from_utf8(&header[..16])
-        .ok()?
-        .trim_end()
-        .trim_end_matches('/');
+    let name = std::str::from_utf8(&header[..16]).ok()?.trim_end().trim_end_matches('/');
     let printable = name.bytes().all(|byte| byte.is_ascii_graphic());
     let length = std::str::from_utf8(&header[48..58]).ok()?.trim_end();
     let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
@@ -150,30 +141,20 @@ fn parse_header(header: &[u8; HEADER_BYTES]) -> Option<(String, u64)> {
 
 fn check_format(file: &File, name: &str, offset: u64, length: u64) -> Result<(), DebError> {
     if name != "debian-binary" {
-        return Err(DebError::Unexpected {
-            wanted: "debian-binary",
-            found: name.to_owned(),
-        });
+        return Err(DebError::Unexpected { wanted: "debian-binary", found: name.to_owned() });
     }
     let mut text = [0; 8];
-    let taken = usize::try_from(length)
-        .unwrap_or(text.len())
-        .min(text.len());
+    let taken = usize::try_from(length).unwrap_or(text.len()).min(text.len());
     file.read_exact_at(&mut text[..taken], offset)?;
     if !text.starts_with(b"2.") {
-        return Err(DebError::Format(
-            String::from_utf8_lossy(&text[..taken]).into_owned(),
-        ));
+        return Err(DebError::Format(String::from_utf8_lossy(&text[..taken]).into_owned()));
     }
     Ok(())
 }
 
 fn packed(name: &str, wanted: &'static str, offset: u64, length: u64) -> Result<Member, DebError> {
     let Some(extension) = name.strip_prefix(wanted) else {
-        return Err(DebError::Unexpected {
-            wanted,
-            found: name.to_owned(),
-        });
+        return Err(DebError::Unexpected { wanted, found: name.to_owned() });
     };
     let compression = match extension {
         "" => Compression::None,
@@ -182,11 +163,7 @@ fn packed(name: &str, wanted: &'static str, offset: u64, length: u64) -> Result<
         ".zst" => Compression::Zstd,
         _ => return Err(DebError::Compression(name.to_owned())),
     };
-    Ok(Member {
-        offset,
-        length,
-        compression,
-    })
+    Ok(Member { offset, length, compression })
 }
 
 #[cfg(test)]

@@ -54,9 +54,7 @@ pub fn stanzas(text: &str) -> impl Iterator<Item = Stanza<'_>> {
             }
             rest = after;
         }
-        Some(Stanza {
-            text: &start[..start.len() - rest.len()],
-        })
+        Some(Stanza { text: &start[..start.len() - rest.len()] })
     })
 }
 
@@ -126,13 +124,7 @@ fn take_field(text: &str) -> (Result<Field<'_>, Deb822Error>, &str) {
     }
     let whole = &text[..text.len() - end.len()];
     let value = whole[name.len() + 1..].trim_end_matches(['\n', '\r']);
-    (
-        Ok(Field {
-            name: name.trim(),
-            value,
-        }),
-        end,
-    )
+    (Ok(Field { name: name.trim(), value }), end)
 }
 
 /// The first line without its end, and what follows it.
@@ -174,22 +166,9 @@ mod tests {
 
     #[test]
     fn bad_lines_are_named() {
-        let field = |text| {
-            stanzas(text)
-                .next()
-                .expect("one")
-                .fields()
-                .next()
-                .expect("one")
-        };
-        assert_eq!(
-            field("nonsense"),
-            Err(Deb822Error::NoColon("nonsense".into()))
-        );
-        assert_eq!(
-            field(" x: y"),
-            Err(Deb822Error::StrayContinuation(" x: y".into()))
-        );
+        let field = |text| stanzas(text).next().expect("one").fields().next().expect("one");
+        assert_eq!(field("nonsense"), Err(Deb822Error::NoColon("nonsense".into())));
+        assert_eq!(field(" x: y"), Err(Deb822Error::StrayContinuation(" x: y".into())));
     }
 
     proptest! {
@@ -206,8 +185,8 @@ mod tests {
         fn what_was_written_is_read_back(
             fields in prop::collection::vec(("[A-Z][a-z-]{1,8}", "[a-z0-9 (),|]{0,30}"), 1..8)
         ) {
-            let text: String =
-                fields.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+            let lines = fields.iter().map(|(name, value)| format!("{name}: {value}"));
+            let text = lines.collect::<Vec<_>>().join("\n");
             let stanza = stanzas(&text).next().expect("one stanza");
             let read: Vec<_> = stanza.fields().map(|field| field.expect("good")).collect();
             prop_assert_eq!(read.len(), fields.len());

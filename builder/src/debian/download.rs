@@ -28,6 +28,9 @@ const PARALLEL_DOWNLOADS: usize = 4;
 /// For a file of unknown size; the largest thing we ever fetch has about 0.5 GB.
 const UNKNOWN_SIZE_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 
+/// HTTP's answer to a range that begins behind the end.
+const RANGE_NOT_SATISFIABLE: u16 = 416;
+
 /// A file to have.
 #[derive(Clone, Debug)]
 pub struct Wanted<'a> {
@@ -134,36 +137,20 @@ impl Store {
         if partial.length > limit {
             partial.restart()?;
         }
+        // An earlier run may have got everything and been killed before the rename.
+        if partial.length > 0 && partial.digest() == wanted.digest {
+            return Ok(());
+        }
         if wanted.size != Some(partial.length) {
-            let answer = self.http.get(url, partial.length, None)?;
-            let Answer::Body {
-                mut reader, offset, ..
-            } = answer
-            else {
-                return Err(HttpError::Status {
-                    url: url.to_owned(),
-                    status: 304,
-                }
-                .into());
-            };
-            if offset != partial.length {
-                partial.restart()?;
-            }
-            bytes.set(partial.length);
-            copy(&mut reader, partial, limit, wanted.label, url, bytes)?;
+            self.receive(partial, limit, wanted.label, url, bytes)?;
         }
         if let Some(size) = wanted.size
             && partial.length < size
         {
             let (label, url) = (wanted.label.to_owned(), url.to_owned());
-            return Err(StoreError::Truncated {
-                label,
-                url,
-                had: partial.length,
-                wanted: size,
-            });
+            return Err(StoreError::Truncated { label, url, had: partial.length, wanted: size });
         }
-        let found = partial.hasher.clone().finish();
+        let found = partial.digest();
         if found != wanted.digest {
             partial.restart()?;
             return Err(StoreError::Mismatch {
@@ -174,6 +161,34 @@ impl Store {
             });
         }
         Ok(())
+    }
+
+    /// Appends what the server has beyond the partial file.
+    fn receive(
+        &self,
+        partial: &mut Partial,
+        limit: u64,
+        label: &str,
+        url: &str,
+        bytes: &Bytes<'_>,
+    ) -> Result<(), StoreError> {
+        let answer = match self.http.get(url, partial.length, None) {
+            // The server's file ends before ours does, so ours is of something else.
+            Err(HttpError::Status { status: RANGE_NOT_SATISFIABLE, .. }) => {
+                partial.restart()?;
+                self.http.get(url, 0, None)?
+            }
+            answer => answer?,
+        };
+        // Nothing was said about a version that we have, so there always is a body.
+        let Answer::Body { mut reader, offset, .. } = answer else {
+            return Ok(());
+        };
+        if offset != partial.length {
+            partial.restart()?;
+        }
+        bytes.set(partial.length);
+        copy(&mut reader, partial, limit, label, url, bytes)
     }
 
     /// Downloads what is missing of these packages, several at a time.
@@ -218,24 +233,11 @@ impl Store {
     ) -> Result<File, StoreError> {
         let label = package.to_string();
         let first = package.mirror.iter();
-        let others = self
-            .mirrors()
-            .iter()
-            .filter(|mirror| Some(*mirror) != package.mirror.as_ref());
-        let urls = first
-            .chain(others)
-            .map(|mirror| mirror.file(&package.filename))
-            .collect();
+        let others =
+            self.mirrors().iter().filter(|mirror| Some(*mirror) != package.mirror.as_ref());
+        let urls = first.chain(others).map(|mirror| mirror.file(&package.filename)).collect();
         let (digest, size) = (package.sha256, Some(package.size));
-        self.obtain(
-            &Wanted {
-                label: &label,
-                digest,
-                size,
-                urls,
-            },
-            progress,
-        )
+        self.obtain(&Wanted { label: &label, digest, size, urls }, progress)
     }
 
     /// A small file whose hash nobody knows beforehand, unless it is still the version `known`.
@@ -266,24 +268,14 @@ impl Store {
         limit: u64,
         known: Option<&Validator>,
     ) -> Result<Option<SmallFile>, StoreError> {
-        let Answer::Body {
-            reader, validator, ..
-        } = self.http.get(url, 0, known)?
-        else {
+        let Answer::Body { reader, validator, .. } = self.http.get(url, 0, known)? else {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        reader
-            .take(limit + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| broken(url, &error))?;
+        reader.take(limit + 1).read_to_end(&mut bytes).map_err(|error| broken(url, &error))?;
         if bytes.len() as u64 > limit {
             let label = url.rsplit('/').next().unwrap_or(url).to_owned();
-            return Err(StoreError::TooLong {
-                label,
-                url: url.to_owned(),
-                limit,
-            });
+            return Err(StoreError::TooLong { label, url: url.to_owned(), limit });
         }
         Ok(Some(SmallFile { bytes, validator }))
     }
@@ -293,10 +285,7 @@ impl Store {
         if self.offline {
             return Err(StoreError::Offline(url.to_owned()));
         }
-        Ok(self
-            .small_file(url, limit, None)?
-            .map(|file| file.bytes)
-            .unwrap_or_default())
+        Ok(self.small_file(url, limit, None)?.map(|file| file.bytes).unwrap_or_default())
     }
 }
 
@@ -328,12 +317,7 @@ fn copy(
 
 fn broken(url: &str, error: &io::Error) -> StoreError {
     let (url, reason) = (url.to_owned(), error.to_string());
-    HttpError::Transport {
-        url,
-        reason,
-        transient: true,
-    }
-    .into()
+    HttpError::Transport { url, reason, transient: true }.into()
 }
 
 /// A download in progress, locked.
@@ -371,12 +355,7 @@ impl Partial {
             }
             if is_ours {
                 let hasher = Hasher::default();
-                let mut found = Self {
-                    file,
-                    path: partial,
-                    length: 0,
-                    hasher,
-                };
+                let mut found = Self { file, path: partial, length: 0, hasher };
                 found.take_over()?;
                 return Ok(Some(found));
             }
@@ -387,10 +366,7 @@ impl Partial {
     fn take_over(&mut self) -> Result<(), StoreError> {
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
-            let count = self
-                .file
-                .read(&mut chunk)
-                .map_err(|error| wrap_io(&self.path, error))?;
+            let count = self.file.read(&mut chunk).map_err(|error| wrap_io(&self.path, error))?;
             if count == 0 {
                 return Ok(());
             }
@@ -399,20 +375,20 @@ impl Partial {
         }
     }
 
+    /// Of what is there so far.
+    fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.file
-            .write_all(bytes)
-            .map_err(|error| wrap_io(&self.path, error))?;
+        self.file.write_all(bytes).map_err(|error| wrap_io(&self.path, error))?;
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
         Ok(())
     }
 
     fn restart(&mut self) -> Result<(), StoreError> {
-        let cut = self
-            .file
-            .set_len(0)
-            .and_then(|()| self.file.seek(SeekFrom::Start(0)));
+        let cut = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         cut.map_err(|error| wrap_io(&self.path, error))?;
         self.length = 0;
         self.hasher = Hasher::default();
@@ -424,9 +400,7 @@ impl Partial {
         self.file.sync_data().map_err(wrap)?;
         fs::rename(&self.path, path).map_err(wrap)?;
         if let Some(folder) = path.parent() {
-            File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(wrap)?;
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(wrap)?;
         }
         self.file.seek(SeekFrom::Start(0)).map_err(wrap)?;
         // The lock goes with this file; a fresh one also can't be written to by mistake.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 use ureq::http::StatusCode;
 use ureq::http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
+use ureq::tls::{RootCerts, TlsConfig};
 
 use super::proxy::{Proxies, ProxyError};
 
@@ -52,11 +53,7 @@ pub enum HttpError {
     #[error("{url}: the server answered {status}")]
     Status { url: String, status: u16 },
     #[error("{url}: {reason}")]
-    Transport {
-        url: String,
-        reason: String,
-        transient: bool,
-    },
+    Transport { url: String, reason: String, transient: bool },
 }
 
 impl HttpError {
@@ -72,10 +69,7 @@ impl HttpError {
 
 impl Http {
     pub fn new(proxies: &Proxies) -> Result<Self, ProxyError> {
-        Ok(Self {
-            plain: proxies.plain_agent(config())?,
-            tls: proxies.tls_agent(config())?,
-        })
+        Ok(Self { plain: proxies.plain_agent(config())?, tls: proxies.tls_agent(config())? })
     }
 
     /// Asks for `url` from `offset` on, or only if it isn't the version that `known` names.
@@ -88,11 +82,7 @@ impl Http {
         if let Some(path) = url.strip_prefix("file:") {
             return open_file(url, path, offset);
         }
-        let agent = if url.starts_with("https:") {
-            &self.tls
-        } else {
-            &self.plain
-        };
+        let agent = if url.starts_with("https:") { &self.tls } else { &self.plain };
         let mut request = agent.get(url);
         if offset > 0 {
             request = request.header(RANGE, format!("bytes={offset}-"));
@@ -108,9 +98,8 @@ impl Http {
             let value = response.headers().get(name)?;
             value.to_str().ok().map(str::to_owned)
         };
-        let validator = header(ETAG)
-            .map(Validator::Tag)
-            .or(header(LAST_MODIFIED).map(Validator::Modified));
+        let validator =
+            header(ETAG).map(Validator::Tag).or(header(LAST_MODIFIED).map(Validator::Modified));
         let offset = match status {
             StatusCode::OK => 0,
             StatusCode::PARTIAL_CONTENT => offset,
@@ -119,23 +108,12 @@ impl Http {
                 return Err(HttpError::NotFound(url.to_owned()));
             }
             other => {
-                return Err(HttpError::Status {
-                    url: url.to_owned(),
-                    status: other.as_u16(),
-                });
+                return Err(HttpError::Status { url: url.to_owned(), status: other.as_u16() });
             }
         };
         // The store bounds what it takes by the signed size, so no limit is set here.
-        let body = response
-            .into_body()
-            .into_with_config()
-            .limit(u64::MAX)
-            .reader();
-        Ok(Answer::Body {
-            reader: Box::new(body),
-            offset,
-            validator,
-        })
+        let body = response.into_body().into_with_config().limit(u64::MAX).reader();
+        Ok(Answer::Body { reader: Box::new(body), offset, validator })
     }
 }
 
@@ -151,6 +129,7 @@ impl std::fmt::Debug for Answer {
 fn config() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
+        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(READ_TIMEOUT))
         .timeout_per_read(Some(READ_TIMEOUT))
@@ -158,19 +137,16 @@ fn config() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
 }
 
 fn describe(url: &str, error: &ureq::Error) -> HttpError {
-    let transient = matches!(
-        error,
-        ureq::Error::Io(_)
-            | ureq::Error::Timeout(_)
-            | ureq::Error::HostNotFound
-            | ureq::Error::ConnectionFailed
-            | ureq::Error::Protocol(_)
-    );
-    HttpError::Transport {
-        url: url.to_owned(),
-        reason: error.to_string(),
-        transient,
-    }
+    let transient = match error {
+        // A certificate that isn't trusted won't be so in a second either.
+        ureq::Error::Io(error) => error.kind() != io::ErrorKind::InvalidData,
+        ureq::Error::Timeout(_)
+        | ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::Protocol(_) => true,
+        _ => false,
+    };
+    HttpError::Transport { url: url.to_owned(), reason: error.to_string(), transient }
 }
 
 fn open_file(url: &str, path: &str, offset: u64) -> Result<Answer, HttpError> {
@@ -180,20 +156,12 @@ fn open_file(url: &str, path: &str, offset: u64) -> Result<Answer, HttpError> {
             return HttpError::NotFound(url.to_owned());
         }
         let reason = error.to_string();
-        HttpError::Transport {
-            url: url.to_owned(),
-            reason,
-            transient: false,
-        }
+        HttpError::Transport { url: url.to_owned(), reason, transient: false }
     };
     let mut file = File::open(&path).map_err(wrap)?;
     if file.metadata().map_err(wrap)?.is_dir() {
         return Err(HttpError::NotFound(url.to_owned()));
     }
     file.seek(SeekFrom::Start(offset)).map_err(wrap)?;
-    Ok(Answer::Body {
-        reader: Box::new(file),
-        offset,
-        validator: None,
-    })
+    Ok(Answer::Body { reader: Box::new(file), offset, validator: None })
 }

@@ -3,14 +3,13 @@
 //! An index has 69 000 stanzas in 56 MB, of which a build needs a hundred. So one pass notes where
 //! each stanza begins and what it is called, and a stanza is parsed only when it is asked for.
 
-use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 
 use memchr::memchr;
 use thiserror::Error;
 
 use super::deb822::Stanza;
-use super::dependency::parse_provides;
 use super::mirror::Mirror;
 use super::package::{Package, PackageError};
 use super::version::Version;
@@ -34,8 +33,9 @@ pub struct Index {
     texts: Vec<IndexText>,
     /// Sorted by name, one per name.
     entries: Vec<Entry>,
-    /// Made when first asked for: a hundred thousand names that few builds need.
-    providers: OnceLock<HashMap<String, Vec<u32>>>,
+    /// Hashes of provided names with the entries that provide them, sorted. Made when first asked
+    /// for: a hundred thousand names of which a build asks for a dozen.
+    providers: OnceLock<Vec<(u64, u32)>>,
 }
 
 /// Where a stanza is, and the parts of it that are needed for finding it.
@@ -58,19 +58,11 @@ struct Span {
 #[derive(Debug, Error)]
 pub enum IndexError {
     #[error("the index of {suite} at {mirror} has a stanza without a name at byte {position}")]
-    Nameless {
-        suite: String,
-        mirror: Mirror,
-        position: usize,
-    },
+    Nameless { suite: String, mirror: Mirror, position: usize },
     #[error("the index of {suite} at {mirror} is larger than {INDEX_BYTES_MAX} bytes")]
     TooLarge { suite: String, mirror: Mirror },
     #[error("the index of {suite} describes the package {name} wrongly: {source}")]
-    Package {
-        suite: String,
-        name: String,
-        source: PackageError,
-    },
+    Package { suite: String, name: String, source: PackageError },
 }
 
 impl Index {
@@ -78,17 +70,9 @@ impl Index {
     pub fn new(texts: Vec<IndexText>) -> Result<Self, IndexError> {
         let mut entries = Vec::new();
         for (number, text) in texts.iter().enumerate() {
-            scan(
-                text,
-                u32::try_from(number).unwrap_or(u32::MAX),
-                &mut entries,
-            )?;
+            scan(text, u32::try_from(number).unwrap_or(u32::MAX), &mut entries)?;
         }
-        let mut index = Self {
-            texts,
-            entries: Vec::new(),
-            providers: OnceLock::new(),
-        };
+        let mut index = Self { texts, entries: Vec::new(), providers: OnceLock::new() };
         // Indexes are nearly sorted as they come, which this sort makes use of.
         entries.sort_by(|a, b| index.slice(*a, a.name).cmp(index.slice(*b, b.name)));
         let mut best: Vec<Entry> = Vec::with_capacity(entries.len());
@@ -113,19 +97,12 @@ impl Index {
     }
 
     fn slice(&self, entry: Entry, span: Span) -> &str {
-        let text = self
-            .texts
-            .get(entry.text as usize)
-            .map_or("", |text| text.text.as_str());
-        text.get(span.start as usize..span.end as usize)
-            .unwrap_or_default()
+        let text = self.texts.get(entry.text as usize).map_or("", |text| text.text.as_str());
+        text.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
     fn find(&self, name: &str) -> Option<Entry> {
-        let found = self
-            .entries
-            .binary_search_by(|e| self.slice(*e, e.name).cmp(name))
-            .ok()?;
+        let found = self.entries.binary_search_by(|e| self.slice(*e, e.name).cmp(name)).ok()?;
         self.entries.get(found).copied()
     }
 
@@ -149,11 +126,7 @@ impl Index {
         let package = Package::parse(stanza, &text.suite, &text.mirror);
         let describe = |source| {
             let (suite, name) = (text.suite.clone(), name.to_owned());
-            IndexError::Package {
-                suite,
-                name,
-                source,
-            }
+            IndexError::Package { suite, name, source }
         };
         package.map(Some).map_err(describe)
     }
@@ -161,29 +134,27 @@ impl Index {
     /// The names of the packages that provide a name, sorted.
     pub fn providers(&self, name: &str) -> Vec<&str> {
         let providers = self.providers.get_or_init(|| self.collect_providers());
-        let positions = providers.get(name).map(Vec::as_slice).unwrap_or_default();
-        let entries = positions
-            .iter()
-            .filter_map(|position| self.entries.get(*position as usize));
-        let mut names: Vec<&str> = entries
-            .map(|entry| self.slice(*entry, entry.name))
-            .collect();
+        let wanted = hash(name);
+        let start = providers.partition_point(|(hash, _)| *hash < wanted);
+        let same = providers.iter().skip(start).take_while(|(hash, _)| *hash == wanted);
+        let entries = same.filter_map(|(_, position)| self.entries.get(*position as usize));
+        // Two names may have one hash, so what is written decides.
+        let really = entries.filter(|entry| {
+            let mut provided = provided_names(self.slice(**entry, entry.provides));
+            provided.any(|provided| provided == name)
+        });
+        let mut names: Vec<&str> = really.map(|entry| self.slice(*entry, entry.name)).collect();
         names.dedup();
         names
     }
 
-    fn collect_providers(&self) -> HashMap<String, Vec<u32>> {
-        let mut providers: HashMap<String, Vec<u32>> = HashMap::new();
-        for (position, entry) in self.entries.iter().enumerate() {
-            let Ok(position) = u32::try_from(position) else {
-                break;
-            };
-            let provides = self.slice(*entry, entry.provides);
-            // What can't be read here is reported when the package itself is asked for.
-            for (name, _) in parse_provides(provides).unwrap_or_default() {
-                providers.entry(name).or_default().push(position);
-            }
+    fn collect_providers(&self) -> Vec<(u64, u32)> {
+        let mut providers = Vec::new();
+        for (position, entry) in (0..).zip(&self.entries) {
+            let provided = provided_names(self.slice(*entry, entry.provides));
+            providers.extend(provided.map(|name| (hash(name), position)));
         }
+        providers.sort_unstable();
         providers
     }
 
@@ -195,22 +166,29 @@ impl Index {
             let candidate = self.slice(*entry, entry.name);
             let other =
                 candidate.trim_end_matches(|c: char| c.is_ascii_digit() || ".-".contains(c));
-            let distance = if other == stem && !stem.is_empty() {
-                1
-            } else {
-                distance(name, candidate)
-            };
+            let distance =
+                if other == stem && !stem.is_empty() { 1 } else { distance(name, candidate) };
             if distance <= 2 {
                 found.push((distance, candidate));
             }
         }
         found.sort_unstable();
-        found
-            .into_iter()
-            .take(SUGGESTIONS)
-            .map(|(_, name)| name.to_owned())
-            .collect()
+        found.into_iter().take(SUGGESTIONS).map(|(_, name)| name.to_owned()).collect()
     }
+}
+
+/// The bare names in a `Provides` field. What is wrong with it is reported when the package itself
+/// is asked for.
+fn provided_names(provides: &str) -> impl Iterator<Item = &str> {
+    let names = provides.split(',').map(str::trim_start);
+    let bare = |name: &str| name.find([' ', '(', ':', '\t', '\n']).unwrap_or(name.len());
+    names.map(move |name| &name[..bare(name)]).filter(|name| !name.is_empty())
+}
+
+fn hash(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Notes every stanza of a text.
@@ -218,19 +196,10 @@ fn scan(text: &IndexText, number: u32, entries: &mut Vec<Entry>) -> Result<(), I
     let (suite, mirror) = (&text.suite, &text.mirror);
     let bytes = text.text.as_bytes();
     if bytes.len() as u64 > INDEX_BYTES_MAX {
-        return Err(IndexError::TooLarge {
-            suite: suite.clone(),
-            mirror: mirror.clone(),
-        });
+        return Err(IndexError::TooLarge { suite: suite.clone(), mirror: mirror.clone() });
     }
-    let span = |start: usize, end: usize| Span {
-        start: narrow(start),
-        end: narrow(end),
-    };
-    let mut entry = Entry {
-        text: number,
-        ..Entry::default()
-    };
+    let span = |start: usize, end: usize| Span { start: narrow(start), end: narrow(end) };
+    let mut entry = Entry { text: number, ..Entry::default() };
     let mut stanza_start = 0;
     let mut line_start = 0;
     let mut in_provides = false;
@@ -244,18 +213,11 @@ fn scan(text: &IndexText, number: u32, entries: &mut Vec<Entry>) -> Result<(), I
                     entry.stanza = span(stanza_start, line_start);
                     if entry.name.start == entry.name.end {
                         let (suite, mirror) = (suite.clone(), mirror.clone());
-                        return Err(IndexError::Nameless {
-                            suite,
-                            mirror,
-                            position: stanza_start,
-                        });
+                        return Err(IndexError::Nameless { suite, mirror, position: stanza_start });
                     }
                     entries.push(entry);
                 }
-                entry = Entry {
-                    text: number,
-                    ..Entry::default()
-                };
+                entry = Entry { text: number, ..Entry::default() };
                 stanza_start = line_end + 1;
             }
             Some(b' ' | b'\t') if in_provides => entry.provides.end = narrow(line_end),
@@ -283,11 +245,7 @@ fn scan(text: &IndexText, number: u32, entries: &mut Vec<Entry>) -> Result<(), I
         entry.stanza = span(stanza_start, bytes.len());
         if entry.name.start == entry.name.end {
             let (suite, mirror) = (suite.clone(), mirror.clone());
-            return Err(IndexError::Nameless {
-                suite,
-                mirror,
-                position: stanza_start,
-            });
+            return Err(IndexError::Nameless { suite, mirror, position: stanza_start });
         }
         entries.push(entry);
     }
@@ -327,11 +285,7 @@ pub(super) mod tests {
         let complete = |text: &&str| {
             let stanzas = text.split("\n\n").map(|stanza| {
                 let digest = "0".repeat(64);
-                let version = if stanza.contains("Version:") {
-                    ""
-                } else {
-                    "\nVersion: 1"
-                };
+                let version = if stanza.contains("Version:") { "" } else { "\nVersion: 1" };
                 let rest = "Architecture: amd64\nFilename: pool/x.deb\nSize: 1";
                 format!("{}{version}\n{rest}\nSHA256: {digest}", stanza.trim())
             });
@@ -384,19 +338,10 @@ pub(super) mod tests {
         let mirror: Mirror = "http://a.test".parse().expect("a mirror");
         let make = |text: &str| {
             let (text, suite) = (text.to_owned(), "trixie".to_owned());
-            Index::new(vec![IndexText {
-                text,
-                suite,
-                mirror: mirror.clone(),
-            }])
+            Index::new(vec![IndexText { text, suite, mirror: mirror.clone() }])
         };
-        let error = make("Package: a\n\nVersion: 1\n")
-            .expect_err("nameless")
-            .to_string();
-        assert!(
-            error.contains("trixie") && error.contains("byte 12"),
-            "{error}"
-        );
+        let error = make("Package: a\n\nVersion: 1\n").expect_err("nameless").to_string();
+        assert!(error.contains("trixie") && error.contains("byte 12"), "{error}");
         let broken = make("Package: a\nVersion: 1\nFilename: ../x\n").expect("scanned");
         let error = broken.package("a").expect_err("incomplete").to_string();
         assert!(error.contains('a') && error.contains("Size"), "{error}");
@@ -405,7 +350,9 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn any_text_is_scanned_without_panic(
-            parts in prop::collection::vec("(Package: |Version: |Provides: |P|[a-c, :]{1,3}|\n| )", 0..40)
+            parts in prop::collection::vec(
+                "(Package: |Version: |Provides: |P|[a-c, :]{1,3}|\n| )", 0..40
+            )
         ) {
             let mirror: Mirror = "http://a.test".parse().expect("a mirror");
             let text = parts.concat();

@@ -14,8 +14,9 @@ use super::archive::Archive;
 use super::digest::Digest;
 use super::package::{Package, PackageError};
 use super::resolve::Resolution;
-use super::store::{Store, StoreError};
 use super::version::Version;
+use crate::k3s::LockedArtifact;
+use crate::unfinished::{self, UnfinishedError};
 
 const FORMAT: u32 = 1;
 
@@ -30,6 +31,9 @@ pub struct Lock {
     pub suites: Vec<LockedSuite>,
     #[serde(default, rename = "package")]
     pub packages: Vec<LockedPackage>,
+    /// Files that are in no archive: the release of K3s.
+    #[serde(default, rename = "artifact", skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<LockedArtifact>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,24 +64,17 @@ pub struct LockedPackage {
 #[derive(Debug, Error)]
 pub enum LockError {
     #[error("{path}: {source}; run `builder lock` to write it")]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     #[error("{path} is no lock: {reason}; run `builder lock` to write it anew")]
     Syntax { path: PathBuf, reason: String },
     #[error("{path} has format {found}, this builder writes {FORMAT}; run `builder lock` again")]
     Format { path: PathBuf, found: u32 },
     #[error("{path}: the package {name}: {source}; run `builder lock` to write it anew")]
-    Package {
-        path: PathBuf,
-        name: String,
-        source: PackageError,
-    },
+    Package { path: PathBuf, name: String, source: PackageError },
     #[error("the lock can't be written as TOML: {0}")]
     Serialize(#[from] toml::ser::Error),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Unfinished(#[from] UnfinishedError),
     #[error("the lock has no package {0}: run `builder lock` again, since the image changed")]
     NotLocked(String),
 }
@@ -108,20 +105,12 @@ impl Lock {
         });
         let mut packages: Vec<_> = packages.collect();
         packages.sort_by(|a, b| a.name.cmp(&b.name));
-        Self {
-            format: FORMAT,
-            date: archive.date(),
-            suites,
-            packages,
-        }
+        Self { format: FORMAT, date: archive.date(), suites, packages, artifacts: Vec::new() }
     }
 
     pub fn load(path: &Path) -> Result<Self, LockError> {
         let read = std::fs::read_to_string(path);
-        let text = read.map_err(|source| LockError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = read.map_err(|source| LockError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }
 
@@ -130,25 +119,15 @@ impl Lock {
         let lock: Self = match toml::from_str(text) {
             Ok(lock) => lock,
             Err(error) => {
-                return Err(LockError::Syntax {
-                    path,
-                    reason: error.to_string(),
-                });
+                return Err(LockError::Syntax { path, reason: error.to_string() });
             }
         };
         if lock.format != FORMAT {
-            return Err(LockError::Format {
-                path,
-                found: lock.format,
-            });
+            return Err(LockError::Format { path, found: lock.format });
         }
         for package in &lock.packages {
             if let Err(source) = package.to_package().check() {
-                return Err(LockError::Package {
-                    path,
-                    name: package.name.clone(),
-                    source,
-                });
+                return Err(LockError::Package { path, name: package.name.clone(), source });
             }
         }
         Ok(lock)
@@ -158,7 +137,7 @@ impl Lock {
     pub fn save(&self, path: &Path) -> Result<(), LockError> {
         let body = toml::to_string(self)?;
         let text = format!("# Written by `builder lock`; `--locked` uses exactly this.\n{body}");
-        Ok(Store::write_whole(path, text.as_bytes())?)
+        Ok(unfinished::write_whole(path, text.as_bytes())?)
     }
 
     /// What the wanted packages need according to the lock, as if it had been resolved.
@@ -167,11 +146,8 @@ impl Lock {
         wanted: &[impl AsRef<str>],
         exclude: &[impl AsRef<str>],
     ) -> Result<Resolution, LockError> {
-        let known: HashMap<&str, &LockedPackage> = self
-            .packages
-            .iter()
-            .map(|package| (package.name.as_str(), package))
-            .collect();
+        let known: HashMap<&str, &LockedPackage> =
+            self.packages.iter().map(|package| (package.name.as_str(), package)).collect();
         let exclude: HashSet<&str> = exclude.iter().map(AsRef::as_ref).collect();
         let mut queue: VecDeque<&str> = VecDeque::new();
         let mut seen = HashSet::new();
@@ -182,13 +158,8 @@ impl Lock {
         }
         let mut chosen = Vec::new();
         while let Some(name) = queue.pop_front() {
-            let package = known
-                .get(name)
-                .ok_or_else(|| LockError::NotLocked(name.to_owned()))?;
-            let needs = package
-                .needs
-                .iter()
-                .filter(|need| !exclude.contains(need.as_str()));
+            let package = known.get(name).ok_or_else(|| LockError::NotLocked(name.to_owned()))?;
+            let needs = package.needs.iter().filter(|need| !exclude.contains(need.as_str()));
             let needs: Vec<String> = needs.cloned().collect();
             for need in &package.needs {
                 if !exclude.contains(need.as_str()) && seen.insert(need) {

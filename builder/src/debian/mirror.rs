@@ -68,9 +68,7 @@ impl FromStr for Mirror {
     type Err = MirrorError;
 
     fn from_str(text: &str) -> Result<Self, MirrorError> {
-        let known = ["http://", "https://", "file:/"]
-            .iter()
-            .any(|known| text.starts_with(known));
+        let known = ["http://", "https://", "file:/"].iter().any(|known| text.starts_with(known));
         let clean = text.trim_end_matches('/');
         let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
         if !known || !printable || clean.ends_with(':') || text.contains(['?', '#']) {
@@ -115,10 +113,7 @@ mod tests {
             let found = candidates(&list(given), &list(definition), root.path());
             found.expect("found")[0].to_string()
         };
-        assert_eq!(
-            pick(&["http://a.test/"], &["http://b.test"]),
-            "http://a.test"
-        );
+        assert_eq!(pick(&["http://a.test/"], &["http://b.test"]), "http://a.test");
         assert_eq!(pick(&[], &["http://b.test"]), "http://b.test");
         assert_eq!(pick(&[], &[]), "http://host.test/d");
     }
@@ -126,9 +121,7 @@ mod tests {
     #[test]
     fn without_any_the_error_names_three_ways() {
         let nowhere = tempfile::tempdir().expect("a folder");
-        let message = candidates(&[], &[], nowhere.path())
-            .expect_err("none")
-            .to_string();
+        let message = candidates(&[], &[], nowhere.path()).expect_err("none").to_string();
         for way in ["--mirror", "image definition", "apt sources"] {
             assert!(message.contains(way), "{message}");
         }
@@ -136,14 +129,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for bad in [
-            "host/debian",
-            "ftp://x",
-            "http://",
-            "http://a b",
-            "http://a/?x",
-            "file:///",
-        ] {
+        for bad in ["host/debian", "ftp://x", "http://", "http://a b", "http://a/?x", "file:///"] {
             assert!(bad.parse::<Mirror>().is_err(), "{bad:?} was taken");
         }
     }

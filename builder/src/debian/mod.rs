@@ -22,6 +22,7 @@ pub mod download;
 pub mod http;
 pub mod index;
 pub mod lock;
+mod lookup;
 pub mod mirror;
 pub mod openpgp;
 pub mod package;

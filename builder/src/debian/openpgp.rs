@@ -19,10 +19,8 @@ use pgp::types::{KeyDetails, Tag, Timestamp, VerifyingKey};
 use thiserror::Error;
 
 /// Debian's keys for bookworm and trixie; `keyring/README.md` says where they come from.
-const EMBEDDED: [&[u8]; 2] = [
-    include_bytes!("keyring/bookworm.gpg"),
-    include_bytes!("keyring/trixie.gpg"),
-];
+const EMBEDDED: [&[u8]; 2] =
+    [include_bytes!("keyring/bookworm.gpg"), include_bytes!("keyring/trixie.gpg")];
 
 /// Debian's largest keyring, with removed keys, has 73 kB.
 const KEYRING_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -62,35 +60,22 @@ impl Keyring {
         for bytes in EMBEDDED {
             keys.extend(read_keys(bytes, Path::new("(built in)"))?);
         }
-        Ok(Self {
-            keys,
-            name: "the built-in keyring".to_owned(),
-        })
+        Ok(Self { keys, name: "the built-in keyring".to_owned() })
     }
 
     /// The keys of a file, binary or ASCII-armoured.
     pub fn load(path: &Path) -> Result<Self, OpenpgpError> {
-        let refuse = |reason: String| OpenpgpError::Keyring {
-            path: path.to_owned(),
-            reason,
-        };
-        let size = std::fs::metadata(path)
-            .map_err(|error| refuse(error.to_string()))?
-            .len();
+        let refuse = |reason: String| OpenpgpError::Keyring { path: path.to_owned(), reason };
+        let size = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?.len();
         if size > KEYRING_BYTES_MAX {
-            return Err(refuse(format!(
-                "it has {size} bytes, more than any keyring"
-            )));
+            return Err(refuse(format!("it has {size} bytes, more than any keyring")));
         }
         let bytes = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
         let keys = read_keys(&bytes, path)?;
         if keys.is_empty() {
             return Err(refuse("it holds no public key".to_owned()));
         }
-        Ok(Self {
-            keys,
-            name: path.display().to_string(),
-        })
+        Ok(Self { keys, name: path.display().to_string() })
     }
 
     /// Checks a clear-signed text at a point in time and returns what was signed, unescaped.
@@ -139,26 +124,13 @@ fn judge(
     hashed: &str,
     now: u64,
 ) -> Checked {
-    let bad = |reason| OpenpgpError::Bad {
-        key: key.fingerprint().to_string(),
-        reason,
-    };
+    let bad = |reason| OpenpgpError::Bad { key: key.fingerprint().to_string(), reason };
     usable.map_err(bad)?;
-    let strong = [
-        HashAlgorithm::Sha256,
-        HashAlgorithm::Sha384,
-        HashAlgorithm::Sha512,
-    ];
-    if !signature
-        .hash_alg()
-        .is_some_and(|hash| strong.contains(&hash))
-    {
+    let strong = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
+    if !signature.hash_alg().is_some_and(|hash| strong.contains(&hash)) {
         return Err(bad("its hash algorithm is too weak".to_owned()));
     }
-    if !matches!(
-        signature.typ(),
-        Some(SignatureType::Text | SignatureType::Binary)
-    ) {
+    if !matches!(signature.typ(), Some(SignatureType::Text | SignatureType::Binary)) {
         return Err(bad("it is no signature of a text".to_owned()));
     }
     let created = signature.created().map(|time| u64::from(time.as_secs()));
@@ -171,9 +143,7 @@ fn judge(
     {
         return Err(bad("it has expired".to_owned()));
     }
-    signature
-        .verify(key, hashed.as_bytes())
-        .map_err(|error| bad(error.to_string()))
+    signature.verify(key, hashed.as_bytes()).map_err(|error| bad(error.to_string()))
 }
 
 /// Whether the signature names this key as its maker, by fingerprint or at least by key id.
@@ -198,26 +168,16 @@ fn issuers(signatures: &[Signature]) -> String {
 }
 
 /// A primary key must not be revoked, and the newest of its self-signatures of either kind say
-/// until when it lives. A revocation counts only if it verifies, or anybody could revoke a key in a keyring.
+/// until when it lives. A revocation counts only if it verifies, or anybody could revoke a key.
 fn primary_is_usable(key: &SignedPublicKey, now: u64) -> Result<(), String> {
     let primary = &key.primary_key;
-    if key
-        .details
-        .revocation_signatures
-        .iter()
-        .any(|sig| sig.verify_key(primary).is_ok())
-    {
+    if key.details.revocation_signatures.iter().any(|sig| sig.verify_key(primary).is_ok()) {
         return Err("the key was revoked".to_owned());
     }
     let certified = key.details.users.iter().flat_map(|user| {
-        let own = user
-            .signatures
-            .iter()
-            .filter(|sig| sig.typ() != Some(SignatureType::CertRevocation));
-        own.filter(|sig| {
-            sig.verify_certification(primary, Tag::UserId, &user.id)
-                .is_ok()
-        })
+        let own =
+            user.signatures.iter().filter(|sig| sig.typ() != Some(SignatureType::CertRevocation));
+        own.filter(|sig| sig.verify_certification(primary, Tag::UserId, &user.id).is_ok())
     });
     let direct = key.details.direct_signatures.iter();
     let direct = direct.filter(|sig| sig.verify_key(primary).is_ok());
@@ -228,10 +188,7 @@ fn primary_is_usable(key: &SignedPublicKey, now: u64) -> Result<(), String> {
         return Err("the key has no valid self-signature".to_owned());
     }
     let created = u64::from(primary.created_at().as_secs());
-    newest
-        .into_iter()
-        .flatten()
-        .try_for_each(|signature| is_alive(signature, created, now))
+    newest.into_iter().flatten().try_for_each(|signature| is_alive(signature, created, now))
 }
 
 fn newest_of<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Option<&'a Signature> {
@@ -255,9 +212,7 @@ fn subkey_is_usable(
         }
         let agrees = |back: &Signature| back.verify_primary_key_binding(&subkey.key, primary);
         let may_sign = binding.key_flags().sign()
-            && binding
-                .embedded_signature()
-                .is_some_and(|back| agrees(back).is_ok());
+            && binding.embedded_signature().is_some_and(|back| agrees(back).is_ok());
         if may_sign {
             let newer = |old: &&Signature| {
                 old.created().map(Timestamp::as_secs) >= binding.created().map(Timestamp::as_secs)
@@ -285,14 +240,9 @@ fn read_keys(bytes: &[u8], path: &Path) -> Result<Vec<SignedPublicKey>, OpenpgpE
     };
     let armoured = bytes.starts_with(b"-----BEGIN");
     let keys: Result<Vec<_>, _> = if armoured {
-        SignedPublicKey::from_armor_many(bytes)
-            .map_err(refuse)?
-            .0
-            .collect()
+        SignedPublicKey::from_armor_many(bytes).map_err(refuse)?.0.collect()
     } else {
-        SignedPublicKey::from_bytes_many(bytes)
-            .map_err(refuse)?
-            .collect()
+        SignedPublicKey::from_bytes_many(bytes).map_err(refuse)?.collect()
     };
     keys.map_err(refuse)
 }
@@ -300,9 +250,7 @@ fn read_keys(bytes: &[u8], path: &Path) -> Result<Vec<SignedPublicKey>, OpenpgpE
 fn read_signatures(armour: &str) -> Result<Vec<Signature>, OpenpgpError> {
     let unreadable = |error: pgp::errors::Error| OpenpgpError::Unreadable(error.to_string());
     if armour.len() > SIGNATURE_BYTES_MAX {
-        return Err(OpenpgpError::Unreadable(
-            "it is longer than any signature".to_owned(),
-        ));
+        return Err(OpenpgpError::Unreadable("it is longer than any signature".to_owned()));
     }
     let mut dearmor = Dearmor::new(armour.as_bytes());
     dearmor.read_header().map_err(unreadable)?;
@@ -314,15 +262,11 @@ fn read_signatures(armour: &str) -> Result<Vec<Signature>, OpenpgpError> {
         match packet.map_err(unreadable)? {
             Packet::Signature(signature) => signatures.push(signature),
             _ => {
-                return Err(OpenpgpError::NotSigned(
-                    "its armour holds more than signatures",
-                ));
+                return Err(OpenpgpError::NotSigned("its armour holds more than signatures"));
             }
         }
         if signatures.len() > SIGNATURES_MAX {
-            return Err(OpenpgpError::Unreadable(
-                "it has more signatures than sensible".into(),
-            ));
+            return Err(OpenpgpError::Unreadable("it has more signatures than sensible".into()));
         }
     }
     if signatures.is_empty() {
@@ -353,10 +297,7 @@ fn take_apart(signed: &str) -> Result<Parts<'_>, OpenpgpError> {
         return Err(NotSigned("it doesn't begin with a signed message"));
     }
     loop {
-        let header = lines
-            .next()
-            .ok_or(NotSigned("it ends too early"))?
-            .trim_end();
+        let header = lines.next().ok_or(NotSigned("it ends too early"))?.trim_end();
         if header.is_empty() {
             break;
         }
@@ -394,17 +335,11 @@ fn take_apart(signed: &str) -> Result<Parts<'_>, OpenpgpError> {
         return Err(NotSigned("it has no signature"));
     }
     let armour = &signed[signed.len() - rest - armour_length..];
-    let (_, after) = armour
-        .split_once(END_SIGNATURE)
-        .ok_or(NotSigned("it ends too early"))?;
+    let (_, after) = armour.split_once(END_SIGNATURE).ok_or(NotSigned("it ends too early"))?;
     if !after.trim().is_empty() {
         return Err(NotSigned("something follows the signature"));
     }
-    Ok(Parts {
-        text,
-        hashed,
-        armour,
-    })
+    Ok(Parts { text, hashed, armour })
 }
 
 #[cfg(test)]
@@ -431,19 +366,13 @@ mod tests {
         for (what, text) in [
             ("front", format!("Date: x\n{good}")),
             ("behind", format!("{good}Date: x\n")),
-            (
-                "headers",
-                good.replace("Hash: SHA256", "Hash: SHA256\nSHA256: x"),
-            ),
+            ("headers", good.replace("Hash: SHA256", "Hash: SHA256\nSHA256: x")),
             ("no signature", good[..40].to_owned()),
             ("no end", good.replace(END_SIGNATURE, "")),
             ("dash", message("-----BEGIN X")),
             ("plain", "Origin: Debian\n".to_owned()),
         ] {
-            assert!(
-                matches!(take_apart(&text), Err(OpenpgpError::NotSigned(_))),
-                "{what}"
-            );
+            assert!(matches!(take_apart(&text), Err(OpenpgpError::NotSigned(_))), "{what}");
         }
     }
 
@@ -454,10 +383,7 @@ mod tests {
         // 2026-11-20; they expire from 2031 on.
         for key in &keyring.keys {
             primary_is_usable(key, 1_795_132_800).expect("usable");
-            assert!(
-                primary_is_usable(key, 4_000_000_000).is_err(),
-                "never expires"
-            );
+            assert!(primary_is_usable(key, 4_000_000_000).is_err(), "never expires");
         }
     }
 

@@ -123,10 +123,7 @@ impl Package {
         }
         // The name becomes part of an address.
         let proper = |part: &str| !part.is_empty() && part != "." && part != "..";
-        let printable = self
-            .filename
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"?#".contains(&b));
+        let printable = self.filename.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b));
         if !printable || !self.filename.split('/').all(proper) {
             return Err(bad("Filename", &self.filename));
         }
@@ -169,14 +166,9 @@ fn collect(stanza: Stanza<'_>) -> Result<Fields<'_>, PackageError> {
 }
 
 fn required<'a>(value: Option<&'a str>, field: &'static str) -> Result<&'a str, PackageError> {
-    value
-        .filter(|value| !value.is_empty())
-        .ok_or(PackageError::Missing(field))
+    value.filter(|value| !value.is_empty()).ok_or(PackageError::Missing(field))
 }
 
 fn bad(field: &'static str, value: &str) -> PackageError {
-    PackageError::Bad {
-        field,
-        value: value.chars().take(120).collect(),
-    }
+    PackageError::Bad { field, value: value.chars().take(120).collect() }
 }

@@ -12,11 +12,14 @@ use thiserror::Error;
 use ureq::config::{Config, ConfigBuilder};
 use ureq::http::Uri;
 use ureq::typestate::AgentScope;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, NextTimeout, TcpConnector, Transport,
+    Buffers, ConnectionDetails, Connector, DefaultConnector, Either, NextTimeout, TcpConnector,
+    Transport,
 };
 use ureq::{Agent, Proxy};
+
+use super::lookup::RememberingResolver;
 
 /// Which proxies to use.
 #[derive(Clone, Debug, Default)]
@@ -60,14 +63,10 @@ impl Proxies {
         let proxy = |name: &str| {
             let named = value(name).map(|value| (name, value));
             let named = named.or_else(|| value("all_proxy").map(|value| ("all_proxy", value)));
-            named
-                .map(|(name, value)| parse(name, value.trim()))
-                .transpose()
+            named.map(|(name, value)| parse(name, value.trim())).transpose()
         };
         let except = value("no_proxy").unwrap_or_default();
-        let except = except
-            .split(',')
-            .map(|host| host.trim().to_ascii_lowercase());
+        let except = except.split(',').map(|host| host.trim().to_ascii_lowercase());
         Ok(Self {
             plain: proxy("http_proxy")?,
             tls: proxy("https_proxy")?,
@@ -80,9 +79,7 @@ impl Proxies {
         let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
         self.except.iter().any(|entry| {
             let entry = entry.trim_start_matches('*').trim_start_matches('.');
-            let below = host
-                .strip_suffix(entry)
-                .is_some_and(|head| head.ends_with('.'));
+            let below = host.strip_suffix(entry).is_some_and(|head| head.ends_with('.'));
             entry.is_empty() || host == entry || below
         })
     }
@@ -94,33 +91,24 @@ impl Proxies {
     ) -> Result<Agent, ProxyError> {
         let config = config.proxy(None).build();
         let Some(address) = &self.plain else {
-            return Ok(config.into());
+            return Ok(agent(config));
         };
         let uri = format!("http://{}:{}/", address.host, address.port).parse::<Uri>();
         let uri = uri.map_err(|error| ProxyError::Refused(error.to_string()))?;
-        let route = Arc::new(Route {
-            proxies: self.clone(),
-            uri,
-        });
+        let route = Arc::new(Route { proxies: self.clone(), uri });
         let connector = ().chain(TcpConnector::default());
-        let connector = connector.chain(ThroughProxy {
-            route: Arc::clone(&route),
-        });
-        let resolver = ProxyResolver {
-            route,
-            inner: DefaultResolver::default(),
-        };
+        let connector = connector.chain(ThroughProxy { route: Arc::clone(&route) });
+        let resolver = ProxyResolver { route, inner: RememberingResolver::default() };
         Ok(Agent::with_parts(config, connector, resolver))
     }
 
     /// An agent for `https:` addresses, which tunnels.
     pub(super) fn tls_agent(&self, config: ConfigBuilder<AgentScope>) -> Result<Agent, ProxyError> {
         let Some(address) = &self.tls else {
-            return Ok(config.proxy(None).build().into());
+            return Ok(agent(config.proxy(None).build()));
         };
-        let mut proxy = Proxy::builder(ureq::ProxyProtocol::Http)
-            .host(&address.host)
-            .port(address.port);
+        let mut proxy =
+            Proxy::builder(ureq::ProxyProtocol::Http).host(&address.host).port(address.port);
         if let Some((user, password)) = address.login.as_deref().and_then(|l| l.split_once(':')) {
             proxy = proxy.username(user).password(password);
         }
@@ -128,11 +116,14 @@ impl Proxies {
             let domain = entry.trim_start_matches('*').trim_start_matches('.');
             proxy = proxy.no_proxy(domain).no_proxy(&format!(".{domain}"));
         }
-        let proxy = proxy
-            .build()
-            .map_err(|error| ProxyError::Refused(error.to_string()))?;
-        Ok(config.proxy(Some(proxy)).build().into())
+        let proxy = proxy.build().map_err(|error| ProxyError::Refused(error.to_string()))?;
+        Ok(agent(config.proxy(Some(proxy)).build()))
     }
+}
+
+/// An agent of the library's own kind, but for the memory of its resolver.
+fn agent(config: Config) -> Agent {
+    Agent::with_parts(config, DefaultConnector::new(), RememberingResolver::default())
 }
 
 fn parse(variable: &str, value: &str) -> Result<Address, ProxyError> {
@@ -141,10 +132,7 @@ fn parse(variable: &str, value: &str) -> Result<Address, ProxyError> {
         let (variable, value) = (variable.to_owned(), value.to_owned());
         ProxyError::BadAddress { variable, value }
     };
-    let rest = value
-        .strip_prefix("http://")
-        .unwrap_or(value)
-        .trim_end_matches('/');
+    let rest = value.strip_prefix("http://").unwrap_or(value).trim_end_matches('/');
     let (login, place) = match rest.rsplit_once('@') {
         Some((login, place)) => (Some(login.to_owned()), place),
         None => (None, rest),
@@ -158,11 +146,7 @@ fn parse(variable: &str, value: &str) -> Result<Address, ProxyError> {
     if host.is_empty() || !host.bytes().all(proper) || rest.contains("://") {
         return Err(refuse());
     }
-    Ok(Address {
-        host: host.to_owned(),
-        port,
-        login,
-    })
+    Ok(Address { host: host.to_owned(), port, login })
 }
 
 /// The proxy for plain requests, and who goes without it.
@@ -174,16 +158,14 @@ struct Route {
 
 impl Route {
     fn is_direct(&self, target: &Uri) -> bool {
-        target
-            .host()
-            .is_none_or(|host| self.proxies.is_excepted(host))
+        target.host().is_none_or(|host| self.proxies.is_excepted(host))
     }
 }
 
 #[derive(Debug)]
 struct ProxyResolver {
     route: Arc<Route>,
-    inner: DefaultResolver,
+    inner: RememberingResolver,
 }
 
 impl Resolver for ProxyResolver {
@@ -193,11 +175,7 @@ impl Resolver for ProxyResolver {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let asked = if self.route.is_direct(uri) {
-            uri
-        } else {
-            &self.route.uri
-        };
+        let asked = if self.route.is_direct(uri) { uri } else { &self.route.uri };
         self.inner.resolve(asked, config, timeout)
     }
 }
@@ -225,23 +203,11 @@ impl<In: Transport> Connector<In> for ThroughProxy {
             return Ok(Some(Either::A(inner)));
         }
         let target = format!("http://{authority}").into_bytes();
-        let login = self
-            .route
-            .proxies
-            .plain
-            .as_ref()
-            .and_then(|proxy| proxy.login.as_ref());
+        let login = self.route.proxies.plain.as_ref().and_then(|proxy| proxy.login.as_ref());
         let login = login.map_or(String::new(), |login| {
-            format!(
-                "Proxy-Authorization: Basic {}\r\n",
-                base64(login.as_bytes())
-            )
+            format!("Proxy-Authorization: Basic {}\r\n", base64(login.as_bytes()))
         });
-        Ok(Some(Either::B(CompletedRequests {
-            inner,
-            target,
-            login: login.into_bytes(),
-        })))
+        Ok(Some(Either::B(CompletedRequests { inner, target, login: login.into_bytes() })))
     }
 }
 
@@ -284,9 +250,7 @@ impl<In: Transport> Transport for CompletedRequests<In> {
 
 fn insert(buffer: &mut [u8], filled: usize, at: usize, bytes: &[u8]) -> Result<usize, ureq::Error> {
     if filled + bytes.len() > buffer.len() {
-        return Err(ureq::Error::BadUri(
-            "the address is too long for a proxy".to_owned(),
-        ));
+        return Err(ureq::Error::BadUri("the address is too long for a proxy".to_owned()));
     }
     buffer.copy_within(at..filled, at + bytes.len());
     buffer[at..at + bytes.len()].copy_from_slice(bytes);
@@ -301,11 +265,7 @@ fn base64(bytes: &[u8]) -> String {
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for position in 0..4 {
             let digit = DIGITS[(bits >> (18 - 6 * position) & 63) as usize];
-            text.push(if position <= group.len() {
-                char::from(digit)
-            } else {
-                '='
-            });
+            text.push(if position <= group.len() { char::from(digit) } else { '=' });
         }
     }
     text
@@ -349,9 +309,6 @@ mod tests {
     #[test]
     fn base64_is_the_standard_one() {
         assert_eq!(base64(b"user:pass"), "dXNlcjpwYXNz");
-        assert_eq!(
-            (base64(b"a"), base64(b"ab")),
-            ("YQ==".into(), "YWI=".into())
-        );
+        assert_eq!((base64(b"a"), base64(b"ab")), ("YQ==".into(), "YWI=".into()));
     }
 }

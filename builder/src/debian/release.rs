@@ -47,9 +47,7 @@ pub enum ReleaseError {
 impl Release {
     /// Reads a verified text.
     pub fn parse(text: &str) -> Result<Self, ReleaseError> {
-        let stanza = stanzas(text)
-            .next()
-            .ok_or(ReleaseError::Missing("SHA256"))?;
+        let stanza = stanzas(text).next().ok_or(ReleaseError::Missing("SHA256"))?;
         let mut files = None;
         for field in stanza.fields() {
             let field = field?;
@@ -65,9 +63,7 @@ impl Release {
             codename: text_of("Codename"),
             date: parse_date(date)?,
             valid_until: stanza.get("Valid-Until").map(parse_date).transpose()?,
-            by_hash: stanza
-                .get("Acquire-By-Hash")
-                .is_some_and(|v| v.eq_ignore_ascii_case("yes")),
+            by_hash: stanza.get("Acquire-By-Hash").is_some_and(|v| v.eq_ignore_ascii_case("yes")),
             files: files.ok_or(ReleaseError::Missing("SHA256"))?,
         })
     }
@@ -87,13 +83,7 @@ fn parse_line(line: &str) -> Result<(String, IndexFile), ReleaseError> {
         return Err(bad());
     };
     let size = size.parse().map_err(|_| bad())?;
-    Ok((
-        path.to_owned(),
-        IndexFile {
-            size,
-            digest: digest.parse()?,
-        },
-    ))
+    Ok((path.to_owned(), IndexFile { size, digest: digest.parse()? }))
 }
 
 /// Reads `Sat, 12 Sep 2026 07:55:41 UTC`; Debian writes no other time zone.
@@ -102,9 +92,8 @@ fn parse_date(text: &str) -> Result<u64, ReleaseError> {
 }
 
 fn unix_seconds(text: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let words: Vec<&str> = text.split_whitespace().collect();
     let [_, day, month, year, time, zone] = words[..] else {
         return None;
@@ -114,15 +103,8 @@ fn unix_seconds(text: &str) -> Option<u64> {
     }
     let day: u64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
     let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
-    let year: u64 = year
-        .parse()
-        .ok()
-        .filter(|year| (1970..=9999).contains(year))?;
-    let clock: Vec<u64> = time
-        .split(':')
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .ok()?;
+    let year: u64 = year.parse().ok().filter(|year| (1970..=9999).contains(year))?;
+    let clock: Vec<u64> = time.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
     let [hours, minutes, seconds] = clock[..] else {
         return None;
     };
@@ -170,10 +152,7 @@ mod tests {
     #[test]
     fn a_release_names_its_indexes() {
         let release = Release::parse(TEXT).expect("parsed");
-        assert_eq!(
-            (release.codename.as_str(), release.by_hash),
-            ("trixie", true)
-        );
+        assert_eq!((release.codename.as_str(), release.by_hash), ("trixie", true));
         assert_eq!(release.date, 1_789_199_741);
         assert_eq!(readable_date(release.date), "2026-09-12 07:55 UTC");
         assert_eq!(release.file("main/x").expect("listed").size, 56_620_099);
@@ -191,10 +170,7 @@ mod tests {
             ("12 Sep", "42 Sep"),
             ("main/x", "main/x y"),
         ] {
-            assert!(
-                Release::parse(&TEXT.replace(from, to)).is_err(),
-                "{to:?} was taken"
-            );
+            assert!(Release::parse(&TEXT.replace(from, to)).is_err(), "{to:?} was taken");
         }
     }
 
@@ -202,7 +178,9 @@ mod tests {
         #[test]
         fn dates_grow_with_the_calendar(days in 0_u64..80_000, seconds in 0_u64..86_400) {
             let text = readable_date(days * 86_400 + seconds);
-            let number = |range: std::ops::Range<usize>| text[range].parse::<u64>().expect("digits");
+            let number = |range: std::ops::Range<usize>| -> u64 {
+                text[range].parse().expect("digits")
+            };
             let back = days_since_1970(number(0..4), number(5..7), number(8..10));
             prop_assert_eq!(back, days);
         }

@@ -58,11 +58,7 @@ pub enum ResolveError {
     #[error("the package {0} is wanted and excluded at once: drop one of the two")]
     WantedAndExcluded(String),
     #[error("{chain} needs {dependency}, which can't be had: {reasons}")]
-    Unsatisfied {
-        chain: String,
-        dependency: Dependency,
-        reasons: String,
-    },
+    Unsatisfied { chain: String, dependency: Dependency, reasons: String },
 }
 
 /// Chooses what `wanted` needs, without ever taking what is in `exclude`.
@@ -72,10 +68,7 @@ pub fn resolve(
     wanted: &[impl AsRef<str>],
     exclude: &[impl AsRef<str>],
 ) -> Result<Resolution, ResolveError> {
-    let exclude = exclude
-        .iter()
-        .map(|name| name.as_ref().to_owned())
-        .collect();
+    let exclude = exclude.iter().map(|name| name.as_ref().to_owned()).collect();
     let mut resolver = Resolver {
         index,
         architecture,
@@ -128,11 +121,7 @@ impl Resolver<'_> {
             providers.push((position, version.clone()));
         }
         self.result.positions.insert(package.name.clone(), position);
-        let selected = Selected {
-            package,
-            asked_by: Vec::new(),
-            needs: Vec::new(),
-        };
+        let selected = Selected { package, asked_by: Vec::new(), needs: Vec::new() };
         self.result.packages.push(selected);
         self.queue.push_back(position);
         position
@@ -147,9 +136,7 @@ impl Resolver<'_> {
             if alternatives.is_empty() {
                 continue;
             }
-            let chosen = alternatives
-                .iter()
-                .find_map(|alternative| self.chosen_for(alternative));
+            let chosen = alternatives.iter().find_map(|alternative| self.chosen_for(alternative));
             let target = match chosen {
                 Some(target) => Some(target),
                 None => self.choose_for(&alternatives)?,
@@ -234,9 +221,7 @@ impl Resolver<'_> {
             let name = &alternative.name;
             let providers = self.index.providers(name);
             excluded |= self.exclude.contains(name)
-                || providers
-                    .iter()
-                    .any(|provider| self.exclude.contains(*provider));
+                || providers.iter().any(|provider| self.exclude.contains(*provider));
             reasons.push(match self.index.package(name)? {
                 Some(package) => format!("{package} doesn't fit"),
                 None if providers.is_empty() => {
@@ -247,37 +232,22 @@ impl Resolver<'_> {
         }
         if excluded {
             let (package, dependency) = (self.name(position).to_owned(), dependency.clone());
-            self.result.left_out.push(LeftOut {
-                package,
-                dependency,
-            });
+            self.result.left_out.push(LeftOut { package, dependency });
             return Ok(());
         }
         let chain = self.result.chain(self.name(position)).join(" -> ");
         let reasons = reasons.join("; ");
-        Err(ResolveError::Unsatisfied {
-            chain,
-            dependency: dependency.clone(),
-            reasons,
-        })
+        Err(ResolveError::Unsatisfied { chain, dependency: dependency.clone(), reasons })
     }
 
     fn find_conflicts(&mut self) {
         let mut conflicts = Vec::new();
         for (position, selected) in self.result.packages.iter().enumerate() {
-            let others = selected
-                .package
-                .conflicts
-                .iter()
-                .flat_map(|d| &d.alternatives);
+            let others = selected.package.conflicts.iter().flat_map(|d| &d.alternatives);
             for alternative in others {
-                let named = self
-                    .result
-                    .positions
-                    .get(&alternative.name)
-                    .filter(|other| {
-                        alternative.accepts(&self.result.packages[**other].package.version)
-                    });
+                let named = self.result.positions.get(&alternative.name).filter(|other| {
+                    alternative.accepts(&self.result.packages[**other].package.version)
+                });
                 let providers = self.provided.get(&alternative.name).into_iter().flatten();
                 let fitting = providers
                     .filter(|(_, version)| alternative.accepts_provided(version.as_ref()))
@@ -286,10 +256,7 @@ impl Resolver<'_> {
                 let hit: BTreeSet<usize> = named.into_iter().chain(fitting).copied().collect();
                 for other in hit.into_iter().filter(|other| *other != position) {
                     let package = selected.package.name.clone();
-                    conflicts.push(Conflict {
-                        package,
-                        with: self.name(other).to_owned(),
-                    });
+                    conflicts.push(Conflict { package, with: self.name(other).to_owned() });
                 }
             }
         }
@@ -303,14 +270,8 @@ impl Resolution {
     pub(super) fn of_packages(packages: Vec<(Package, Vec<String>)>) -> Self {
         let mut result = Self::default();
         for (package, needs) in packages {
-            result
-                .positions
-                .insert(package.name.clone(), result.packages.len());
-            result.packages.push(Selected {
-                package,
-                asked_by: Vec::new(),
-                needs,
-            });
+            result.positions.insert(package.name.clone(), result.packages.len());
+            result.packages.push(Selected { package, asked_by: Vec::new(), needs });
         }
         for position in 0..result.packages.len() {
             let asker = result.packages[position].package.name.clone();
@@ -360,10 +321,7 @@ impl Resolution {
                 break;
             };
             chain.push(selected.package.name.as_str());
-            let asker = selected
-                .asked_by
-                .first()
-                .and_then(|asker| self.positions.get(asker));
+            let asker = selected.asked_by.first().and_then(|asker| self.positions.get(asker));
             // Who chose a package stands before it; a later asker only closes a cycle.
             next = asker.copied().filter(|asker| *asker < position);
         }
@@ -376,19 +334,13 @@ fn hint(index: &Index, name: &str) -> String {
     let providers = index.providers(name);
     if !providers.is_empty() {
         let shown: Vec<&str> = providers.into_iter().take(8).collect();
-        return format!(
-            "; it is provided by {}: name one of these",
-            shown.join(", ")
-        );
+        return format!("; it is provided by {}: name one of these", shown.join(", "));
     }
     let similar = index.similar(name);
     if similar.is_empty() {
         return ": look for its name in this release, or add the suite that has it".to_owned();
     }
-    format!(
-        "; similar names: {}: if it was replaced, name the new one",
-        similar.join(", ")
-    )
+    format!("; similar names: {}: if it was replaced, name the new one", similar.join(", "))
 }
 
 #[cfg(test)]
@@ -397,10 +349,7 @@ mod tests {
     use super::*;
 
     fn names(resolution: &Resolution) -> Vec<&str> {
-        resolution
-            .packages()
-            .map(|package| package.name.as_str())
-            .collect()
+        resolution.packages().map(|package| package.name.as_str()).collect()
     }
 
     fn chosen(text: &str, wanted: &[&str], exclude: &[&str]) -> Resolution {
@@ -409,9 +358,7 @@ mod tests {
 
     fn refused(text: &str, wanted: &[&str]) -> String {
         let none: [&str; 0] = [];
-        resolve(&index(&[text]), "amd64", wanted, &none)
-            .expect_err("refused")
-            .to_string()
+        resolve(&index(&[text]), "amd64", wanted, &none).expect_err("refused").to_string()
     }
 
     #[test]
@@ -422,12 +369,8 @@ mod tests {
         assert_eq!(names(&all), ["a", "p", "b", "c", "d"]);
         assert_eq!(all.get("b").expect("chosen").asked_by, ["a", "d"]);
         assert_eq!(all.chain("d"), ["a", "b", "d"]);
-        let of = |name| {
-            all.dependencies_of(name)
-                .iter()
-                .map(|p| p.name.clone())
-                .collect::<Vec<_>>()
-        };
+        let of =
+            |name| all.dependencies_of(name).iter().map(|p| p.name.clone()).collect::<Vec<_>>();
         assert_eq!(of("c"), ["a", "p", "b", "d"]);
         assert!(of("p").is_empty() && of("unknown").is_empty());
     }
@@ -456,10 +399,7 @@ mod tests {
             Package: m2\nProvides: abi (= 2)\n\nPackage: m3\nProvides: abi (= 3)";
         assert_eq!(names(&chosen(text, &["a"], &[])), ["a", "m3"]);
         let error = refused(&text.replace("abi (= 3)\n\n", "abi (= 4)\n\n"), &["a"]);
-        assert!(
-            error.contains("abi (= 4)") && error.contains("another version"),
-            "{error}"
-        );
+        assert!(error.contains("abi (= 4)") && error.contains("another version"), "{error}");
     }
 
     #[test]
@@ -498,10 +438,7 @@ mod tests {
         let text = "Package: a\nConflicts: mta, b (<< 2)\nProvides: mta\n\n\
             Package: b\nVersion: 1\nBreaks: a (<< 1)\n\nPackage: c\nProvides: mta";
         let found = chosen(text, &["a", "b", "c"], &[]).conflicts;
-        let pairs: Vec<_> = found
-            .iter()
-            .map(|c| (c.package.as_str(), c.with.as_str()))
-            .collect();
+        let pairs: Vec<_> = found.iter().map(|c| (c.package.as_str(), c.with.as_str())).collect();
         assert_eq!(pairs, [("a", "c"), ("a", "b")]);
     }
 }

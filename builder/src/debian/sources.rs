@@ -16,10 +16,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug, Error)]
 pub enum SourcesError {
     #[error("{path}: {source}; mend or remove it, or give a mirror with --mirror")]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
 }
 
 /// The addresses of all enabled binary sources below `root` (`/` on a host), each once, in the
@@ -51,10 +48,7 @@ pub fn addresses_below(root: &Path) -> Result<Vec<String>, SourcesError> {
 }
 
 fn read(path: &Path) -> Result<String, SourcesError> {
-    let wrap = |source| SourcesError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let wrap = |source| SourcesError::Read { path: path.to_owned(), source };
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(wrap(error)),
@@ -84,12 +78,7 @@ pub fn addresses_in_list(text: &str) -> Vec<String> {
             };
             rest = after.trim_start();
         }
-        addresses.extend(
-            rest.split_whitespace()
-                .next()
-                .filter(|uri| is_usable(uri))
-                .map(tidy),
-        );
+        addresses.extend(rest.split_whitespace().next().filter(|uri| is_usable(uri)).map(tidy));
     }
     addresses
 }
@@ -100,9 +89,7 @@ pub fn addresses_in_stanzas(text: &str) -> Vec<String> {
     for stanza in stanzas(text) {
         let words = |name: &str| {
             let fields = stanza.fields().filter_map(Result::ok);
-            let named = fields
-                .filter(|field| field.name.eq_ignore_ascii_case(name))
-                .last();
+            let named = fields.filter(|field| field.name.eq_ignore_ascii_case(name)).last();
             named
                 .into_iter()
                 .flat_map(|field| field.lines().flat_map(str::split_whitespace))
@@ -114,21 +101,14 @@ pub fn addresses_in_stanzas(text: &str) -> Vec<String> {
         {
             continue;
         }
-        addresses.extend(
-            words("URIs")
-                .into_iter()
-                .filter(|uri| is_usable(uri))
-                .map(tidy),
-        );
+        addresses.extend(words("URIs").into_iter().filter(|uri| is_usable(uri)).map(tidy));
     }
     addresses
 }
 
 /// `cdrom:`, `mirror+file:`, `tor+http:` and the like need what we don't have.
 fn is_usable(uri: &str) -> bool {
-    ["http://", "https://", "file:/"]
-        .iter()
-        .any(|scheme| uri.starts_with(scheme))
+    ["http://", "https://", "file:/"].iter().any(|scheme| uri.starts_with(scheme))
 }
 
 fn tidy(uri: &str) -> String {
@@ -149,23 +129,17 @@ mod tests {
             deb cdrom:[Debian]/ trixie main\ndeb file:/srv/mirror ./\ndeb\ndeb [x\n";
         assert_eq!(
             addresses_in_list(text),
-            [
-                "http://a.test/debian",
-                "https://b.test/d",
-                "file:/srv/mirror"
-            ]
+            ["http://a.test/debian", "https://b.test/d", "file:/srv/mirror"]
         );
     }
 
     #[test]
     fn stanza_sources_are_read() {
-        let text = "Types: deb deb-src\n# note\nURIs: http://a.test/debian\n http://b.test/debian/\n\
+        let text = "Types: deb deb-src\n# note\n\
+            URIs: http://a.test/debian\n http://b.test/debian/\n\
             Suites: trixie\n\nTypes: deb-src\nURIs: http://src.test\n\n\
             Enabled: no\nTypes: deb\nURIs: http://off.test\n";
-        assert_eq!(
-            addresses_in_stanzas(text),
-            ["http://a.test/debian", "http://b.test/debian"]
-        );
+        assert_eq!(addresses_in_stanzas(text), ["http://a.test/debian", "http://b.test/debian"]);
     }
 
     #[test]
@@ -174,14 +148,8 @@ mod tests {
         let parts = root.path().join("etc/apt/sources.list.d");
         std::fs::create_dir_all(&parts).expect("made");
         let write = |name: &str, text: &str| std::fs::write(parts.join(name), text).expect("wrote");
-        write(
-            "b.list",
-            "deb http://b.test/d x y\ndeb http://a.test/d x y\n",
-        );
-        write(
-            "a.sources",
-            "Types: deb\nURIs: http://a.test/d\nSuites: x\n",
-        );
+        write("b.list", "deb http://b.test/d x y\ndeb http://a.test/d x y\n");
+        write("a.sources", "Types: deb\nURIs: http://a.test/d\nSuites: x\n");
         write("c.list.save", "deb http://c.test/d x y\n");
         let addresses = addresses_below(root.path()).expect("read");
         assert_eq!(addresses, ["http://a.test/d", "http://b.test/d"]);
@@ -191,7 +159,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_without_panic(text in "(deb |[#\\[\\]:/a \n]|Types: deb\n|URIs: ){0,40}") {
+        fn any_text_is_read_without_panic(
+            text in "(deb |[#\\[\\]:/a \n]|Types: deb\n|URIs: ){0,40}"
+        ) {
             addresses_in_list(&text);
             addresses_in_stanzas(&text);
         }

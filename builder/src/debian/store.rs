@@ -13,6 +13,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 use thiserror::Error;
@@ -21,6 +22,9 @@ use super::digest::Digest;
 use super::http::{Http, HttpError};
 use super::mirror::Mirror;
 use super::proxy::{Proxies, ProxyError};
+
+/// No builder unpacks a single package for a day.
+const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 /// How the store reaches the archive.
 #[derive(Clone, Debug, Default)]
@@ -55,28 +59,14 @@ pub enum StoreError {
     #[error(transparent)]
     Proxy(#[from] ProxyError),
     #[error("{label}: {url} sent {had} of {wanted} bytes, again and again; try another mirror")]
-    Truncated {
-        label: String,
-        url: String,
-        had: u64,
-        wanted: u64,
-    },
+    Truncated { label: String, url: String, had: u64, wanted: u64 },
     #[error(
         "{label}: {url} has other content than was signed ({found} instead of {wanted}); the \
          mirror is broken, tampered with, or just being updated: try again, or another mirror"
     )]
-    Mismatch {
-        label: String,
-        url: String,
-        wanted: Digest,
-        found: String,
-    },
+    Mismatch { label: String, url: String, wanted: Digest, found: String },
     #[error("{label}: {url} is longer than {limit} bytes, which no honest server sends")]
-    TooLong {
-        label: String,
-        url: String,
-        limit: u64,
-    },
+    TooLong { label: String, url: String, limit: u64 },
     #[error(
         "{label} is gone from {mirrors}: run `builder lock` to take what is there now, or give a \
          mirror or a cache that still has it"
@@ -93,16 +83,10 @@ impl Store {
             let path = root.join(part);
             fs::create_dir_all(&path).map_err(|error| wrap_io(&path, error))?;
         }
+        remove_leftovers(&root.join("unpacked"));
         let http = Http::new(&network.proxies)?;
-        let Network {
-            offline, mirrors, ..
-        } = network;
-        Ok(Self {
-            root: root.to_owned(),
-            http,
-            offline,
-            mirrors,
-        })
+        let Network { offline, mirrors, .. } = network;
+        Ok(Self { root: root.to_owned(), http, offline, mirrors })
     }
 
     pub fn root(&self) -> &Path {
@@ -136,10 +120,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(wrap_io(&path, error)),
         };
-        let length = file
-            .metadata()
-            .map_err(|error| wrap_io(&path, error))?
-            .len();
+        let length = file.metadata().map_err(|error| wrap_io(&path, error))?.len();
         Ok(size.is_none_or(|size| size == length).then_some(file))
     }
 
@@ -152,19 +133,31 @@ impl Store {
 
     /// Gives a finished temporary file its final name, once its bytes are on disk.
     pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<File, StoreError> {
-        file.as_file()
-            .sync_data()
-            .map_err(|error| wrap_io(path, error))?;
-        file.persist(path)
-            .map_err(|error| wrap_io(path, error.error))
+        file.as_file().sync_data().map_err(|error| wrap_io(path, error))?;
+        file.persist(path).map_err(|error| wrap_io(path, error.error))
     }
 
     /// Writes a small file whole, under its final name only when complete.
     pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let mut file = Self::temporary_beside(path)?;
-        file.write_all(bytes)
-            .map_err(|error| wrap_io(path, error))?;
+        file.write_all(bytes).map_err(|error| wrap_io(path, error))?;
         Self::persist(file, path).map(drop)
+    }
+}
+
+/// Removes temporary files of builders that were killed long ago. They do no harm but take room,
+/// so whatever goes wrong here is left for the next time.
+fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".tmp");
+        let modified = entry.metadata().and_then(|data| data.modified());
+        let age = modified.ok().and_then(|time| time.elapsed().ok());
+        if is_temporary && age.is_some_and(|age| age > LEFTOVER_AGE) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

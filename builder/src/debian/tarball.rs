@@ -70,12 +70,7 @@ pub fn read_tar(
     out: &mut dyn Write,
     bytes_max: u64,
 ) -> Result<(Vec<Entry>, u64), TarError> {
-    let mut tar = Tar {
-        reader,
-        out,
-        position: 0,
-        bytes_max,
-    };
+    let mut tar = Tar { reader, out, position: 0, bytes_max };
     let mut entries = Entries::default();
     let (mut long_name, mut long_link) = (None, None);
     loop {
@@ -93,9 +88,7 @@ pub fn read_tar(
             EntryType::GNULongName if long_name.is_none() => long_name = Some(tar.name(size, at)?),
             EntryType::GNULongLink if long_link.is_none() => long_link = Some(tar.name(size, at)?),
             kind => {
-                let name = long_name
-                    .take()
-                    .unwrap_or_else(|| header.path_bytes().into_owned());
+                let name = long_name.take().unwrap_or_else(|| header.path_bytes().into_owned());
                 let link = || header.link_name_bytes().unwrap_or_default().into_owned();
                 let link = long_link.take().unwrap_or_else(link);
                 let offset = tar.position;
@@ -145,9 +138,7 @@ impl Tar<'_> {
         if self.position > self.bytes_max {
             return Err(TarError::TooLarge(self.bytes_max));
         }
-        self.out
-            .write_all(&buffer[..filled])
-            .map_err(TarError::Write)?;
+        self.out.write_all(&buffer[..filled]).map_err(TarError::Write)?;
         Ok(filled)
     }
 
@@ -175,9 +166,7 @@ impl Tar<'_> {
         let mut rest = size.next_multiple_of(BLOCK_BYTES as u64);
         let mut chunk = vec![0; CHUNK_BYTES.min(usize::try_from(rest).unwrap_or(CHUNK_BYTES))];
         while rest > 0 {
-            let step = usize::try_from(rest)
-                .unwrap_or(CHUNK_BYTES)
-                .min(CHUNK_BYTES);
+            let step = usize::try_from(rest).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
             if self.read(&mut chunk[..step])? < step {
                 return Err(TarError::Truncated);
             }
@@ -202,9 +191,7 @@ fn checksum_fits(header: &Header, block: &[u8; BLOCK_BYTES]) -> bool {
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
     let own: u32 = block[FIELD].iter().map(|byte| u32::from(*byte)).sum();
     let spaces = u32::from(b' ') * 8;
-    header
-        .cksum()
-        .is_ok_and(|wanted| wanted == sum - own + spaces)
+    header.cksum().is_ok_and(|wanted| wanted == sum - own + spaces)
 }
 
 /// The entries so far, and where each path is among them.
@@ -225,26 +212,16 @@ impl Entries {
         size: u64,
     ) -> Result<(), TarError> {
         let shown = String::from_utf8_lossy(name).into_owned();
-        let refuse = |reason: &str| TarError::Entry {
-            path: shown.clone(),
-            reason: reason.into(),
-        };
+        let refuse = |reason: &str| TarError::Entry { path: shown.clone(), reason: reason.into() };
         let is_directory = kind == EntryType::Directory;
         let Some(path) = tree_path(name, is_directory).map_err(|reason| refuse(&reason))? else {
-            return if is_directory {
-                Ok(())
-            } else {
-                Err(refuse("it replaces the root"))
-            };
+            return if is_directory { Ok(()) } else { Err(refuse("it replaces the root")) };
         };
         if size != 0 && !kind.is_file() {
             return Err(refuse("it has content, but is no file"));
         }
         let kind = match kind {
-            EntryType::Regular => EntryKind::File {
-                offset,
-                length: size,
-            },
+            EntryType::Regular => EntryKind::File { offset, length: size },
             EntryType::Directory => EntryKind::Directory,
             EntryType::Symlink => {
                 EntryKind::Symlink(link_text(link).map_err(|reason| refuse(&reason))?)
@@ -254,9 +231,7 @@ impl Entries {
         };
         let number =
             |value: io::Result<u64>| value.ok().and_then(|value| u32::try_from(value).ok());
-        let mode = header
-            .mode()
-            .map_err(|_| refuse("its mode can't be read"))?;
+        let mode = header.mode().map_err(|_| refuse("its mode can't be read"))?;
         let entry = Entry {
             path: path.as_str().to_owned(),
             mode: u16::try_from(mode & 0o7777).unwrap_or(0),
@@ -288,37 +263,22 @@ impl Entries {
     fn hard_link(&self, link: &[u8]) -> Result<EntryKind, String> {
         let target = tree_path(link, false)?.ok_or("it is a hard link to the root")?;
         let position = self.positions.get(target.as_str());
-        match position
-            .and_then(|position| self.list.get(*position))
-            .map(|entry| &entry.kind)
-        {
+        match position.and_then(|position| self.list.get(*position)).map(|entry| &entry.kind) {
             Some(kind @ EntryKind::File { .. }) => Ok(kind.clone()),
             Some(_) => Err(format!("it is a hard link to {target}, which is no file")),
-            None => Err(format!(
-                "it is a hard link to {target}, which isn't in the package"
-            )),
+            None => Err(format!("it is a hard link to {target}, which isn't in the package")),
         }
     }
 
     /// Nothing may lie below a file or a symlink: that is how archives reach other places.
     fn finish(self) -> Result<Vec<Entry>, TarError> {
         for entry in &self.list {
-            let ends = entry
-                .path
-                .match_indices('/')
-                .map(|(end, _)| end)
-                .filter(|end| *end > 0);
+            let ends = entry.path.match_indices('/').map(|(end, _)| end).filter(|end| *end > 0);
             for parent in ends.map(|end| &entry.path[..end]) {
-                let above = self
-                    .positions
-                    .get(parent)
-                    .and_then(|above| self.list.get(*above));
+                let above = self.positions.get(parent).and_then(|above| self.list.get(*above));
                 if above.is_some_and(|above| above.kind != EntryKind::Directory) {
                     let reason = format!("it lies below {parent}, which is no directory");
-                    return Err(TarError::Entry {
-                        path: entry.path.clone(),
-                        reason,
-                    });
+                    return Err(TarError::Entry { path: entry.path.clone(), reason });
                 }
             }
         }
@@ -334,10 +294,7 @@ fn unwanted(kind: EntryType) -> String {
         EntryType::XHeader | EntryType::XGlobalHeader => {
             "it is a pax header, which Debian's packages don't have".to_owned()
         }
-        other => format!(
-            "entries of type {:?} are not known",
-            char::from(other.as_byte())
-        ),
+        other => format!("entries of type {:?} are not known", char::from(other.as_byte())),
     }
 }
 
@@ -345,11 +302,7 @@ fn unwanted(kind: EntryType) -> String {
 fn tree_path(name: &[u8], is_directory: bool) -> Result<Option<TreePath>, String> {
     let name = std::str::from_utf8(name).map_err(|_| "its name is not UTF-8")?;
     let name = name.strip_prefix("./").unwrap_or(name);
-    let name = if is_directory {
-        name.strip_suffix('/').unwrap_or(name)
-    } else {
-        name
-    };
+    let name = if is_directory { name.strip_suffix('/').unwrap_or(name) } else { name };
     if name.is_empty() || name == "." {
         return Ok(None);
     }
@@ -358,11 +311,7 @@ fn tree_path(name: &[u8], is_directory: bool) -> Result<Option<TreePath>, String
     }
     let (first, rest) = name.split_once('/').unwrap_or((name, ""));
     let merged = matches!(first, "bin" | "sbin" | "lib" | "lib64");
-    let prefix = if merged && (is_directory || !rest.is_empty()) {
-        "/usr/"
-    } else {
-        "/"
-    };
+    let prefix = if merged && (is_directory || !rest.is_empty()) { "/usr/" } else { "/" };
     let path = TreePath::new(&format!("{prefix}{name}"));
     path.map(Some).map_err(|error: TreeError| error.to_string())
 }
@@ -393,9 +342,7 @@ mod tests {
             header.set_mode(0o644);
             header.set_uid(0);
             header.set_gid(0);
-            builder
-                .append_data(&mut header, name, content.as_bytes())
-                .expect("appended");
+            builder.append_data(&mut header, name, content.as_bytes()).expect("appended");
         }
         builder.into_inner().expect("finished")
     }
@@ -412,22 +359,15 @@ mod tests {
         let (entries, copy) = read(&sample()).expect("read");
         assert_eq!(copy, sample());
         assert_eq!(entries[1].path, "/usr/lib/b");
-        let EntryKind::File { offset, length } = entries[1].kind else {
-            panic!("no file")
-        };
+        let EntryKind::File { offset, length } = entries[1].kind else { panic!("no file") };
         let start = usize::try_from(offset).expect("small");
-        assert_eq!(
-            &copy[start..start + usize::try_from(length).expect("small")],
-            b"second"
-        );
+        assert_eq!(&copy[start..start + usize::try_from(length).expect("small")], b"second");
     }
 
     #[test]
     fn merged_folders_move_and_their_links_stay() {
         let path = |name: &str, is_directory| {
-            tree_path(name.as_bytes(), is_directory)
-                .expect("good")
-                .map(|path| path.to_string())
+            tree_path(name.as_bytes(), is_directory).expect("good").map(|path| path.to_string())
         };
         assert_eq!(path("./bin/", true).as_deref(), Some("/usr/bin"));
         assert_eq!(path("./bin", false).as_deref(), Some("/bin"));

@@ -69,18 +69,11 @@ pub enum UnpackError {
     #[error("{package} is refused: {source}")]
     Deb { package: String, source: DebError },
     #[error("{package} is refused: {member} {source}")]
-    Tar {
-        package: String,
-        member: &'static str,
-        source: TarError,
-    },
+    Tar { package: String, member: &'static str, source: TarError },
     #[error("{package} is refused: it says of itself that it is {found}")]
     OtherPackage { package: String, found: String },
     #[error("{package} in the cache was damaged and can't be fetched again: {source}")]
-    Damaged {
-        package: String,
-        source: Box<StoreError>,
-    },
+    Damaged { package: String, source: Box<StoreError> },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -92,9 +85,7 @@ struct StoredIndex {
 
 impl Store {
     fn unpacked_path(&self, digest: &Digest, extension: &str) -> PathBuf {
-        self.root()
-            .join("unpacked")
-            .join(format!("{digest}.{extension}"))
+        self.root().join("unpacked").join(format!("{digest}.{extension}"))
     }
 
     /// Whether the files of a package are there without its `.deb`.
@@ -113,14 +104,10 @@ impl Store {
             return Ok(files);
         }
         let deb = self.intact_file(package, progress)?;
-        let found = members(&deb).map_err(|source| UnpackError::Deb {
-            package: package.to_string(),
-            source,
-        })?;
+        let found = members(&deb)
+            .map_err(|source| UnpackError::Deb { package: package.to_string(), source })?;
         let open = |member| -> Result<Box<dyn Read>, UnpackError> {
-            let deb = deb
-                .try_clone()
-                .map_err(|error| wrap_io(self.root(), error))?;
+            let deb = deb.try_clone().map_err(|error| wrap_io(self.root(), error))?;
             Ok(Box::new(Section::new(deb, member)))
         };
         check_control(package, open(found.control)?, found.control.compression)?;
@@ -130,19 +117,11 @@ impl Store {
         let unpacked = decompress(open(found.data)?, found.data.compression);
         let mut unpacked = unpacked.map_err(|error| wrap(TarError::Read(error)))?;
         let ratio = found.data.length.saturating_mul(UNPACKED_RATIO_MAX);
-        let limit = ratio
-            .saturating_add(UNPACKED_RATIO_FREE_BYTES)
-            .min(UNPACKED_BYTES_MAX);
+        let limit = ratio.saturating_add(UNPACKED_RATIO_FREE_BYTES).min(UNPACKED_BYTES_MAX);
         let (entries, tar_bytes) = read_tar(&mut unpacked, &mut copy, limit).map_err(wrap)?;
-        let copy = copy
-            .into_inner()
-            .map_err(|error| wrap_io(&path, error.into_error()))?;
+        let copy = copy.into_inner().map_err(|error| wrap_io(&path, error.into_error()))?;
         let tar = Store::persist(copy, &path)?;
-        let stored = StoredIndex {
-            format: INDEX_FORMAT,
-            tar_bytes,
-            entries,
-        };
+        let stored = StoredIndex { format: INDEX_FORMAT, tar_bytes, entries };
         let index = self.unpacked_path(&package.sha256, "index");
         let text = serde_json::to_vec(&stored).map_err(|error| wrap_io(&index, error.into()))?;
         Store::write_whole(&index, &text)?;
@@ -189,11 +168,7 @@ impl Store {
 fn hash(file: &File, path: &Path) -> Result<Digest, StoreError> {
     let wrap = |error| wrap_io(path, error);
     let length = file.metadata().map_err(wrap)?.len();
-    let whole = super::deb::Member {
-        offset: 0,
-        length,
-        compression: Compression::None,
-    };
+    let whole = super::deb::Member { offset: 0, length, compression: Compression::None };
     let mut section = Section::new(file.try_clone().map_err(wrap)?, whole);
     let mut hasher = Hasher::default();
     let mut chunk = vec![0; BUFFER_BYTES];
@@ -211,11 +186,9 @@ pub fn decompress(reader: Box<dyn Read>, compression: Compression) -> io::Result
     Ok(match compression {
         Compression::None => Box::new(reader),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
-        Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(
-            reader,
-            true,
-            XZ_MEMORY_KIB_MAX,
-        )),
+        Compression::Xz => {
+            Box::new(lzma_rust2::XzReader::new_mem_limit(reader, true, XZ_MEMORY_KIB_MAX))
+        }
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
@@ -248,11 +221,7 @@ fn check_control(
     });
     let text = String::from_utf8_lossy(text.unwrap_or_default());
     let stanza = stanzas(&text).next();
-    let field = |name| {
-        stanza
-            .and_then(|stanza| stanza.get(name))
-            .unwrap_or("(nothing)")
-    };
+    let field = |name| stanza.and_then(|stanza| stanza.get(name)).unwrap_or("(nothing)");
     let (name, version) = (field("Package"), field("Version"));
     if name != package.name || version != package.version.as_str() {
         let (package, found) = (package.to_string(), format!("{name} {version}"));
@@ -264,11 +233,7 @@ fn check_control(
 fn wrap_tar(package: &Package, member: &'static str, path: &Path, source: TarError) -> UnpackError {
     match source {
         TarError::Write(error) => wrap_io(path, error).into(),
-        source => UnpackError::Tar {
-            package: package.to_string(),
-            member,
-            source,
-        },
+        source => UnpackError::Tar { package: package.to_string(), member, source },
     }
 }
 
@@ -278,24 +243,13 @@ fn package_files(tar: File, entries: Vec<Entry>) -> io::Result<PackageFiles> {
         let kind = match entry.kind {
             EntryKind::Directory => NodeKind::Directory,
             EntryKind::Symlink(target) => NodeKind::Symlink(target),
-            EntryKind::File { offset, length } => NodeKind::File(Content::Slice {
-                file: Arc::clone(&tar),
-                offset,
-                length,
-            }),
+            EntryKind::File { offset, length } => {
+                NodeKind::File(Content::Slice { file: Arc::clone(&tar), offset, length })
+            }
         };
         let path = TreePath::new(&entry.path).map_err(io::Error::other)?;
-        Ok(PackageEntry {
-            path,
-            mode: entry.mode,
-            uid: entry.uid,
-            gid: entry.gid,
-            kind,
-        })
+        Ok(PackageEntry { path, mode: entry.mode, uid: entry.uid, gid: entry.gid, kind })
     };
-    let entries = entries
-        .into_iter()
-        .map(convert)
-        .collect::<io::Result<_>>()?;
+    let entries = entries.into_iter().map(convert).collect::<io::Result<_>>()?;
     Ok(PackageFiles { entries })
 }

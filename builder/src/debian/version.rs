@@ -182,12 +182,7 @@ mod tests {
             "1:0.1",
         ];
         for pair in ascending.windows(2) {
-            assert!(
-                version(pair[0]) < version(pair[1]),
-                "{} < {}",
-                pair[0],
-                pair[1]
-            );
+            assert!(version(pair[0]) < version(pair[1]), "{} < {}", pair[0], pair[1]);
         }
         assert_eq!(version("1.0"), version("1.00"));
         assert_eq!(version("1.0"), version("0:1.0-0"));
@@ -195,17 +190,7 @@ mod tests {
 
     #[test]
     fn what_is_no_version_is_refused() {
-        for bad in [
-            "",
-            ":",
-            "1:",
-            "x:1",
-            "99999999999:1",
-            "1_2",
-            "1 2",
-            "-1",
-            "1.0é",
-        ] {
+        for bad in ["", ":", "1:", "x:1", "99999999999:1", "1_2", "1 2", "-1", "1.0é"] {
             assert!(bad.parse::<Version>().is_err(), "{bad:?} was taken");
         }
     }

@@ -39,18 +39,10 @@ pub enum FlashError {
     #[error("reading the image: {0}; is the file still there and whole?")]
     Image(io::Error),
     #[error("{}: writing at byte {offset}: {source}{}", path.display(), mend(source))]
-    Write {
-        path: PathBuf,
-        offset: u64,
-        source: io::Error,
-    },
+    Write { path: PathBuf, offset: u64, source: io::Error },
     #[error("{}: reading back at byte {offset}: {source}; the device is failing: take another",
         path.display())]
-    ReadBack {
-        path: PathBuf,
-        offset: u64,
-        source: io::Error,
-    },
+    ReadBack { path: PathBuf, offset: u64, source: io::Error },
     #[error("{}: {source}{}", path.display(), mend(source))]
     Sync { path: PathBuf, source: io::Error },
     #[error("{}: byte {offset} is not what was written: the device is failing, or pretends to be \
@@ -92,19 +84,12 @@ pub fn flash(
     let plan = Plan::new(&image.table.table, &runs, disk_bytes.unwrap_or(image.bytes))?;
     if disk_bytes.is_none() {
         let sized = target.file().set_len(plan.disk_bytes);
-        sized.map_err(|source| FlashError::Sync {
-            path: target.path.clone(),
-            source,
-        })?;
+        sized.map_err(|source| FlashError::Sync { path: target.path.clone(), source })?;
     }
     write_planned(&plan, &image.file, &target, progress)?;
     target.finish()?;
     let seconds = begun.elapsed().as_secs_f64();
-    Ok(Flashed {
-        bytes: plan.bytes(),
-        disk_bytes: plan.disk_bytes,
-        seconds,
-    })
+    Ok(Flashed { bytes: plan.bytes(), disk_bytes: plan.disk_bytes, seconds })
 }
 
 /// The part of [`flash`] that needs no more than two files and a plan.
@@ -114,10 +99,7 @@ pub fn write_planned(
     target: &Target,
     progress: &Progress,
 ) -> Result<(), FlashError> {
-    let mut disk = Disk {
-        target,
-        unsynced: 0,
-    };
+    let mut disk = Disk { target, unsynced: 0 };
     if !target.fresh {
         disk.write(&vec![0; plan.head.len()], 0)?;
         disk.write(&vec![0; plan.tail.len()], plan.tail_offset)?;
@@ -128,18 +110,14 @@ pub fn write_planned(
     let total = pieces.iter().map(|piece| piece.run.length).sum();
 
     let bar = progress.bytes("writing", Some(total));
-    each_chunk(image, &pieces, &bar, |part, offset| {
-        disk.write(part, offset)
-    })?;
+    each_chunk(image, &pieces, &bar, |part, offset| disk.write(part, offset))?;
     disk.sync()?;
     drop(bar);
     progress.note(&format!("wrote {}", readable_bytes(total)));
 
     disk.forget()?;
     let bar = progress.bytes("reading back", Some(total));
-    each_chunk(image, &pieces, &bar, |part, offset| {
-        disk.compare(part, offset)
-    })?;
+    each_chunk(image, &pieces, &bar, |part, offset| disk.compare(part, offset))?;
     drop(bar);
     progress.note(&format!("read back {}", readable_bytes(total)));
 
@@ -149,8 +127,7 @@ pub fn write_planned(
         disk.sync()?;
     }
     disk.forget()?;
-    ends.into_iter()
-        .try_for_each(|(bytes, offset)| disk.compare(bytes, offset))
+    ends.into_iter().try_for_each(|(bytes, offset)| disk.compare(bytes, offset))
 }
 
 /// Gives the bytes of all pieces in order, cut at multiples of [`CHUNK_BYTES`].
@@ -167,9 +144,7 @@ fn each_chunk(
             match piece.content {
                 PieceContent::Zeros => part.fill(0),
                 PieceContent::Stored => {
-                    image
-                        .read_exact_at(part, offset)
-                        .map_err(FlashError::Image)?;
+                    image.read_exact_at(part, offset).map_err(FlashError::Image)?;
                 }
             }
             each(part, offset)?;
@@ -184,10 +159,7 @@ fn chunks(run: Run) -> impl Iterator<Item = Run> {
     let mut offset = run.offset;
     std::iter::from_fn(move || {
         let next = end.min((offset / CHUNK_BYTES + 1) * CHUNK_BYTES);
-        let chunk = Run {
-            offset,
-            length: next - offset,
-        };
+        let chunk = Run { offset, length: next - offset };
         offset = next;
         (chunk.length > 0).then_some(chunk)
     })
@@ -202,40 +174,25 @@ struct Disk<'t> {
 impl Disk<'_> {
     fn write(&mut self, bytes: &[u8], offset: u64) -> Result<(), FlashError> {
         let path = || self.target.path.clone();
-        self.target
-            .file()
-            .write_all_at(bytes, offset)
-            .map_err(|source| FlashError::Write {
-                path: path(),
-                offset,
-                source,
-            })?;
+        self.target.file().write_all_at(bytes, offset).map_err(|source| FlashError::Write {
+            path: path(),
+            offset,
+            source,
+        })?;
         self.unsynced += bytes.len() as u64;
-        if self.unsynced >= SYNC_BYTES {
-            self.sync()
-        } else {
-            Ok(())
-        }
+        if self.unsynced >= SYNC_BYTES { self.sync() } else { Ok(()) }
     }
 
     fn sync(&mut self) -> Result<(), FlashError> {
         self.unsynced = 0;
         let path = || self.target.path.clone();
-        self.target
-            .file()
-            .sync_all()
-            .map_err(|source| FlashError::Sync {
-                path: path(),
-                source,
-            })
+        self.target.file().sync_all().map_err(|source| FlashError::Sync { path: path(), source })
     }
 
     fn forget(&self) -> Result<(), FlashError> {
         let path = || self.target.path.clone();
-        fadvise(self.target.file(), 0, None, Advice::DontNeed).map_err(|errno| FlashError::Sync {
-            path: path(),
-            source: errno.into(),
-        })
+        fadvise(self.target.file(), 0, None, Advice::DontNeed)
+            .map_err(|errno| FlashError::Sync { path: path(), source: errno.into() })
     }
 
     fn compare(&self, wanted: &[u8], offset: u64) -> Result<(), FlashError> {
@@ -244,22 +201,11 @@ impl Disk<'_> {
         self.target
             .file()
             .read_exact_at(&mut found, offset)
-            .map_err(|source| FlashError::ReadBack {
-                path: path(),
-                offset,
-                source,
-            })?;
+            .map_err(|source| FlashError::ReadBack { path: path(), offset, source })?;
         if wanted == found {
             return Ok(());
         }
-        let at = wanted
-            .iter()
-            .zip(&found)
-            .take_while(|(one, other)| one == other)
-            .count();
-        Err(FlashError::Differs {
-            path: path(),
-            offset: offset + at as u64,
-        })
+        let at = wanted.iter().zip(&found).take_while(|(one, other)| one == other).count();
+        Err(FlashError::Differs { path: path(), offset: offset + at as u64 })
     }
 }

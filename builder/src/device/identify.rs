@@ -30,16 +30,9 @@ pub enum IdentifyError {
     Compressed { path: PathBuf },
     #[error("the seed has format {seed}, and the image in {} reads {image} at most: build the \
         image anew, or write the seed in format {image}", path.display())]
-    TooNew {
-        path: PathBuf,
-        seed: u32,
-        image: u32,
-    },
+    TooNew { path: PathBuf, seed: u32, image: u32 },
     #[error("{}: {source}", path.display())]
-    Identity {
-        path: PathBuf,
-        source: IdentityError,
-    },
+    Identity { path: PathBuf, source: IdentityError },
     #[error("{}: the seed was not written: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("{}: the seed that was read back is not what was written: the device is failing",
@@ -79,34 +72,17 @@ pub fn replace(
     }
     if format > source.seed_format {
         let image = source.seed_format;
-        return Err(IdentifyError::TooNew {
-            path: path(),
-            seed: format,
-            image,
-        });
+        return Err(IdentifyError::TooNew { path: path(), seed: format, image });
     }
     let partition = source.image.partition(Part::Seed)?;
-    let volume = identity::volume(partition, text, source.date).map_err(|source| {
-        IdentifyError::Identity {
-            path: path(),
-            source,
-        }
-    })?;
-    let io_error = |source| IdentifyError::Io {
-        path: path(),
-        source,
-    };
+    let volume = identity::volume(partition, text, source.date)
+        .map_err(|source| IdentifyError::Identity { path: path(), source })?;
+    let io_error = |source| IdentifyError::Io { path: path(), source };
     let file = target.file();
-    file.write_all_at(&volume, partition.offset_bytes())
-        .map_err(io_error)?;
+    file.write_all_at(&volume, partition.offset_bytes()).map_err(io_error)?;
     file.sync_all().map_err(io_error)?;
     fadvise(file, 0, None, Advice::DontNeed).map_err(|errno| io_error(errno.into()))?;
     let mut found = vec![0; volume.len()];
-    file.read_exact_at(&mut found, partition.offset_bytes())
-        .map_err(io_error)?;
-    if found == volume {
-        Ok(())
-    } else {
-        Err(IdentifyError::Differs { path: path() })
-    }
+    file.read_exact_at(&mut found, partition.offset_bytes()).map_err(io_error)?;
+    if found == volume { Ok(()) } else { Err(IdentifyError::Differs { path: path() }) }
 }

@@ -75,29 +75,19 @@ impl Machine {
         };
         let mounts = mounts(&read("proc/self/mountinfo")?);
         let swaps = swaps(&read("proc/swaps")?);
-        Ok(Self {
-            root: root.to_owned(),
-            mounts,
-            swaps,
-        })
+        Ok(Self { root: root.to_owned(), mounts, swaps })
     }
 
     /// The kernel's name of a block device, from the number of its node.
     pub fn name_of(&self, major: u32, minor: u32) -> Result<String, MachineError> {
         let number = format!("{major}:{minor}");
         self.named_by_number(&number)
-            .ok_or_else(|| MachineError::Unknown {
-                name: number,
-                known: self.known(),
-            })
+            .ok_or_else(|| MachineError::Unknown { name: number, known: self.known() })
     }
 
     /// Everything about one device.
     pub fn device(&self, name: &str) -> Result<DeviceFacts, MachineError> {
-        let unknown = || MachineError::Unknown {
-            name: name.to_owned(),
-            known: self.known(),
-        };
+        let unknown = || MachineError::Unknown { name: name.to_owned(), known: self.known() };
         let folder = self.folder(name).ok_or_else(unknown)?;
         let parent = partition_parent(&folder);
         let partitions: Vec<String> = partitions_in(&folder);
@@ -105,10 +95,7 @@ impl Machine {
         for partition in &partitions {
             uses.extend(self.uses_of(partition));
         }
-        let disk = parent
-            .as_ref()
-            .and_then(|parent| self.folder(parent))
-            .unwrap_or(folder.clone());
+        let disk = parent.as_ref().and_then(|parent| self.folder(parent)).unwrap_or(folder.clone());
         let text = |inside: &str| attribute(&disk.join(inside));
         let sector = text("queue/logical_block_size").and_then(|text| text.parse().ok());
         let whole = parent.clone().unwrap_or_else(|| name.to_owned());
@@ -128,10 +115,7 @@ impl Machine {
             uses,
             partitions: partitions
                 .into_iter()
-                .map(|name| PartFacts {
-                    bytes: self.bytes(&name),
-                    name,
-                })
+                .map(|name| PartFacts { bytes: self.bytes(&name), name })
                 .collect(),
         })
     }
@@ -142,21 +126,12 @@ impl Machine {
             return Vec::new();
         };
         let shows = |name: &String| {
-            let backing = self
-                .folder(name)
-                .map(|folder| folder.join("loop/backing_file"));
-            backing
-                .and_then(|file| attribute(&file))
-                .is_some_and(|file| Path::new(&file) == path)
+            let backing = self.folder(name).map(|folder| folder.join("loop/backing_file"));
+            backing.and_then(|file| attribute(&file)).is_some_and(|file| Path::new(&file) == path)
         };
         let file = path.display().to_string();
         let loops = self.names().into_iter().filter(shows);
-        loops
-            .map(|by| Use::Held {
-                device: file.clone(),
-                by,
-            })
-            .collect()
+        loops.map(|by| Use::Held { device: file.clone(), by }).collect()
     }
 
     fn names(&self) -> Vec<String> {
@@ -166,16 +141,10 @@ impl Machine {
     /// The disks that someone may mean.
     fn known(&self) -> String {
         let is_disk = |name: &String| {
-            let parent = self
-                .folder(name)
-                .and_then(|folder| partition_parent(&folder));
+            let parent = self.folder(name).and_then(|folder| partition_parent(&folder));
             parent.is_none() && self.bytes(name) > 0
         };
-        self.names()
-            .into_iter()
-            .filter(is_disk)
-            .collect::<Vec<_>>()
-            .join(", ")
+        self.names().into_iter().filter(is_disk).collect::<Vec<_>>().join(", ")
     }
 
     /// Where a device's own folder is.
@@ -189,19 +158,13 @@ impl Machine {
     }
 
     fn bytes(&self, name: &str) -> u64 {
-        let size = self
-            .folder(name)
-            .and_then(|folder| attribute(&folder.join("size")));
-        size.and_then(|text| text.parse::<u64>().ok())
-            .unwrap_or(0)
-            .saturating_mul(SIZE_UNIT_BYTES)
+        let size = self.folder(name).and_then(|folder| attribute(&folder.join("size")));
+        size.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0).saturating_mul(SIZE_UNIT_BYTES)
     }
 
     fn named_by_number(&self, number: &str) -> Option<String> {
         let has_number = |name: &String| {
-            let dev = self
-                .folder(name)
-                .and_then(|folder| attribute(&folder.join("dev")));
+            let dev = self.folder(name).and_then(|folder| attribute(&folder.join("dev")));
             dev.as_deref() == Some(number)
         };
         self.names().into_iter().find(has_number)
@@ -216,9 +179,7 @@ impl Machine {
         }
         if let Some(mapped) = inside.strip_prefix("mapper/") {
             let is_mapped = |name: &String| {
-                let label = self
-                    .folder(name)
-                    .and_then(|folder| attribute(&folder.join("dm/name")));
+                let label = self.folder(name).and_then(|folder| attribute(&folder.join("dm/name")));
                 label.as_deref() == Some(mapped)
             };
             if let Some(name) = self.names().into_iter().find(is_mapped) {
@@ -231,8 +192,7 @@ impl Machine {
     }
 
     fn device_of(&self, mount: &Mount) -> Option<String> {
-        self.named_by_number(&mount.number)
-            .or_else(|| self.named_by_path(&mount.source))
+        self.named_by_number(&mount.number).or_else(|| self.named_by_path(&mount.source))
     }
 
     /// Who uses exactly this device; its partitions are devices of their own.
@@ -242,27 +202,17 @@ impl Machine {
             .mounts
             .iter()
             .filter(|mount| self.device_of(mount).as_deref() == Some(name))
-            .map(|mount| Use::Mounted {
-                device: device(),
-                at: mount.at.clone(),
-            });
+            .map(|mount| Use::Mounted { device: device(), at: mount.at.clone() });
         let swapped = self
             .swaps
             .iter()
             .filter(|path| self.named_by_path(path).as_deref() == Some(name))
             .map(|_| Use::Swap { device: device() });
-        let holders = self
-            .folder(name)
-            .map(|folder| names_in(&folder.join("holders")));
+        let holders = self.folder(name).map(|folder| names_in(&folder.join("holders")));
         let held = holders.unwrap_or_default().into_iter().map(|holder| {
-            let label = self
-                .folder(&holder)
-                .and_then(|it| attribute(&it.join("dm/name")));
+            let label = self.folder(&holder).and_then(|it| attribute(&it.join("dm/name")));
             let by = label.map_or(holder.clone(), |label| format!("{holder} ({label})"));
-            Use::Held {
-                device: device(),
-                by,
-            }
+            Use::Held { device: device(), by }
         });
         mounted.chain(swapped).chain(held).collect()
     }
@@ -305,48 +255,33 @@ fn partitions_in(folder: &Path) -> Vec<String> {
 /// The names in a folder, in order; none if there is no such folder.
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
 }
 
 /// What an attribute says, if there is one and it says something.
 fn attribute(path: &Path) -> Option<String> {
-    let text = String::from_utf8_lossy(&attribute_bytes(path)?)
-        .trim()
-        .to_owned();
+    let text = String::from_utf8_lossy(&attribute_bytes(path)?).trim().to_owned();
     (!text.is_empty()).then_some(text)
 }
 
 fn attribute_bytes(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .ok()?
-        .take(ATTRIBUTE_MAX_BYTES)
-        .read_to_end(&mut bytes)
-        .ok()?;
+    File::open(path).ok()?.take(ATTRIBUTE_MAX_BYTES).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 
 fn serial(disk: &Path) -> Option<String> {
     let plain = ["serial", "device/serial"];
-    if let Some(serial) = plain
-        .iter()
-        .find_map(|inside| attribute(&disk.join(inside)))
-    {
+    if let Some(serial) = plain.iter().find_map(|inside| attribute(&disk.join(inside))) {
         return Some(serial);
     }
     let page = attribute_bytes(&disk.join("device/vpd_pg80"));
-    if let Some(serial) = page
-        .as_deref()
-        .and_then(|page| page.get(SERIAL_PAGE_HEADER_BYTES..))
-    {
-        let text: String = String::from_utf8_lossy(serial)
-            .chars()
-            .filter(|c| !c.is_control())
-            .collect();
+    if let Some(serial) = page.as_deref().and_then(|page| page.get(SERIAL_PAGE_HEADER_BYTES..)) {
+        let text: String =
+            String::from_utf8_lossy(serial).chars().filter(|c| !c.is_control()).collect();
         if !text.trim().is_empty() {
             return Some(text.trim().to_owned());
         }
@@ -355,16 +290,12 @@ fn serial(disk: &Path) -> Option<String> {
     if transport(disk) != Some("usb") {
         return None;
     }
-    disk.ancestors()
-        .take(LAYERS_MAX)
-        .find_map(|above| attribute(&above.join("serial")))
+    disk.ancestors().take(LAYERS_MAX).find_map(|above| attribute(&above.join("serial")))
 }
 
 fn transport(disk: &Path) -> Option<&'static str> {
-    let parts: Vec<&str> = disk
-        .components()
-        .filter_map(|component| component.as_os_str().to_str())
-        .collect();
+    let parts: Vec<&str> =
+        disk.components().filter_map(|component| component.as_os_str().to_str()).collect();
     let from = parts.iter().position(|part| *part == "devices")?;
     let matches = |word: &str| {
         parts[from..].iter().any(|part| {
@@ -372,8 +303,5 @@ fn transport(disk: &Path) -> Option<&'static str> {
             rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
         })
     };
-    TRANSPORTS
-        .iter()
-        .find(|(word, _)| matches(word))
-        .map(|(_, name)| *name)
+    TRANSPORTS.iter().find(|(word, _)| matches(word)).map(|(_, name)| *name)
 }

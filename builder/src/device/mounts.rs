@@ -27,10 +27,7 @@ fn mount(line: &str) -> Option<Mount> {
 
 /// The paths of swap devices and files.
 pub(super) fn swaps(swaps: &str) -> Vec<String> {
-    let paths = swaps
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split_ascii_whitespace().next());
+    let paths = swaps.lines().skip(1).filter_map(|line| line.split_ascii_whitespace().next());
     paths.map(unescape).collect()
 }
 
@@ -66,10 +63,7 @@ mod tests {
                     40 26 0:35 /sub /mnt/my\\040stick rw - btrfs /dev/mapper/a\\134b rw\n";
         let found = mounts(text);
         assert_eq!(found.len(), 2);
-        assert_eq!(
-            (found[0].number.as_str(), found[0].at.as_str()),
-            ("8:2", "/")
-        );
+        assert_eq!((found[0].number.as_str(), found[0].at.as_str()), ("8:2", "/"));
         assert_eq!(found[0].source, "/dev/sda2");
         assert_eq!(found[1].at, "/mnt/my stick");
         assert_eq!(found[1].source, "/dev/mapper/a\\b");

@@ -78,14 +78,9 @@ impl Plan {
         if let Some(first) = partitions.first()
             && first.offset_bytes() < HEAD_BYTES
         {
-            return Err(PlanError::Head {
-                name: first.name.clone(),
-            });
+            return Err(PlanError::Head { name: first.name.clone() });
         }
-        let pieces = partitions
-            .iter()
-            .flat_map(|partition| pieces_of(partition, runs))
-            .collect();
+        let pieces = partitions.iter().flat_map(|partition| pieces_of(partition, runs)).collect();
         let disk_sectors = disk_bytes / SECTOR_BYTES;
         let disk_bytes = disk_sectors * SECTOR_BYTES;
         let mut table = table.clone();
@@ -96,20 +91,11 @@ impl Plan {
         let mut head = zeros(HEAD_BYTES);
         let mut tail = zeros(disk_bytes - tail_offset);
         for piece in table.encode()? {
-            let (buffer, base) = if piece.offset < HEAD_BYTES {
-                (&mut head, 0)
-            } else {
-                (&mut tail, tail_offset)
-            };
+            let (buffer, base) =
+                if piece.offset < HEAD_BYTES { (&mut head, 0) } else { (&mut tail, tail_offset) };
             lay(buffer, piece.offset - base, &piece.bytes);
         }
-        Ok(Self {
-            pieces,
-            tail,
-            tail_offset,
-            head,
-            disk_bytes,
-        })
+        Ok(Self { pieces, tail, tail_offset, head, disk_bytes })
     }
 
     /// How much is written, head and tail included.
@@ -131,20 +117,14 @@ fn zeros(length: u64) -> Vec<u8> {
 /// Copies a part of the table to its place; `check` has made sure that there is room.
 fn lay(buffer: &mut [u8], offset: u64, bytes: &[u8]) {
     let start = usize::try_from(offset).unwrap_or(usize::MAX);
-    if let Some(place) = start
-        .checked_add(bytes.len())
-        .and_then(|end| buffer.get_mut(start..end))
-    {
+    if let Some(place) = start.checked_add(bytes.len()).and_then(|end| buffer.get_mut(start..end)) {
         place.copy_from_slice(bytes);
     }
 }
 
 fn pieces_of(partition: &Partition, runs: &[Run]) -> Vec<Piece> {
     let (start, end) = (partition.offset_bytes(), end_of(partition));
-    let stored: Vec<Run> = runs
-        .iter()
-        .filter_map(|run| clip(*run, start, end))
-        .collect();
+    let stored: Vec<Run> = runs.iter().filter_map(|run| clip(*run, start, end)).collect();
     let stored_end = stored.last().map_or(start, |run| run.offset + run.length);
     let zeros_end = if partition.name == Part::Seed.name() {
         end
@@ -173,21 +153,11 @@ fn gaps(runs: &[Run], start: u64, end: u64) -> Vec<Run> {
     let mut gaps = Vec::new();
     let mut position = start;
     for run in runs.iter().filter_map(|run| clip(*run, start, end)) {
-        gaps.extend(clip(
-            Run {
-                offset: position,
-                length: run.offset - position,
-            },
-            start,
-            end,
-        ));
+        gaps.extend(clip(Run { offset: position, length: run.offset - position }, start, end));
         position = run.offset + run.length;
     }
     if position < end {
-        gaps.push(Run {
-            offset: position,
-            length: end - position,
-        });
+        gaps.push(Run { offset: position, length: end - position });
     }
     gaps
 }
@@ -220,21 +190,14 @@ mod tests {
     fn plan(parts: &[(&str, u64, u64)], runs: &[(u64, u64)], disk: u64) -> Plan {
         let runs: Vec<Run> = runs
             .iter()
-            .map(|&(start, end)| Run {
-                offset: start * MIB,
-                length: (end - start) * MIB,
-            })
+            .map(|&(start, end)| Run { offset: start * MIB, length: (end - start) * MIB })
             .collect();
         Plan::new(&table(parts), &runs, disk * MIB).expect("a plan")
     }
 
     fn shape(plan: &Plan) -> Vec<(char, u64, u64)> {
         let letter = |content| {
-            if content == PieceContent::Stored {
-                's'
-            } else {
-                '0'
-            }
+            if content == PieceContent::Stored { 's' } else { '0' }
         };
         let piece = |piece: &Piece| {
             let Run { offset, length } = piece.run;
@@ -245,12 +208,7 @@ mod tests {
 
     #[test]
     fn zeros_go_between_stored_bytes_and_to_the_ends_of_partitions() {
-        let parts = [
-            ("ESP", 1, 20),
-            ("ROOT-B", 20, 30),
-            ("SEED", 30, 34),
-            ("STATE", 34, 35),
-        ];
+        let parts = [("ESP", 1, 20), ("ROOT-B", 20, 30), ("SEED", 30, 34), ("STATE", 34, 35)];
         let found = plan(&parts, &[(0, 3), (5, 6), (31, 32), (63, 64)], 64);
         let wanted = [
             ('s', 1, 3),
@@ -280,18 +238,12 @@ mod tests {
 
     #[test]
     fn a_disk_that_is_too_small_or_a_strange_layout_is_refused() {
-        let runs = [Run {
-            offset: 0,
-            length: MIB,
-        }];
+        let runs = [Run { offset: 0, length: MIB }];
         let small = Plan::new(&table(&[("ESP", 1, 20)]), &runs, 20 * MIB);
         assert!(matches!(small, Err(PlanError::Table(_))), "{small:?}");
         let mut early = table(&[("ESP", 1, 20)]);
         early.partitions[0].first_lba -= 1;
-        assert!(matches!(
-            Plan::new(&early, &runs, 64 * MIB),
-            Err(PlanError::Head { .. })
-        ));
+        assert!(matches!(Plan::new(&early, &runs, 64 * MIB), Err(PlanError::Head { .. })));
     }
 
     proptest! {

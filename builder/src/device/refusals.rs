@@ -40,10 +40,7 @@ pub fn refusals(device: &DeviceFacts, image: &ImageFacts) -> Vec<Refusal> {
     let name = || device.name.clone();
     let mut refusals = Vec::new();
     if let Kind::Partition { of } = &device.kind {
-        refusals.push(Refusal::Partition {
-            name: name(),
-            of: of.clone(),
-        });
+        refusals.push(Refusal::Partition { name: name(), of: of.clone() });
     }
     if device.is_system {
         refusals.push(Refusal::System { name: name() });
@@ -53,19 +50,12 @@ pub fn refusals(device: &DeviceFacts, image: &ImageFacts) -> Vec<Refusal> {
         refusals.push(Refusal::ReadOnly { name: name() });
     }
     if device.sector_bytes != disk::gpt::SECTOR_BYTES {
-        refusals.push(Refusal::SectorSize {
-            name: name(),
-            bytes: device.sector_bytes,
-        });
+        refusals.push(Refusal::SectorSize { name: name(), bytes: device.sector_bytes });
     }
     if let Some(has) = device.bytes
         && has < image.bytes
     {
-        refusals.push(Refusal::TooSmall {
-            name: name(),
-            has,
-            needs: image.bytes,
-        });
+        refusals.push(Refusal::TooSmall { name: name(), has, needs: image.bytes });
     }
     if let Some(why) = lab_image(image) {
         refusals.push(Refusal::LabImage { why });
@@ -95,34 +85,22 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Partition { name, of } => {
-                write!(
-                    f,
-                    "{name} is a partition, and an image is a whole disk: name /dev/{of}"
-                )
+                write!(f, "{name} is a partition, and an image is a whole disk: name /dev/{of}")
             }
             Self::System { name } => {
                 write!(f, "this machine runs from {name}: name another device")
             }
             Self::InUse(Use::Mounted { device, at }) => {
-                write!(
-                    f,
-                    "{device} is mounted on {at}: unmount it first (umount {at})"
-                )
+                write!(f, "{device} is mounted on {at}: unmount it first (umount {at})")
             }
             Self::InUse(Use::Swap { device }) => {
-                write!(
-                    f,
-                    "{device} is swap space: give it up first (swapoff /dev/{device})"
-                )
+                write!(f, "{device} is swap space: give it up first (swapoff /dev/{device})")
             }
             Self::InUse(Use::Held { device, by }) => {
                 write!(f, "{device} is part of {by}: take that apart first")
             }
             Self::ReadOnly { name } => {
-                write!(
-                    f,
-                    "{name} is read-only: does the card have a lock that is set?"
-                )
+                write!(f, "{name} is read-only: does the card have a lock that is set?")
             }
             Self::SectorSize { name, bytes } => write!(
                 f,
@@ -176,28 +154,17 @@ mod tests {
 
     fn edge() -> ImageFacts {
         let seed = SeedState::Node("node1".to_owned());
-        ImageFacts {
-            bytes: GIB,
-            debug: false,
-            stand_in: false,
-            seed,
-        }
+        ImageFacts { bytes: GIB, debug: false, stand_in: false, seed }
     }
 
     fn mounted() -> Use {
-        Use::Mounted {
-            device: "sdb1".to_owned(),
-            at: "/mnt".to_owned(),
-        }
+        Use::Mounted { device: "sdb1".to_owned(), at: "/mnt".to_owned() }
     }
 
     #[test]
     fn an_idle_disk_takes_a_shipped_image() {
         assert_eq!(refusals(&stick(), &edge()), []);
-        let exact = DeviceFacts {
-            bytes: Some(GIB),
-            ..stick()
-        };
+        let exact = DeviceFacts { bytes: Some(GIB), ..stick() };
         assert_eq!(refusals(&exact, &edge()), []);
         let grows = DeviceFacts::of_file("disk.raw".to_owned(), None, Vec::new());
         assert_eq!(refusals(&grows, &edge()), []);
@@ -215,10 +182,7 @@ mod tests {
             DeviceFacts { uses, ..stick() }
         };
         let device = || "sdb2".to_owned();
-        let held = Use::Held {
-            device: device(),
-            by: "md0".to_owned(),
-        };
+        let held = Use::Held { device: device(), by: "md0".to_owned() };
         let swap = Use::Swap { device: device() };
         let of = "sdb".to_owned();
         let kind = Kind::Partition { of };
@@ -234,9 +198,7 @@ mod tests {
         ];
         for (device, said) in table {
             let found = refusals(&device, &edge());
-            let [refusal] = &found[..] else {
-                panic!("{said}: {found:?}")
-            };
+            let [refusal] = &found[..] else { panic!("{said}: {found:?}") };
             assert!(refusal.to_string().contains(said), "{refusal}");
             assert!(!refusal.yields_to_force(), "{refusal}");
         }
@@ -249,43 +211,21 @@ mod tests {
             (false, true, "(it has a stand-in for K3s)"),
             (true, true, "a shell and a stand-in"),
         ] {
-            let image = ImageFacts {
-                debug,
-                stand_in,
-                ..edge()
-            };
+            let image = ImageFacts { debug, stand_in, ..edge() };
             let found = refusals(&stick(), &image);
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].yields_to_force() && found[0].to_string().contains(why));
-            let busy = DeviceFacts {
-                uses: vec![mounted()],
-                is_system: true,
-                ..stick()
-            };
+            let busy = DeviceFacts { uses: vec![mounted()], is_system: true, ..stick() };
             let left = refusals(&busy, &image);
-            assert_eq!(
-                left.iter()
-                    .filter(|refusal| !refusal.yields_to_force())
-                    .count(),
-                2
-            );
+            assert_eq!(left.iter().filter(|refusal| !refusal.yields_to_force()).count(), 2);
         }
     }
 
     #[test]
     fn an_image_that_is_no_node_yet_is_only_remarked() {
-        let empty = ImageFacts {
-            seed: SeedState::Empty,
-            ..edge()
-        };
+        let empty = ImageFacts { seed: SeedState::Empty, ..edge() };
         assert_eq!(warnings(&empty), [Warning::NoSeed]);
-        assert_eq!(
-            warnings(&ImageFacts {
-                seed: SeedState::Bad,
-                ..edge()
-            }),
-            [Warning::BadSeed]
-        );
+        assert_eq!(warnings(&ImageFacts { seed: SeedState::Bad, ..edge() }), [Warning::BadSeed]);
         assert_eq!(warnings(&edge()), []);
         assert_eq!(refusals(&stick(), &empty), []);
     }

@@ -39,11 +39,7 @@ pub enum SourceError {
     Unpack { path: PathBuf, source: io::Error },
     #[error("no room to unpack {} in {}: {source}; set TMPDIR to a folder with room",
         path.display(), folder.display())]
-    Room {
-        path: PathBuf,
-        folder: PathBuf,
-        source: io::Error,
-    },
+    Room { path: PathBuf, folder: PathBuf, source: io::Error },
     #[error("{} unpacks to more than {UNPACKED_MAX_BYTES} bytes: that is no image", path.display())]
     Bomb { path: PathBuf },
     #[error(transparent)]
@@ -51,10 +47,7 @@ pub enum SourceError {
     #[error("{}: no slot has a kernel: build the image anew", path.display())]
     NoSlot { path: PathBuf },
     #[error("{}: {source}", path.display())]
-    Identity {
-        path: PathBuf,
-        source: IdentityError,
-    },
+    Identity { path: PathBuf, source: IdentityError },
 }
 
 /// An image, open, with what its manifest says.
@@ -77,18 +70,13 @@ pub struct Source {
 impl Source {
     /// Opens an image file, or a device that one was written to.
     pub fn open(path: &Path, progress: &Progress) -> Result<Self, SourceError> {
-        let fail = |source| SourceError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let fail = |source| SourceError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(fail)?;
         let format = formats::detect(&file).map_err(fail)?;
         let file = match format {
             Format::Raw => file,
             Format::Qcow2 => {
-                return Err(SourceError::Qcow2 {
-                    path: path.to_owned(),
-                });
+                return Err(SourceError::Qcow2 { path: path.to_owned() });
             }
             Format::RawZst => unpack(path, file, progress)?,
         };
@@ -97,14 +85,9 @@ impl Source {
 
     /// Opens what is to be flashed, which must be a file.
     pub fn open_file(path: &Path, progress: &Progress) -> Result<Self, SourceError> {
-        let fail = |source| SourceError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let fail = |source| SourceError::Io { path: path.to_owned(), source };
         if !std::fs::metadata(path).map_err(fail)?.is_file() {
-            return Err(SourceError::NoFile {
-                path: path.to_owned(),
-            });
+            return Err(SourceError::NoFile { path: path.to_owned() });
         }
         Self::open(path, progress)
     }
@@ -122,11 +105,7 @@ impl Source {
             name: first.name.clone(),
             version: first.version.clone(),
             // After an update either slot may boot, and both must read the seed.
-            seed_format: manifests
-                .iter()
-                .map(|it| it.seed_format)
-                .min()
-                .unwrap_or_default(),
+            seed_format: manifests.iter().map(|it| it.seed_format).min().unwrap_or_default(),
             date: first.source_date,
             debug: manifests.iter().any(|manifest| manifest.debug),
             stand_in: manifests.iter().any(|manifest| manifest.stand_in),
@@ -138,10 +117,8 @@ impl Source {
     /// The text on the SEED partition.
     pub fn seed_text(&self) -> Result<Option<String>, SourceError> {
         let partition = self.image.partition(Part::Seed)?;
-        identity::read(&self.image.file, partition).map_err(|source| SourceError::Identity {
-            path: self.image.path.clone(),
-            source,
-        })
+        identity::read(&self.image.file, partition)
+            .map_err(|source| SourceError::Identity { path: self.image.path.clone(), source })
     }
 
     /// What the decision to write it depends on.
@@ -153,50 +130,24 @@ impl Source {
                 Err(_) => SeedState::Bad,
             },
         };
-        let Self {
-            image,
-            debug,
-            stand_in,
-            ..
-        } = self;
-        Ok(ImageFacts {
-            bytes: image.bytes,
-            debug: *debug,
-            stand_in: *stand_in,
-            seed,
-        })
+        let Self { image, debug, stand_in, .. } = self;
+        Ok(ImageFacts { bytes: image.bytes, debug: *debug, stand_in: *stand_in, seed })
     }
 }
 
 fn open_image(path: &Path, file: File) -> Result<OpenImage, OpenError> {
-    let io_error = |source| OpenError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io_error = |source| OpenError::Io { path: path.to_owned(), source };
     let bytes = (&file).seek(SeekFrom::End(0)).map_err(io_error)?;
-    let table = gpt::read(&Region::new(&file, 0, bytes)).map_err(|source| OpenError::Table {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(OpenImage {
-        path: path.to_owned(),
-        file: Arc::new(file),
-        bytes,
-        table,
-    })
+    let table = gpt::read(&Region::new(&file, 0, bytes))
+        .map_err(|source| OpenError::Table { path: path.to_owned(), source })?;
+    Ok(OpenImage { path: path.to_owned(), file: Arc::new(file), bytes, table })
 }
 
 /// Unpacks into a file that vanishes with the process; zeros become holes again.
 fn unpack(path: &Path, file: File, progress: &Progress) -> Result<File, SourceError> {
-    let damaged = |source| SourceError::Unpack {
-        path: path.to_owned(),
-        source,
-    };
-    let no_room = |source| SourceError::Room {
-        path: path.to_owned(),
-        folder: env::temp_dir(),
-        source,
-    };
+    let damaged = |source| SourceError::Unpack { path: path.to_owned(), source };
+    let no_room =
+        |source| SourceError::Room { path: path.to_owned(), folder: env::temp_dir(), source };
     let step = progress.step("unpacking the image");
     let mut decoder = zstd::Decoder::new(file).map_err(damaged)?;
     let unpacked = tempfile::tempfile().map_err(no_room)?;
@@ -213,9 +164,7 @@ fn unpack(path: &Path, file: File, progress: &Progress) -> Result<File, SourceEr
         }
         position += length as u64;
         if position > UNPACKED_MAX_BYTES {
-            return Err(SourceError::Bomb {
-                path: path.to_owned(),
-            });
+            return Err(SourceError::Bomb { path: path.to_owned() });
         }
     }
     unpacked.set_len(position).map_err(no_room)?;

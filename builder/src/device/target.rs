@@ -69,21 +69,12 @@ pub(super) fn facts(path: &Path, machine: &Machine) -> Result<DeviceFacts, Targe
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // A misspelt device must not become a file in /dev.
             if path.starts_with("/dev") {
-                return Err(TargetError::NoDevice {
-                    path: path.to_owned(),
-                });
+                return Err(TargetError::NoDevice { path: path.to_owned() });
             }
-            return Ok(DeviceFacts::of_file(
-                path.display().to_string(),
-                None,
-                Vec::new(),
-            ));
+            return Ok(DeviceFacts::of_file(path.display().to_string(), None, Vec::new()));
         }
         Err(source) => {
-            return Err(TargetError::Open {
-                path: path.to_owned(),
-                source,
-            });
+            return Err(TargetError::Open { path: path.to_owned(), source });
         }
     };
     if metadata.file_type().is_block_device() {
@@ -91,17 +82,11 @@ pub(super) fn facts(path: &Path, machine: &Machine) -> Result<DeviceFacts, Targe
         return Ok(machine.device(&machine.name_of(major(number), minor(number))?)?);
     }
     if !metadata.is_file() {
-        return Err(TargetError::Odd {
-            path: path.to_owned(),
-        });
+        return Err(TargetError::Odd { path: path.to_owned() });
     }
     let bytes = Some(metadata.len()).filter(|bytes| *bytes > 0);
     let name = path.display().to_string();
-    Ok(DeviceFacts::of_file(
-        name,
-        bytes,
-        machine.uses_of_file(path),
-    ))
+    Ok(DeviceFacts::of_file(name, bytes, machine.uses_of_file(path)))
 }
 
 impl DeviceFacts {
@@ -117,11 +102,7 @@ impl Target {
         let path = path.to_owned();
         if facts.kind == Kind::File && !path.exists() {
             let place = Place::New(Unfinished::create(&path)?);
-            return Ok(Self {
-                path,
-                fresh: true,
-                place,
-            });
+            return Ok(Self { path, fresh: true, place });
         }
         let mut options = OpenOptions::new();
         options.read(true).write(true);
@@ -139,26 +120,15 @@ impl Target {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(TargetError::Busy { path }),
             Err(errno) => {
-                return Err(TargetError::Open {
-                    path,
-                    source: errno.into(),
-                });
+                return Err(TargetError::Open { path, source: errno.into() });
             }
         }
-        Ok(Self {
-            path,
-            fresh: facts.bytes.is_none(),
-            place: Place::Existing(file),
-        })
+        Ok(Self { path, fresh: facts.bytes.is_none(), place: Place::Existing(file) })
     }
 
     /// A file that is open already.
     pub fn over(file: File, path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            fresh: false,
-            place: Place::Existing(file),
-        }
+        Self { path: path.to_owned(), fresh: false, place: Place::Existing(file) }
     }
 
     pub fn file(&self) -> &File {

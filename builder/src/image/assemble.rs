@@ -32,6 +32,10 @@ use crate::root::definition::Definition;
 /// Filesystem sizes are whole multiples of this, so that small changes keep the layout.
 const ROOT_ROUNDING_BYTES: u64 = 1 << 20;
 const COPY_BYTES: usize = 1 << 20;
+const LOADER_SETTINGS: &str = "loader/loader.conf";
+/// FAT has no checksums of its own, so the boot partition lists what its files must be, in the form
+/// of `sha256sum`. Kernels are listed without their count of tries, which the boot loader changes.
+pub const ESP_DIGESTS: &str = "loader/sha256sums";
 
 #[derive(Debug, Error)]
 pub enum AssembleError {
@@ -221,9 +225,13 @@ fn write_esp(
     // An image with a shell has someone at its console; an appliance must not be stopped by a key.
     let menu = if composition.manifest.debug { "menu-hidden" } else { "0" };
     let settings = format!("timeout {menu}\neditor no\ndefault edgepair-*\n").into_bytes();
+    let mut sums = digest_line(&loader, &fallback) + &digest_line(&settings, LOADER_SETTINGS);
+    sums.extend(kernels.iter().map(|(path, kernel)| digest_line(kernel, path)));
+    let sums = sums.into_bytes();
     let mut files = vec![
         NewFile { path: &fallback, content: &loader },
-        NewFile { path: "loader/loader.conf", content: &settings },
+        NewFile { path: LOADER_SETTINGS, content: &settings },
+        NewFile { path: ESP_DIGESTS, content: &sums },
     ];
     files.extend(kernels.iter().map(|(path, kernel)| NewFile { path, content: kernel }));
     let spec = fat::Spec {
@@ -235,6 +243,19 @@ fn write_esp(
     let mut region = Region::new(file, partition.offset_bytes(), partition.size_bytes());
     fat::format(&spec, &files, &mut region)?;
     Ok(())
+}
+
+/// One line of [`ESP_DIGESTS`].
+fn digest_line(content: &[u8], path: &str) -> String {
+    format!("{}  {}\n", verity::to_hex(&Sha256::digest(content)), without_tries(path))
+}
+
+/// `edgepair-a+3.efi` and `edgepair-a+2-1.efi` are both `edgepair-a.efi`.
+pub fn without_tries(path: &str) -> String {
+    match path.rsplit_once('+') {
+        Some((name, _)) if path.ends_with(".efi") => format!("{name}.efi"),
+        _ => path.to_owned(),
+    }
 }
 
 /// A serial that follows from the disk's identity.

@@ -1,8 +1,8 @@
 //! The initramfs archive: cpio in its "newc" form, which is all that the kernel unpacks.
 //!
 //! Times are zero and inode numbers count from one, so that equal trees give equal bytes. Device
-//! nodes are no part of a [`Tree`], since no filesystem image of ours holds any; the few that the kernel
-//! wants before `/dev` is mounted are named separately.
+//! nodes are no part of a [`Tree`], since no filesystem image of ours holds any; the few that the
+//! kernel wants before `/dev` is mounted are named separately.
 
 use std::io::{self, Write};
 
@@ -48,12 +48,7 @@ impl Device {
     /// `/dev/console`: without it the first process has no standard output.
     pub fn console() -> Self {
         let path = TreePath::new("/dev/console").expect("a constant path is good");
-        Self {
-            path,
-            mode: 0o600,
-            major: 5,
-            minor: 1,
-        }
+        Self { path, mode: 0o600, major: 5, minor: 1 }
     }
 }
 
@@ -79,11 +74,7 @@ struct Archive<'a> {
 
 /// Writes `tree` and then `devices` as one archive.
 pub fn write(tree: &Tree, devices: &[Device], out: &mut dyn Write) -> Result<(), CpioError> {
-    let mut archive = Archive {
-        out,
-        position: 0,
-        inode: 0,
-    };
+    let mut archive = Archive { out, position: 0, inode: 0 };
     for (path, node) in tree.iter().filter(|(path, _)| !path.is_root()) {
         archive.add_node(path, node)?;
     }
@@ -97,10 +88,7 @@ pub fn write(tree: &Tree, devices: &[Device], out: &mut dyn Write) -> Result<(),
         }
         archive.add_device(device)?;
     }
-    let end = Header {
-        links: 1,
-        ..Header::default()
-    };
+    let end = Header { links: 1, ..Header::default() };
     archive.start(TRAILER, &end).map_err(CpioError::End)
 }
 
@@ -123,10 +111,7 @@ impl Archive<'_> {
             NodeKind::File(content) => (TYPE_FILE, 1, content.len()),
             NodeKind::Symlink(target) => (TYPE_SYMLINK, 1, target.len() as u64),
         };
-        let too_large = |_| CpioError::TooLarge {
-            path: path.clone(),
-            size,
-        };
+        let too_large = |_| CpioError::TooLarge { path: path.clone(), size };
         let header = Header {
             inode: self.next_inode(),
             mode: kind | u32::from(node.mode),
@@ -136,10 +121,7 @@ impl Archive<'_> {
             size: u32::try_from(size).map_err(too_large)?,
             ..Header::default()
         };
-        let failed = |source| CpioError::Write {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| CpioError::Write { path: path.clone(), source };
         self.start(&path.as_str()[1..], &header).map_err(failed)?;
         match &node.kind {
             NodeKind::Directory => Ok(()),
@@ -159,12 +141,8 @@ impl Archive<'_> {
             device_minor: device.minor,
             ..Header::default()
         };
-        let failed = |source| CpioError::Write {
-            path: device.path.clone(),
-            source,
-        };
-        self.start(&device.path.as_str()[1..], &header)
-            .map_err(failed)
+        let failed = |source| CpioError::Write { path: device.path.clone(), source };
+        self.start(&device.path.as_str()[1..], &header).map_err(failed)
     }
 
     /// A header and its name, up to where the content starts.

@@ -101,8 +101,7 @@ fn compress(from: &File, to: &File) -> io::Result<()> {
 fn is_stored(runs: &[Run], offset: u64, length: u64) -> bool {
     // The runs are in order, so the first that ends behind the start decides.
     let first = runs.partition_point(|run| run.offset + run.length <= offset);
-    runs.get(first)
-        .is_some_and(|run| run.offset < offset + length)
+    runs.get(first).is_some_and(|run| run.offset < offset + length)
 }
 
 #[cfg(test)]
@@ -111,20 +110,9 @@ mod tests {
 
     #[test]
     fn a_part_is_stored_if_any_run_reaches_into_it() {
-        let runs = [
-            Run {
-                offset: 10,
-                length: 5,
-            },
-            Run {
-                offset: 30,
-                length: 1,
-            },
-        ];
-        let found: Vec<bool> = [0, 9, 14, 15, 25, 31]
-            .into_iter()
-            .map(|at| is_stored(&runs, at, 6))
-            .collect();
+        let runs = [Run { offset: 10, length: 5 }, Run { offset: 30, length: 1 }];
+        let found: Vec<bool> =
+            [0, 9, 14, 15, 25, 31].into_iter().map(|at| is_stored(&runs, at, 6)).collect();
         assert_eq!(found, [false, true, true, false, true, false]);
     }
 

@@ -7,7 +7,7 @@
 //! everything that all nodes share, so that two images differ only at their ends.
 
 use disk::boot::Slot;
-use disk::gpt::{Guid, GptError, Partition, SECTOR_BYTES, Table, types};
+use disk::gpt::{GptError, Guid, Partition, SECTOR_BYTES, Table, types};
 use sha2::{Digest, Sha256};
 
 use crate::root::definition::{Architecture, Partitions};

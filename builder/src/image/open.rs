@@ -121,9 +121,11 @@ impl OpenImage {
         let missing = || OpenError::NoSection { path: path(), slot: letter, section };
         let line = uki::read_section(&uki, section).map_err(uki_error)?.ok_or_else(missing)?;
         let command_line = String::from_utf8_lossy(line).trim_end_matches('\0').to_owned();
-        let arguments = command_line
-            .parse()
-            .map_err(|source| OpenError::Arguments { path: path(), slot: letter, source })?;
+        let arguments = command_line.parse().map_err(|source| OpenError::Arguments {
+            path: path(),
+            slot: letter,
+            source,
+        })?;
         Ok(SlotKernel { slot, file_name, command_line, arguments, uki })
     }
 

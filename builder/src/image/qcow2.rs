@@ -121,22 +121,14 @@ pub fn write(from: &File, to: &File) -> io::Result<()> {
 
     let counts =
         vec![1_u16.to_be_bytes(); usize::try_from(layout.total).map_err(io::Error::other)?];
-    to.write_all_at(
-        counts.as_flattened(),
-        layout.refcount_blocks * CLUSTER_BYTES,
-    )?;
+    to.write_all_at(counts.as_flattened(), layout.refcount_blocks * CLUSTER_BYTES)?;
     let blocks = (0..layout.refcount_block_count).map(|block| layout.refcount_blocks + block);
-    let table: Vec<u8> = blocks
-        .flat_map(|block| (block * CLUSTER_BYTES).to_be_bytes())
-        .collect();
+    let table: Vec<u8> = blocks.flat_map(|block| (block * CLUSTER_BYTES).to_be_bytes()).collect();
     to.write_all_at(&table, layout.refcount_table * CLUSTER_BYTES)?;
 
     for (l2_cluster, l1_index) in (layout.l2..).zip(&l2_indices) {
         let entry = (l2_cluster * CLUSTER_BYTES) | COPIED;
-        to.write_all_at(
-            &entry.to_be_bytes(),
-            layout.l1 * CLUSTER_BYTES + l1_index * ENTRY_BYTES,
-        )?;
+        to.write_all_at(&entry.to_be_bytes(), layout.l1 * CLUSTER_BYTES + l1_index * ENTRY_BYTES)?;
     }
     write_data(from, to, &layout, &clusters, disk_bytes)
 }
@@ -207,26 +199,11 @@ mod tests {
 
     #[test]
     fn reference_counts_cover_their_own_clusters() {
-        for data in [
-            0,
-            1,
-            COUNTS - 6,
-            COUNTS - 5,
-            COUNTS - 4,
-            COUNTS,
-            40 * COUNTS,
-            1 << 26,
-        ] {
+        for data in [0, 1, COUNTS - 6, COUNTS - 5, COUNTS - 4, COUNTS, 40 * COUNTS, 1 << 26] {
             let disk_bytes = (data + 1) * CLUSTER_BYTES;
             let layout = Layout::new(disk_bytes, data.div_ceil(ENTRIES), data);
-            assert!(
-                layout.refcount_block_count * COUNTS >= layout.total,
-                "{data}: {layout:?}"
-            );
-            assert!(
-                (layout.refcount_block_count - 1) * COUNTS < layout.total,
-                "{data}"
-            );
+            assert!(layout.refcount_block_count * COUNTS >= layout.total, "{data}: {layout:?}");
+            assert!((layout.refcount_block_count - 1) * COUNTS < layout.total, "{data}");
             assert_eq!(layout.data + data, layout.total, "{data}");
         }
     }

@@ -1,8 +1,9 @@
-//! The unified kernel image: systemd's EFI stub with kernel, initramfs and command line as sections.
+//! The unified kernel image: systemd's EFI stub with kernel, initramfs and command line as
+//! sections.
 //!
 //! Firmware starts the stub like any program; the stub finds its own sections in memory and boots
-//! the kernel in `.linux` with the rest. Because the command line carries the root hash, one signature
-//! over this file covers everything that the node will run.
+//! the kernel in `.linux` with the rest. Because the command line carries the root hash, one
+//! signature over this file covers everything that the node will run.
 //!
 //! ```text
 //!  DOS and PE headers │ section table │ the stub's sections │ .osrel │ .cmdline │ .uname │ …
@@ -10,13 +11,11 @@
 //! ```
 //!
 //! What is done to the headers is what systemd's `ukify` does, so that for equal sections both give
-//! equal bytes: sections follow in memory at the section alignment, in the file at the file alignment; the
-//! checksum field is zero, as in the stub itself, because firmware ignores it and signers replace it.
+//! equal bytes: sections follow in memory at the section alignment, in the file at the file
+//! alignment; the checksum field is zero, as in the stub itself, because firmware ignores it and
+//! signers replace it.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "lengths are those of slices in memory"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "lengths are those of slices in memory")]
 
 use object::LittleEndian as LE;
 use object::pe::{
@@ -118,10 +117,8 @@ impl Stub {
         let headers_at = file.dos_header().nt_headers_offset() as usize;
         let optional_bytes = usize::from(file_header.size_of_optional_header.get(LE));
         let table_at = headers_at + OPTIONAL_HEADER_AT + optional_bytes;
-        let (section_alignment, file_alignment) = (
-            u64::from(optional.section_alignment()),
-            u64::from(optional.file_alignment()),
-        );
+        let (section_alignment, file_alignment) =
+            (u64::from(optional.section_alignment()), u64::from(optional.file_alignment()));
         let parsed = Self {
             headers_at,
             table_end: table_at + headers.len() * SECTION_HEADER_BYTES,
@@ -130,22 +127,14 @@ impl Stub {
             section_count: file_header.number_of_sections.get(LE),
             initialized_bytes: u64::from(optional.size_of_initialized_data()),
             headers_end,
-            memory_end: headers
-                .iter()
-                .map(end)
-                .max()
-                .unwrap_or(u64::from(size_of_headers)),
+            memory_end: headers.iter().map(end).max().unwrap_or(u64::from(size_of_headers)),
             dll_characteristics: optional.dll_characteristics().0,
         };
         let sane = section_alignment.is_power_of_two()
             && file_alignment.is_power_of_two()
             && headers_end <= stub.len()
             && parsed.table_end <= headers_end;
-        if sane {
-            Ok(parsed)
-        } else {
-            Err(UkiError::BadStub)
-        }
+        if sane { Ok(parsed) } else { Err(UkiError::BadStub) }
     }
 }
 
@@ -184,32 +173,13 @@ pub fn assemble(stub: &[u8], sections: &[Section<'_>]) -> Result<Vec<u8>, UkiErr
     let size_of_image = memory_end.next_multiple_of(parsed.section_alignment);
     let section_count = parsed.section_count + sections.len() as u16;
     let optional_at = parsed.headers_at + OPTIONAL_HEADER_AT;
-    put(
-        &mut image,
-        parsed.headers_at + SECTION_COUNT_AT,
-        &section_count.to_le_bytes(),
-    );
-    put(
-        &mut image,
-        optional_at + SIZE_OF_INITIALIZED_DATA_AT,
-        &to_u32(initialized_bytes)?,
-    );
-    put(
-        &mut image,
-        optional_at + SIZE_OF_IMAGE_AT,
-        &to_u32(size_of_image)?,
-    );
+    put(&mut image, parsed.headers_at + SECTION_COUNT_AT, &section_count.to_le_bytes());
+    put(&mut image, optional_at + SIZE_OF_INITIALIZED_DATA_AT, &to_u32(initialized_bytes)?);
+    put(&mut image, optional_at + SIZE_OF_IMAGE_AT, &to_u32(size_of_image)?);
     put(&mut image, optional_at + CHECKSUM_AT, &[0; 4]);
-    if sections
-        .iter()
-        .any(|section| section.name == LINUX && lacks_nx(section.data))
-    {
+    if sections.iter().any(|section| section.name == LINUX && lacks_nx(section.data)) {
         let without = parsed.dll_characteristics & !IMAGE_DLLCHARACTERISTICS_NX_COMPAT.0;
-        put(
-            &mut image,
-            optional_at + DLL_CHARACTERISTICS_AT,
-            &without.to_le_bytes(),
-        );
+        put(&mut image, optional_at + DLL_CHARACTERISTICS_AT, &without.to_le_bytes());
     }
     Ok(image)
 }
@@ -217,11 +187,7 @@ pub fn assemble(stub: &[u8], sections: &[Section<'_>]) -> Result<Vec<u8>, UkiErr
 fn check_name(name: &str) -> Result<(), UkiError> {
     let is_good = (1..=SECTION_NAME_BYTES).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_good {
-        Ok(())
-    } else {
-        Err(UkiError::BadName(name.to_owned()))
-    }
+    if is_good { Ok(()) } else { Err(UkiError::BadName(name.to_owned())) }
 }
 
 /// Firmware that enforces "no execute" must not do so for a kernel that can't stand it, and both
@@ -239,11 +205,8 @@ fn encode_header(
     file_start: u64,
     raw_bytes: u64,
 ) -> Result<[u8; SECTION_HEADER_BYTES], UkiError> {
-    let content = if section.name == LINUX {
-        IMAGE_SCN_CNT_CODE
-    } else {
-        IMAGE_SCN_CNT_INITIALIZED_DATA
-    };
+    let content =
+        if section.name == LINUX { IMAGE_SCN_CNT_CODE } else { IMAGE_SCN_CNT_INITIALIZED_DATA };
     let flags = content.0 | IMAGE_SCN_MEM_READ.0;
     let mut header = [0; SECTION_HEADER_BYTES];
     put(&mut header, 0, section.name.as_bytes());
@@ -256,9 +219,7 @@ fn encode_header(
 }
 
 fn to_u32(number: u64) -> Result<[u8; 4], UkiError> {
-    u32::try_from(number)
-        .map(u32::to_le_bytes)
-        .map_err(|_| UkiError::TooLarge)
+    u32::try_from(number).map(u32::to_le_bytes).map_err(|_| UkiError::TooLarge)
 }
 
 fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
@@ -274,16 +235,10 @@ fn pad(image: &mut Vec<u8>, alignment: u64) {
 pub fn read_section<'a>(image: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, UkiError> {
     let file = PeFile64::parse(image).map_err(UkiError::NotPe)?;
     let table = file.section_table();
-    let Some(header) = table
-        .iter()
-        .find(|header| header.raw_name() == name.as_bytes())
-    else {
+    let Some(header) = table.iter().find(|header| header.raw_name() == name.as_bytes()) else {
         return Ok(None);
     };
-    let length = header
-        .virtual_size
-        .get(LE)
-        .min(header.size_of_raw_data.get(LE)) as usize;
+    let length = header.virtual_size.get(LE).min(header.size_of_raw_data.get(LE)) as usize;
     let start = header.pointer_to_raw_data.get(LE) as usize;
     let data = image.get(start..).and_then(|rest| rest.get(..length));
     data.map(Some).ok_or(UkiError::BadStub)

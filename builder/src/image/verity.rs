@@ -1,8 +1,8 @@
 //! The dm-verity hash tree: hashing a filesystem, appending the tree to it, and checking both.
 //!
-//! The layout and the superblock are [`disk::verity`], which PID 1 shares. Hashing a root costs more
-//! time than writing it, so data blocks are hashed by as many threads as the machine has; each fills its own
-//! part of the digest array, so the bytes don't depend on how many there were.
+//! The layout and the superblock are [`disk::verity`], which PID 1 shares. Hashing a root costs
+//! more time than writing it, so data blocks are hashed by as many threads as the machine has; each
+//! fills its own part of the digest array, so the bytes don't depend on how many there were.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -95,40 +95,23 @@ fn append_with_threads(
 ) -> Result<Verity, HashTreeError> {
     let data_blocks = data_blocks(data_bytes)?;
     let shape = Shape::new(data_blocks)?;
-    let superblock = Superblock {
-        uuid: uuid.bytes(),
-        data_blocks,
-        salt: salt.to_vec(),
-    };
+    let superblock = Superblock { uuid: uuid.bytes(), data_blocks, salt: salt.to_vec() };
     let mut tree = superblock.encode()?;
     let hasher = Hasher::new(salt);
     let mut digests = hasher.data_digests(image, offset, data_blocks, threads)?;
     let mut levels = Vec::with_capacity(shape.levels.len());
     for _ in &shape.levels {
         digests.resize(digests.len().next_multiple_of(BLOCK), 0);
-        let above = digests
-            .chunks_exact(BLOCK)
-            .flat_map(|block| hasher.hash(block))
-            .collect();
+        let above = digests.chunks_exact(BLOCK).flat_map(|block| hasher.hash(block)).collect();
         levels.push(std::mem::replace(&mut digests, above));
     }
-    levels
-        .iter()
-        .rev()
-        .for_each(|level| tree.extend_from_slice(level));
+    levels.iter().rev().for_each(|level| tree.extend_from_slice(level));
     let at = offset + data_bytes;
-    image
-        .write_all_at(&tree, at)
-        .map_err(|source| HashTreeError::Write { offset: at, source })?;
+    image.write_all_at(&tree, at).map_err(|source| HashTreeError::Write { offset: at, source })?;
     let mut root_hash = [0; DIGEST_BYTES];
     root_hash.copy_from_slice(&digests);
     let total_bytes = data_bytes + tree.len() as u64;
-    Ok(Verity {
-        root_hash,
-        data_blocks,
-        hash_offset_blocks: data_blocks,
-        total_bytes,
-    })
+    Ok(Verity { root_hash, data_blocks, hash_offset_blocks: data_blocks, total_bytes })
 }
 
 /// Checks every block of the data and of the tree against `root_hash`, and names the first bad one.
@@ -163,9 +146,7 @@ pub fn check(
     }
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let digests = hasher.data_digests(image, offset, expected, threads)?;
-    let pairs = digests
-        .chunks_exact(DIGEST_BYTES)
-        .zip(trusted.chunks_exact(DIGEST_BYTES));
+    let pairs = digests.chunks_exact(DIGEST_BYTES).zip(trusted.chunks_exact(DIGEST_BYTES));
     match (0..).zip(pairs).find(|(_, (is, wanted))| is != wanted) {
         Some((block, _)) => Err(HashTreeError::BadDataBlock { block }),
         None => Ok(()),
@@ -213,9 +194,7 @@ impl Hasher {
                 })
                 .collect();
             workers.into_iter().try_for_each(|worker| {
-                worker
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })
         })?;
         Ok(digests)
@@ -249,11 +228,10 @@ mod tests {
     fn the_number_of_threads_changes_nothing() {
         let blocks = 3 * MIN_BLOCKS_PER_THREAD + 77;
         let image = tempfile::tempfile().expect("a temporary file");
+        image.set_len(blocks * BLOCK_BYTES).expect("made longer");
         for block in 0..blocks {
             let bytes = block.to_le_bytes();
-            image
-                .write_all_at(&bytes, block * BLOCK_BYTES)
-                .expect("written");
+            image.write_all_at(&bytes, block * BLOCK_BYTES).expect("written");
         }
         let with_threads = |threads| {
             let data_bytes = blocks * BLOCK_BYTES;

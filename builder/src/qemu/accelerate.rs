@@ -69,7 +69,9 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
     };
     let mut command = qemu.command(&machine);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let Ok(mut child) = command.spawn() else { return false };
+    let Ok(mut child) = command.spawn() else {
+        return false;
+    };
     let proven = said_proof(&mut child);
     // It may have ended by itself already; either way nothing may be left behind.
     let _ended = child.kill();
@@ -79,7 +81,9 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
 
 /// Reads the guest's console until the proof, the end or the limit.
 fn said_proof(child: &mut Child) -> bool {
-    let Some(mut output) = child.stdout.take() else { return false };
+    let Some(mut output) = child.stdout.take() else {
+        return false;
+    };
     let reader = thread::spawn(move || {
         let mut said = Vec::new();
         let mut part = [0; 4096];

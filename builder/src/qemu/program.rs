@@ -22,7 +22,7 @@ const HOST_FIRMWARE: [(&str, &str); 2] = [
 #[derive(Debug, Error)]
 pub enum ProgramError {
     #[error("no QEMU {OLDEST_MAJOR} or newer in PATH, and {0}")]
-    Tool(#[from] ToolError),
+    Tool(Box<ToolError>),
     #[error("{program} does not say its version; it printed {output:?}")]
     NoVersion { program: String, output: String },
     #[error("no UEFI firmware beside the host's QEMU: install the package ovmf")]
@@ -50,7 +50,8 @@ impl Qemu {
         {
             return Ok(Self { version, from: From::Host });
         }
-        let unpacked = tools::QEMU.obtain(cache, reach, progress)?;
+        let unpacked = tools::QEMU.obtain(cache, reach, progress);
+        let unpacked = unpacked.map_err(|error| ProgramError::Tool(Box::new(error)))?;
         let version = version_of(unpacked.command(&format!("usr/bin/{PROGRAM}")))?;
         Ok(Self { version, from: From::Cache(unpacked) })
     }
@@ -97,11 +98,14 @@ impl Qemu {
 }
 
 fn version_of(mut command: Command) -> Result<String, ProgramError> {
-    let program = format!("{:?}", command.get_program());
+    let program = command.get_program().to_string_lossy().into_owned();
     let output = command.arg("--version").output();
     let said = output.as_ref().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let said = said.unwrap_or_else(|error| error.to_string());
-    match said.strip_prefix("QEMU emulator version ").and_then(|rest| rest.split_whitespace().next()) {
+    let said = said.unwrap_or_else(ToString::to_string);
+    match said
+        .strip_prefix("QEMU emulator version ")
+        .and_then(|rest| rest.split_whitespace().next())
+    {
         Some(version) => Ok(version.to_owned()),
         None => Err(ProgramError::NoVersion { program, output: said }),
     }

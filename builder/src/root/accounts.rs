@@ -16,11 +16,7 @@ pub enum AccountError {
     #[error("user name {0:?}: use lower-case letters, digits, '-' and '_', starting with a letter")]
     Name(String),
     #[error("users {first:?} and {second:?} both have the number {id}: give one another number")]
-    SameNumber {
-        first: String,
-        second: String,
-        id: u32,
-    },
+    SameNumber { first: String, second: String, id: u32 },
     #[error("user {0:?} is declared twice: keep one declaration")]
     Twice(String),
     #[error("user {user:?} wants group {group:?}, which no overlay declares as a user")]
@@ -53,11 +49,7 @@ impl Accounts {
             }
         }
         for user in by_name.values() {
-            if let Some(group) = user
-                .groups
-                .iter()
-                .find(|group| !by_name.contains_key(*group))
-            {
+            if let Some(group) = user.groups.iter().find(|group| !by_name.contains_key(*group)) {
                 let (user, group) = (user.name.clone(), group.clone());
                 return Err(AccountError::NoSuchGroup { user, group });
             }
@@ -80,8 +72,10 @@ impl Accounts {
     pub fn passwd(&self) -> String {
         let line = |user: &&User| {
             let User { name, id, home, .. } = *user;
-            format!("{name}:*:{id}:{id}::{home}:{NO_SHELL}
-")
+            format!(
+                "{name}:*:{id}:{id}::{home}:{NO_SHELL}
+"
+            )
         };
         self.sorted().iter().map(line).collect()
     }

@@ -42,20 +42,12 @@ pub enum ClosureError {
     #[error("{path} {source}")]
     Elf { path: TreePath, source: ElfError },
     #[error("{path}: {source}")]
-    Read {
-        path: TreePath,
-        source: std::io::Error,
-    },
+    Read { path: TreePath, source: std::io::Error },
     #[error(
         "{path} needs {library}, which neither the tree nor any of the {asked} packages that \
          {package} depends on has: name its package in an overlay"
     )]
-    Missing {
-        path: TreePath,
-        library: String,
-        package: String,
-        asked: usize,
-    },
+    Missing { path: TreePath, library: String, package: String, asked: usize },
     #[error("{0} is a symlink in a circle")]
     Circle(TreePath),
     #[error(transparent)]
@@ -77,9 +69,7 @@ pub struct Closure<'a> {
 
 impl std::fmt::Debug for Closure<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Closure")
-            .field("queue", &self.queue)
-            .finish_non_exhaustive()
+        f.debug_struct("Closure").field("queue", &self.queue).finish_non_exhaustive()
     }
 }
 
@@ -87,13 +77,7 @@ impl<'a> Closure<'a> {
     /// Prepares to complete `tree` for programs whose libraries lie below `/usr/lib/TRIPLET`.
     pub fn new(tree: &'a mut Tree, source: &'a dyn PackageSource, triplet: &str) -> Self {
         let library_folder = format!("/usr/lib/{triplet}");
-        Self {
-            tree,
-            source,
-            library_folder,
-            queue: VecDeque::new(),
-            used: BTreeSet::new(),
-        }
+        Self { tree, source, library_folder, queue: VecDeque::new(), used: BTreeSet::new() }
     }
 
     /// Completes the tree for every ELF file that is in it now.
@@ -109,8 +93,7 @@ impl<'a> Closure<'a> {
                 Origin::Implied | Origin::Builder | Origin::Overlay(_) => None,
             })
             .collect();
-        self.used
-            .extend(from_packages.iter().map(|(_, package)| package.clone()));
+        self.used.extend(from_packages.iter().map(|(_, package)| package.clone()));
         self.queue.extend(from_packages);
         while let Some((path, package)) = self.queue.pop_front() {
             self.supply(&path, &package)?;
@@ -122,10 +105,7 @@ impl<'a> Closure<'a> {
         let Some(bytes) = self.elf_bytes(path)? else {
             return Ok(());
         };
-        let fail = |source| ClosureError::Elf {
-            path: path.clone(),
-            source,
-        };
+        let fail = |source| ClosureError::Elf { path: path.clone(), source };
         let needs = elf::needs(&bytes).map_err(fail)?;
         let mut folders = search_folders(path, &needs.search);
         folders.push(self.library_folder.clone());
@@ -149,10 +129,7 @@ impl<'a> Closure<'a> {
         let Some(NodeKind::File(content)) = self.tree.get(path).map(|node| &node.kind) else {
             return Ok(None);
         };
-        let fail = |source| ClosureError::Read {
-            path: path.clone(),
-            source,
-        };
+        let fail = |source| ClosureError::Read { path: path.clone(), source };
         if !starts_as_elf(content).map_err(fail)? {
             return Ok(None);
         }
@@ -174,10 +151,7 @@ impl<'a> Closure<'a> {
         let asked = candidates.len();
         // The sort is stable, so packages of equal likeness stay in order of their distance.
         candidates.sort_by_key(|name| {
-            (
-                Reverse(self.used.contains(name)),
-                Reverse(likeness(name, library)),
-            )
+            (Reverse(self.used.contains(name)), Reverse(likeness(name, library)))
         });
         candidates.insert(0, package.to_owned());
         for candidate in candidates {
@@ -187,12 +161,7 @@ impl<'a> Closure<'a> {
             }
         }
         let (path, package) = (needed_by.clone(), package.to_owned());
-        Err(ClosureError::Missing {
-            path,
-            library: library.to_owned(),
-            package,
-            asked,
-        })
+        Err(ClosureError::Missing { path, library: library.to_owned(), package, asked })
     }
 
     /// Takes a file, and what it leads to if it is a symlink, from a package.
@@ -212,10 +181,7 @@ impl<'a> Closure<'a> {
             };
             let mut node = node.clone();
             let needed_by = needed_by.clone();
-            node.origin = Origin::Library {
-                package: package.to_owned(),
-                needed_by,
-            };
+            node.origin = Origin::Library { package: package.to_owned(), needed_by };
             let next = match &node.kind {
                 NodeKind::Symlink(target) => Some(resolve_link(&path, target)?),
                 NodeKind::File(_) | NodeKind::Directory => None,
@@ -299,29 +265,12 @@ fn likeness(package: &str, library: &str) -> usize {
     let plain = |text: &str| text.to_lowercase().replace(['.', '-', '_', '+'], "");
     let stem = plain(file.split(".so").next().unwrap_or(file));
     let name = plain(package.split(':').next().unwrap_or(package));
-    let common = stem
-        .bytes()
-        .zip(name.bytes())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let common = stem.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
     // `lib` alone says nothing, and the loader and the C library are all in one package.
-    let in_c_library = [
-        "libc",
-        "libm",
-        "libdl",
-        "libpthread",
-        "librt",
-        "ldlinux",
-        "libresolv",
-    ];
-    let of_c_library = in_c_library
-        .iter()
-        .any(|known| stem == *known || stem.starts_with("ldlinux"));
-    if of_c_library && name == "libc6" {
-        usize::MAX
-    } else {
-        common
-    }
+    let in_c_library = ["libc", "libm", "libdl", "libpthread", "librt", "ldlinux", "libresolv"];
+    let of_c_library =
+        in_c_library.iter().any(|known| stem == *known || stem.starts_with("ldlinux"));
+    if of_c_library && name == "libc6" { usize::MAX } else { common }
 }
 
 #[cfg(test)]
@@ -342,10 +291,7 @@ mod tests {
         }
 
         fn dependencies_of(&self, package: &str) -> Vec<String> {
-            self.0
-                .get(package)
-                .map(|(_, needs)| needs.clone())
-                .unwrap_or_default()
+            self.0.get(package).map(|(_, needs)| needs.clone()).unwrap_or_default()
         }
     }
 
@@ -358,24 +304,16 @@ mod tests {
     }
 
     fn library(package: &str, names: &[(&str, NodeKind)]) -> (String, (Files, Vec<String>)) {
-        let node = |kind: &NodeKind| Node {
-            kind: kind.clone(),
-            ..Node::directory(Origin::Implied)
-        };
-        let files = names
-            .iter()
-            .map(|(name, kind)| (path(name), node(kind)))
-            .collect();
+        let node =
+            |kind: &NodeKind| Node { kind: kind.clone(), ..Node::directory(Origin::Implied) };
+        let files = names.iter().map(|(name, kind)| (path(name), node(kind))).collect();
         (package.to_owned(), (Arc::new(files), Vec::new()))
     }
 
     /// A tree with one executable: this test, which needs the C library, `libgcc_s` and the loader.
     fn tree_with_program() -> Tree {
         let mut tree = Tree::default();
-        let origin = Origin::Package {
-            package: "app".to_owned(),
-            overlay: "lab".to_owned(),
-        };
+        let origin = Origin::Package { package: "app".to_owned(), overlay: "lab".to_owned() };
         let node = Node::file(own_executable(), 0o755, origin);
         tree.insert(path("/usr/bin/app"), node).expect("inserted");
         tree
@@ -407,11 +345,7 @@ mod tests {
                 NodeKind::File(Content::from_bytes(*b"data")),
             )],
         );
-        let needs = vec![
-            "perl".to_owned(),
-            "libgcc-s1".to_owned(),
-            "libc6".to_owned(),
-        ];
+        let needs = vec!["perl".to_owned(), "libgcc-s1".to_owned(), "libc6".to_owned()];
         let app = ("app".to_owned(), (Files::default(), needs));
         // `perl` is not in the table: were it asked for, the closure would fail.
         let source = Table(BTreeMap::from([app, gcc, c_library()]));
@@ -431,23 +365,14 @@ mod tests {
         let error = Closure::new(&mut tree, &source, "x86_64-linux-gnu").complete();
         let message = error.expect_err("nothing has it").to_string();
         assert!(message.starts_with("/usr/bin/app needs lib"), "{message}");
-        assert!(
-            message.ends_with("name its package in an overlay"),
-            "{message}"
-        );
+        assert!(message.ends_with("name its package in an overlay"), "{message}");
     }
 
     #[test]
     fn links_are_resolved_inside_the_tree_only() {
         let link = path("/usr/lib64/ld.so");
-        assert_eq!(
-            resolve_link(&link, "../lib/x").expect("inside"),
-            path("/usr/lib/x")
-        );
-        assert_eq!(
-            resolve_link(&link, "/lib/x").expect("merged"),
-            path("/usr/lib/x")
-        );
+        assert_eq!(resolve_link(&link, "../lib/x").expect("inside"), path("/usr/lib/x"));
+        assert_eq!(resolve_link(&link, "/lib/x").expect("merged"), path("/usr/lib/x"));
         assert!(resolve_link(&link, "../../../etc").is_err());
     }
 

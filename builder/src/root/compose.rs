@@ -7,14 +7,20 @@
 
 use std::collections::BTreeSet;
 
-use seed::manifest::{Manifest, ManifestError, OverlayRecord, RENDERED_PATH, TEMPLATES_PATH, MANIFEST_PATH, FileMode, Template};
+use seed::manifest::{
+    FileMode, MANIFEST_PATH, Manifest, ManifestError, OverlayRecord, RENDERED_PATH, TEMPLATES_PATH,
+    Template,
+};
 use thiserror::Error;
 
 use super::accounts::{AccountError, Accounts};
-use super::closure::{Closure, ClosureError, Files, PackageSource, PackageSourceError, resolve_link};
+use super::closure::{
+    Closure, ClosureError, Files, PackageSource, PackageSourceError, resolve_link,
+};
 use super::content::Content;
 use super::definition::Definition;
 use super::modules::{ModuleCatalogue, ModuleForm, ModuleSelection, ModulesError};
+use super::origins;
 use super::overlay::{Overlay, OverlayError};
 use super::pick::{self, PickError};
 use super::tree::{Node, NodeKind, Origin, Tree, TreeError, TreePath};
@@ -49,6 +55,11 @@ pub enum ComposeError {
     Tree(#[from] TreeError),
     #[error("overlay {overlay:?}: {path} belongs to {user:?}, which no overlay declares")]
     NoSuchUser { overlay: String, path: String, user: String },
+    #[error(
+        "overlay {overlay:?}: template {source_file} names {key:?}, which no seed has: see \
+         rootfs/seed/REFERENCE.md for what there is"
+    )]
+    UnknownInput { overlay: String, source_file: String, key: String },
     #[error("{path} comes from {one} and from {other}, which differ: take it from one of them")]
     TwoOwners { path: TreePath, one: String, other: String },
     #[error("{link} leads to {target}, which is not there: drop the link or keep its target")]
@@ -91,6 +102,10 @@ pub struct Ingredients<'a> {
     /// The node's own program, for both stages.
     pub init: Content,
     pub extras: Vec<Extra>,
+    /// Links of ours, such as `kubectl`, which is K3s under another name.
+    pub links: Vec<(String, String)>,
+    /// The release of K3s, if the image has one.
+    pub k3s_version: Option<String>,
     /// Facts that only the caller knows: dates, formats and packages' versions are filled in later.
     pub manifest: Manifest,
 }
@@ -100,20 +115,9 @@ pub fn compose(
     ingredients: Ingredients<'_>,
     source: &dyn PackageSource,
 ) -> Result<Composition, ComposeError> {
-    let Ingredients { definition, overlays, init, extras, mut manifest } = ingredients;
-    let mut root = Tree::default();
-    for overlay in overlays {
-        lay_packages(&mut root, overlay, source)?;
-    }
-    for overlay in overlays {
-        overlay.lay_files(&mut root)?;
-    }
-    let accounts = lay_accounts(&mut root, overlays)?;
-    lay_directories(&mut root, overlays, &accounts)?;
-    for overlay in overlays {
-        lay_templates(&mut root, overlay)?;
-    }
-
+    let Ingredients { definition, overlays, init, extras, links, k3s_version, mut manifest } =
+        ingredients;
+    let mut root = lay_overlays(overlays, source)?;
     let kernel = find_kernel(definition, source)?;
     let catalogue = ModuleCatalogue::new(contents(&kernel.files))?;
     let wanted = wanted_modules(definition, overlays);
@@ -121,42 +125,83 @@ pub fn compose(
     let origin = Origin::Package { package: kernel.package.clone(), overlay: "kernel".to_owned() };
     selection.install(&mut root, ModuleForm::Shipped, &origin)?;
     let initramfs = initramfs(definition, &catalogue, &init, &origin)?;
-
     Closure::new(&mut root, source, definition.architecture.library_folder()).complete()?;
 
-    for (link, target) in MERGED {
-        let target = Node::symlink(target, Origin::Builder);
-        root.insert(TreePath::new(link)?, target)?;
-    }
     let own = Extra { path: format!("{OWN_FOLDER}/init"), content: init, mode: 0o755 };
-    for extra in extras.into_iter().chain([own]) {
-        let node = Node::file(extra.content, extra.mode, Origin::Builder);
-        root.insert(TreePath::new(&extra.path)?, node)?;
-    }
+    lay_own(&mut root, extras.into_iter().chain([own]), links)?;
     fill_manifest(&mut manifest, definition, overlays, &selection);
-    manifest.packages = source.records(&packages_in([&root, &initramfs]));
-    lay_text(&mut root, "/etc/os-release", os_release(definition, &manifest))?;
+    for (record, overlay) in manifest.overlays.iter_mut().zip(overlays) {
+        record.version = overlay.manifest.k3s.as_ref().and(k3s_version.clone());
+    }
+    let mut packages = packages_in([&root, &initramfs]);
+    packages.insert(BOOT_PACKAGE);
+    manifest.packages = source.records(&packages);
     manifest.check()?;
+    lay_text(&mut root, "/etc/os-release", os_release(definition, &manifest))?;
     lay_text(&mut root, MANIFEST_PATH, manifest.to_json()?)?;
     check_links(&root)?;
+    origins::add_to(&mut root)?;
 
-    let boot = source.files(BOOT_PACKAGE)?;
     let efi = definition.architecture.efi();
-    let boot_file = |name: String, what| {
-        let path = format!("/usr/lib/systemd/boot/efi/{name}");
-        let found = contents(&boot).find(|(known, _)| known.as_str() == path);
-        let missing = || ComposeError::NoBootFile { package: BOOT_PACKAGE.to_owned(), what };
-        found.map(|(_, content)| content.clone()).ok_or_else(missing)
-    };
     Ok(Composition {
         initramfs,
         kernel: kernel.image,
         kernel_release: catalogue.release().to_owned(),
-        stub: boot_file(format!("linux{efi}.efi.stub"), "EFI stub")?,
-        boot_loader: boot_file(format!("systemd-boot{efi}.efi"), "boot loader")?,
+        stub: boot_file(source, &format!("linux{efi}.efi.stub"), "EFI stub")?,
+        boot_loader: boot_file(source, &format!("systemd-boot{efi}.efi"), "boot loader")?,
         root,
         manifest,
     })
+}
+
+/// Everything that the overlays say, in their order.
+fn lay_overlays(overlays: &[Overlay], source: &dyn PackageSource) -> Result<Tree, ComposeError> {
+    let mut root = Tree::default();
+    for overlay in overlays {
+        lay_packages(&mut root, overlay, source)?;
+    }
+    for overlay in overlays {
+        for (path, node) in overlay.files()? {
+            refuse_second_owner(&root, &path, &node)?;
+            root.insert(path, node)?;
+        }
+    }
+    let accounts = lay_accounts(&mut root, overlays)?;
+    lay_directories(&mut root, overlays, &accounts)?;
+    for overlay in overlays {
+        lay_templates(&mut root, overlay)?;
+    }
+    Ok(root)
+}
+
+/// What is ours: binaries, the release of K3s, and the links of the merged `/usr`.
+fn lay_own(
+    root: &mut Tree,
+    extras: impl Iterator<Item = Extra>,
+    links: Vec<(String, String)>,
+) -> Result<(), ComposeError> {
+    for extra in extras {
+        let node = Node::file(extra.content, extra.mode, Origin::Builder);
+        root.insert(TreePath::new(&extra.path)?, node)?;
+    }
+    let merged = MERGED.map(|(link, target)| (link.to_owned(), target.to_owned()));
+    for (link, target) in links.into_iter().chain(merged) {
+        root.insert(TreePath::new(&link)?, Node::symlink(target, Origin::Builder))?;
+    }
+    Ok(())
+}
+
+/// An EFI program of systemd's.
+fn boot_file(
+    source: &dyn PackageSource,
+    name: &str,
+    what: &'static str,
+) -> Result<Content, ComposeError> {
+    let path = format!("/usr/lib/systemd/boot/efi/{name}");
+    let files = source.files(BOOT_PACKAGE)?;
+    let found = contents(&files).find(|(known, _)| known.as_str() == path);
+    let missing = || ComposeError::NoBootFile { package: BOOT_PACKAGE.to_owned(), what };
+    found.map(|(_, content)| content.clone()).ok_or_else(missing)
 }
 
 /// The regular files of a package.
@@ -177,10 +222,8 @@ fn lay_packages(
         let picked = pick::pick(wish, &files)
             .map_err(|source| ComposeError::Pick { overlay: overlay.name.clone(), source })?;
         for (path, mut node) in picked {
-            node.origin = Origin::Package {
-                package: wish.name.clone(),
-                overlay: overlay.name.clone(),
-            };
+            node.origin =
+                Origin::Package { package: wish.name.clone(), overlay: overlay.name.clone() };
             refuse_second_owner(root, &path, &node)?;
             root.insert(path, node)?;
         }
@@ -190,7 +233,9 @@ fn lay_packages(
 
 /// Two overlays may both ask for the same file of the same package, and for nothing else twice.
 fn refuse_second_owner(root: &Tree, path: &TreePath, node: &Node) -> Result<(), ComposeError> {
-    let Some(old) = root.get(path) else { return Ok(()) };
+    let Some(old) = root.get(path) else {
+        return Ok(());
+    };
     let same = match (&old.kind, &node.kind) {
         (NodeKind::Directory, NodeKind::Directory) => true,
         (NodeKind::File(one), NodeKind::File(other)) => one.id() == other.id(),
@@ -242,6 +287,15 @@ fn lay_directories(
 fn lay_templates(root: &mut Tree, overlay: &Overlay) -> Result<(), ComposeError> {
     let origin = Origin::Overlay(overlay.name.clone());
     for template in &overlay.manifest.templates {
+        for key in template.inputs.iter().chain(&template.when) {
+            if !seed::render::knows_input(key) {
+                return Err(ComposeError::UnknownInput {
+                    overlay: overlay.name.clone(),
+                    source_file: template.source.clone(),
+                    key: key.clone(),
+                });
+            }
+        }
         let text = overlay.template(&template.source)?;
         let stored = format!("{TEMPLATES_PATH}/{}/{}", overlay.name, template.source);
         let node = Node::file(Content::from_bytes(text), 0o644, origin.clone());
@@ -332,7 +386,9 @@ fn os_release(definition: &Definition, manifest: &Manifest) -> String {
 /// Every link must lead somewhere: one that doesn't is a file that a program will miss.
 fn check_links(root: &Tree) -> Result<(), ComposeError> {
     for (path, node) in root.iter() {
-        let NodeKind::Symlink(target) = &node.kind else { continue };
+        let NodeKind::Symlink(target) = &node.kind else {
+            continue;
+        };
         let dangling = || ComposeError::Dangling { link: path.clone(), target: target.clone() };
         let leads_to = resolve_link(path, target).map_err(|_| dangling())?;
         let at_run_time = RUNTIME_FOLDERS
@@ -354,7 +410,7 @@ fn fill_manifest(
 ) {
     manifest.name.clone_from(&definition.name);
     manifest.version.clone_from(&definition.version);
-    manifest.architecture = definition.architecture.debian().to_owned();
+    definition.architecture.debian().clone_into(&mut manifest.architecture);
     for overlay in overlays {
         let Overlay { name, manifest: wishes, .. } = overlay;
         manifest.overlays.push(OverlayRecord { name: name.clone(), version: None });
@@ -382,4 +438,47 @@ pub fn packages_in<'a>(trees: impl IntoIterator<Item = &'a Tree>) -> BTreeSet<&'
         })
         .map(String::as_str)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text).expect("a path")
+    }
+
+    fn tree_with_link(target: &str) -> Tree {
+        let mut tree = Tree::default();
+        let file = Node::file(Content::from_bytes(*b"x"), 0o644, Origin::Builder);
+        tree.insert(path("/usr/lib/there"), file).expect("inserted");
+        tree.insert(path("/usr/bin/link"), Node::symlink(target, Origin::Builder)).expect("linked");
+        tree
+    }
+
+    #[test]
+    fn a_link_must_lead_to_something_or_to_what_the_node_makes() {
+        for good in ["../lib/there", "/lib/there", "/run/edgepair/rendered/etc/hosts"] {
+            check_links(&tree_with_link(good)).expect(good);
+        }
+        for bad in ["../lib/absent", "/etc/absent", "../../../../outside", "/running"] {
+            let error = check_links(&tree_with_link(bad)).expect_err(bad).to_string();
+            assert!(error.starts_with("/usr/bin/link leads to"), "{error}");
+        }
+    }
+
+    #[test]
+    fn two_different_files_for_one_path_are_refused_with_both_owners() {
+        let mut tree = Tree::default();
+        let content = Content::from_bytes(*b"one");
+        let of = |overlay: &str| Origin::Overlay(overlay.to_owned());
+        let one = Node::file(content.clone(), 0o644, of("first"));
+        tree.insert(path("/etc/x"), one).expect("inserted");
+        let same = Node::file(content, 0o644, of("second"));
+        refuse_second_owner(&tree, &path("/etc/x"), &same).expect("the same file twice is fine");
+        let other = Node::file(Content::from_bytes(*b"two"), 0o644, of("second"));
+        let error = refuse_second_owner(&tree, &path("/etc/x"), &other).expect_err("refused");
+        let error = error.to_string();
+        assert!(error.contains("overlay first") && error.contains("overlay second"), "{error}");
+    }
 }

@@ -14,11 +14,7 @@ pub enum Content {
     /// Bytes that we made ourselves or read whole.
     Bytes(Arc<[u8]>),
     /// A range of a larger file, such as the unpacked data member of a package.
-    Slice {
-        file: Arc<File>,
-        offset: u64,
-        length: u64,
-    },
+    Slice { file: Arc<File>, offset: u64, length: u64 },
 }
 
 /// Two contents of equal identity are the same bytes without looking at them, so a writer may
@@ -56,15 +52,9 @@ impl Content {
                 offset: 0,
                 length: bytes.len() as u64,
             },
-            Self::Slice {
-                file,
-                offset,
-                length,
-            } => ContentId {
-                address: Arc::as_ptr(file) as usize,
-                offset: *offset,
-                length: *length,
-            },
+            Self::Slice { file, offset, length } => {
+                ContentId { address: Arc::as_ptr(file) as usize, offset: *offset, length: *length }
+            }
         }
     }
 

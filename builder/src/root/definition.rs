@@ -14,10 +14,7 @@ pub enum DefinitionError {
     #[error("{}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{}: {source}", path.display())]
-    Syntax {
-        path: PathBuf,
-        source: Box<toml::de::Error>,
-    },
+    Syntax { path: PathBuf, source: Box<toml::de::Error> },
     #[error("{}: {why}", path.display())]
     Meaning { path: PathBuf, why: String },
 }
@@ -131,21 +128,14 @@ pub struct Partitions {
 impl Definition {
     /// Reads and checks a definition file.
     pub fn load(path: &Path) -> Result<Self, DefinitionError> {
-        let text = fs::read_to_string(path).map_err(|source| DefinitionError::Read {
-            path: path.to_owned(),
-            source,
+        let text = fs::read_to_string(path)
+            .map_err(|source| DefinitionError::Read { path: path.to_owned(), source })?;
+        let mut definition: Self = toml::from_str(&text).map_err(|source| {
+            DefinitionError::Syntax { path: path.to_owned(), source: Box::new(source) }
         })?;
-        let mut definition: Self =
-            toml::from_str(&text).map_err(|source| DefinitionError::Syntax {
-                path: path.to_owned(),
-                source: Box::new(source),
-            })?;
         path.clone_into(&mut definition.path);
         match definition.fault() {
-            Some(why) => Err(DefinitionError::Meaning {
-                path: path.to_owned(),
-                why,
-            }),
+            Some(why) => Err(DefinitionError::Meaning { path: path.to_owned(), why }),
             None => Ok(definition),
         }
     }
@@ -161,16 +151,9 @@ impl Definition {
         if self.debian.suites.is_empty() {
             return Some("debian.suites is empty: name at least one, as \"trixie\"".to_owned());
         }
-        let all = [
-            partitions.esp,
-            partitions.slot,
-            partitions.seed,
-            partitions.state,
-        ];
+        let all = [partitions.esp, partitions.slot, partitions.seed, partitions.state];
         if let Some(odd) = all.iter().find(|size| size.bytes() % (1 << 20) != 0) {
-            return Some(format!(
-                "partition size {odd}: use whole MiB, so that all are aligned"
-            ));
+            return Some(format!("partition size {odd}: use whole MiB, so that all are aligned"));
         }
         if partitions.esp.bytes() < ESP_MIN {
             return Some("partitions.esp: FAT32 needs at least 34MiB".to_owned());

@@ -64,9 +64,7 @@ pub fn needs(file: &[u8]) -> Result<Needs, ElfError> {
 }
 
 fn text(bytes: &[u8]) -> Result<String, ElfError> {
-    std::str::from_utf8(bytes)
-        .map(str::to_owned)
-        .map_err(|_| ElfError::NotText)
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| ElfError::NotText)
 }
 
 #[cfg(test)]
@@ -78,13 +76,7 @@ mod tests {
     fn this_very_test_needs_the_c_library() {
         let own = std::fs::read(std::env::current_exe().expect("a path")).expect("readable");
         let needs = needs(&own).expect("an ELF file");
-        assert!(
-            needs
-                .libraries
-                .iter()
-                .any(|name| name.starts_with("libc.so")),
-            "{needs:?}"
-        );
+        assert!(needs.libraries.iter().any(|name| name.starts_with("libc.so")), "{needs:?}");
         assert!(needs.interpreter.is_some());
     }
 

@@ -8,6 +8,7 @@ pub mod definition;
 pub mod elf;
 pub mod modinfo;
 pub mod modules;
+pub mod origins;
 pub mod overlay;
 pub mod pick;
 pub mod size;

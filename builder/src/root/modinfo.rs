@@ -29,9 +29,7 @@ impl Modinfo {
     /// Reads an unpacked `.ko` file.
     pub fn read(module: &[u8]) -> Result<Self, ModinfoError> {
         let elf = ElfFile64::<Endianness>::parse(module)?;
-        let section = elf
-            .section_by_name(".modinfo")
-            .ok_or(ModinfoError::NoModinfo)?;
+        let section = elf.section_by_name(".modinfo").ok_or(ModinfoError::NoModinfo)?;
         Ok(Self::parse(section.data()?))
     }
 
@@ -59,14 +57,8 @@ impl Modinfo {
 
 /// The names between `pre:` and `post:` of a softdep rule.
 fn names_before(rule: &str) -> Vec<String> {
-    let words = rule
-        .split_whitespace()
-        .skip_while(|word| *word != "pre:")
-        .skip(1);
-    words
-        .take_while(|word| !word.ends_with(':'))
-        .map(str::to_owned)
-        .collect()
+    let words = rule.split_whitespace().skip_while(|word| *word != "pre:").skip(1);
+    words.take_while(|word| !word.ends_with(':')).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -90,19 +90,13 @@ impl ModuleCatalogue {
         let mut by_name = BTreeMap::new();
         let mut built_in = BTreeSet::new();
         for (path, content) in files {
-            let below = path
-                .as_str()
-                .strip_prefix(FOLDER)
-                .and_then(|rest| rest.strip_prefix('/'));
+            let below = path.as_str().strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
             let Some((of_release, rest)) = below.and_then(|rest| rest.split_once('/')) else {
                 continue;
             };
             release.get_or_insert_with(|| of_release.to_owned());
             if rest == "modules.builtin" {
-                let read_failed = |source| ModulesError::Read {
-                    path: path.to_string(),
-                    source,
-                };
+                let read_failed = |source| ModulesError::Read { path: path.to_string(), source };
                 let text = content.to_vec().map_err(read_failed)?;
                 built_in.extend(String::from_utf8_lossy(&text).lines().map(name_of));
             } else if rest.contains(".ko") {
@@ -110,11 +104,7 @@ impl ModuleCatalogue {
             }
         }
         let release = release.ok_or(ModulesError::NoModules)?;
-        Ok(Self {
-            release,
-            by_name,
-            built_in,
-        })
+        Ok(Self { release, by_name, built_in })
     }
 
     /// The kernel's release, as `uname -r` prints it.
@@ -147,10 +137,7 @@ impl ModuleCatalogue {
             queue.extend(soft.filter(|name| self.by_name.contains_key(name)));
             by_name.insert(name, chosen);
         }
-        Ok(ModuleSelection {
-            release: self.release.clone(),
-            by_name,
-        })
+        Ok(ModuleSelection { release: self.release.clone(), by_name })
     }
 
     fn matching(&self, glob: &str) -> Result<Vec<String>, ModulesError> {
@@ -161,42 +148,24 @@ impl ModuleCatalogue {
             .filter(|(_, (path, _))| globs.is_match(path))
             .map(|(name, _)| name.clone())
             .collect();
-        if names.is_empty() {
-            Err(ModulesError::NoMatch(glob.to_owned()))
-        } else {
-            Ok(names)
-        }
+        if names.is_empty() { Err(ModulesError::NoMatch(glob.to_owned())) } else { Ok(names) }
     }
 
     fn open(&self, name: &str) -> Result<Chosen, ModulesError> {
         let Some((path, content)) = self.by_name.get(name) else {
-            let close = self
-                .by_name
-                .keys()
-                .filter(|known| known.contains(name))
-                .take(5);
+            let close = self.by_name.keys().filter(|known| known.contains(name)).take(5);
             let close: Vec<&str> = close.map(String::as_str).collect();
             let hint = if close.is_empty() {
                 format!("kernel {} has none like it", self.release)
             } else {
                 format!("did you mean {}?", close.join(", "))
             };
-            return Err(ModulesError::Unknown {
-                name: name.to_owned(),
-                hint,
-            });
+            return Err(ModulesError::Unknown { name: name.to_owned(), hint });
         };
         let unpacked = unpack(path, content)?;
-        let info = Modinfo::read(&unpacked).map_err(|source| ModulesError::Modinfo {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(Chosen {
-            path: path.clone(),
-            shipped: content.clone(),
-            unpacked,
-            info,
-        })
+        let info = Modinfo::read(&unpacked)
+            .map_err(|source| ModulesError::Modinfo { path: path.clone(), source })?;
+        Ok(Chosen { path: path.clone(), shipped: content.clone(), unpacked, info })
     }
 }
 
@@ -206,10 +175,7 @@ fn name_of(path: &str) -> String {
 }
 
 fn unpack(path: &str, content: &Content) -> Result<Vec<u8>, ModulesError> {
-    let read_failed = |source| ModulesError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let read_failed = |source| ModulesError::Read { path: path.to_owned(), source };
     let packed = content.to_vec().map_err(read_failed)?;
     if !path.ends_with(".xz") {
         return Ok(packed);
@@ -220,9 +186,7 @@ fn unpack(path: &str, content: &Content) -> Result<Vec<u8>, ModulesError> {
         .read_to_end(&mut unpacked)
         .map_err(read_failed)?;
     if unpacked.len() as u64 > UNPACKED_MODULE_MAX_BYTES {
-        return Err(ModulesError::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(ModulesError::TooLarge { path: path.to_owned() });
     }
     Ok(unpacked)
 }
@@ -243,11 +207,7 @@ impl ModuleSelection {
 
     /// Firmware files that the chosen drivers may ask for.
     pub fn firmware(&self) -> BTreeSet<&str> {
-        self.by_name
-            .values()
-            .flat_map(|chosen| &chosen.info.firmware)
-            .map(String::as_str)
-            .collect()
+        self.by_name.values().flat_map(|chosen| &chosen.info.firmware).map(String::as_str).collect()
     }
 
     /// Lays the modules and their index into a tree.
@@ -279,10 +239,8 @@ impl ModuleSelection {
         let mut text = String::new();
         for (name, chosen) in &self.by_name {
             let needs = self.needs_of(name);
-            let paths: Vec<&str> = needs
-                .iter()
-                .map(|need| stored_path(&self.by_name[need].path, form))
-                .collect();
+            let paths: Vec<&str> =
+                needs.iter().map(|need| stored_path(&self.by_name[need].path, form)).collect();
             let separator = if paths.is_empty() { "" } else { " " };
             let path = stored_path(&chosen.path, form);
             writeln!(text, "{path}:{separator}{}", paths.join(" ")).expect("a String takes all");
@@ -340,42 +298,21 @@ mod tests {
     fn selection(modules: &[(&str, &[&str])]) -> ModuleSelection {
         let chosen = |(name, depends): &(&str, &[&str])| {
             let depends = depends.iter().map(|&need| need.to_owned()).collect();
-            let info = Modinfo {
-                depends,
-                ..Modinfo::default()
-            };
+            let info = Modinfo { depends, ..Modinfo::default() };
             let path = format!("kernel/{name}.ko.xz");
             let shipped = Content::from_bytes(*b"");
-            (
-                (*name).to_owned(),
-                Chosen {
-                    path,
-                    shipped,
-                    unpacked: Vec::new(),
-                    info,
-                },
-            )
+            ((*name).to_owned(), Chosen { path, shipped, unpacked: Vec::new(), info })
         };
-        ModuleSelection {
-            release: "6".to_owned(),
-            by_name: modules.iter().map(chosen).collect(),
-        }
+        ModuleSelection { release: "6".to_owned(), by_name: modules.iter().map(chosen).collect() }
     }
 
     #[test]
     fn what_two_modules_need_comes_after_both() {
-        let selection = selection(&[
-            ("a", &["b", "c"]),
-            ("b", &["d"]),
-            ("c", &["b", "d"]),
-            ("d", &[]),
-        ]);
+        let selection =
+            selection(&[("a", &["b", "c"]), ("b", &["d"]), ("c", &["b", "d"]), ("d", &[])]);
         assert_eq!(selection.needs_of("a"), ["c", "b", "d"]);
         let dep = selection.dep(ModuleForm::Unpacked);
-        assert!(
-            dep.contains("kernel/a.ko: kernel/c.ko kernel/b.ko kernel/d.ko\n"),
-            "{dep}"
-        );
+        assert!(dep.contains("kernel/a.ko: kernel/c.ko kernel/b.ko kernel/d.ko\n"), "{dep}");
         assert!(dep.contains("kernel/d.ko:\n"), "{dep}");
     }
 
@@ -390,21 +327,13 @@ mod tests {
         let path = |text| TreePath::new(text).expect("a path");
         let builtin = path("/usr/lib/modules/6/modules.builtin");
         let dm = path("/usr/lib/modules/6/kernel/md/dm-verity.ko");
-        let (list, bytes) = (
-            Content::from_bytes(*b"kernel/fs/ext4.ko\n"),
-            Content::from_bytes(*b"no elf"),
-        );
+        let (list, bytes) =
+            (Content::from_bytes(*b"kernel/fs/ext4.ko\n"), Content::from_bytes(*b"no elf"));
         let catalogue = ModuleCatalogue::new([(&builtin, &list), (&dm, &bytes)]).expect("modules");
         assert!(catalogue.select(["ext4"]).expect("built in").is_empty());
-        let error = catalogue
-            .select(["verity"])
-            .expect_err("unknown")
-            .to_string();
+        let error = catalogue.select(["verity"]).expect_err("unknown").to_string();
         assert!(error.contains("did you mean dm_verity?"), "{error}");
         assert!(catalogue.select(["kernel/absent/**"]).is_err());
-        assert!(
-            catalogue.select(["dm-verity"]).is_err(),
-            "it is no ELF file"
-        );
+        assert!(catalogue.select(["dm-verity"]).is_err(), "it is no ELF file");
     }
 }

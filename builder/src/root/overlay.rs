@@ -19,7 +19,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::content::Content;
-use super::tree::{Node, Origin, Tree, TreeError, TreePath};
+use super::tree::{Node, Origin, TreeError, TreePath};
 
 /// The files of an overlay are a handful; a link into a large tree would be a mistake.
 const FILES_MAX: usize = 10_000;
@@ -75,6 +75,17 @@ pub struct Manifest {
     pub templates: Vec<Template>,
     #[serde(default)]
     pub services: Vec<Service>,
+    #[serde(default)]
+    pub k3s: Option<K3sPin>,
+}
+
+/// Which release of K3s the overlay carries.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct K3sPin {
+    pub version: String,
+    /// Where releases are; `{version}` stands for the version.
+    pub base_url: String,
 }
 
 /// What to take from one package.
@@ -139,21 +150,20 @@ impl Overlay {
         Ok(Self { name: name.to_owned(), folder: folder.to_owned(), manifest })
     }
 
-    /// Lays `files/` on the tree.
-    pub fn lay_files(&self, tree: &mut Tree) -> Result<(), OverlayError> {
+    /// What lies below `files/`, with its place in the root.
+    pub fn files(&self) -> Result<Vec<(TreePath, Node)>, OverlayError> {
         let base = self.folder.join("files");
         if !base.is_dir() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let origin = Origin::Overlay(self.name.clone());
-        for path in list(&base)? {
+        let place = |path: PathBuf| {
             let inside = Path::new("/").join(path.strip_prefix(&base).unwrap_or(&path));
-            let tree_error = |source| OverlayError::Tree { path: path.clone(), source };
-            let target = TreePath::new(&inside.to_string_lossy()).map_err(tree_error)?;
-            let node = node_of(&path, &origin)?;
-            tree.insert(target, node).map_err(tree_error)?;
-        }
-        Ok(())
+            let target = TreePath::new(&inside.to_string_lossy())
+                .map_err(|source| OverlayError::Tree { path: path.clone(), source })?;
+            Ok((target, node_of(&path, &origin)?))
+        };
+        list(&base)?.into_iter().map(place).collect()
     }
 
     /// The text of one of its templates.
@@ -322,11 +332,10 @@ mod tests {
         let executable = fs::Permissions::from_mode(0o750);
         fs::set_permissions(files.join("tool"), executable).expect("set");
         std::os::unix::fs::symlink("tool", files.join("link")).expect("linked");
-        let mut tree = Tree::default();
         let loaded = load_all(folder.path(), &["a".to_owned()]).expect("loaded");
-        loaded[0].lay_files(&mut tree).expect("laid");
-        let tool = tree.get(&TreePath::new("/usr/bin/tool").expect("a path")).expect("there");
-        assert_eq!(tool.mode, 0o755);
-        assert!(tree.contains(&TreePath::new("/usr/bin/link").expect("a path")));
+        let laid = loaded[0].files().expect("laid");
+        let find = |text: &str| laid.iter().find(|(path, _)| path.as_str() == text);
+        assert_eq!(find("/usr/bin/tool").expect("there").1.mode, 0o755);
+        assert!(find("/usr/bin/link").is_some());
     }
 }

@@ -6,12 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use thiserror::Error;
 
-const UNITS: [(&str, u64); 4] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-];
+const UNITS: [(&str, u64); 4] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,10 +32,8 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, SizeError> {
         let fail = || SizeError(text.to_owned());
-        let (unit, factor) = UNITS
-            .iter()
-            .find(|(unit, _)| text.ends_with(unit))
-            .ok_or_else(fail)?;
+        let (unit, factor) =
+            UNITS.iter().find(|(unit, _)| text.ends_with(unit)).ok_or_else(fail)?;
         let number = text[..text.len() - unit.len()].trim();
         let count: u64 = number.parse().map_err(|_| fail())?;
         count.checked_mul(*factor).map(Self).ok_or_else(fail)

@@ -32,10 +32,7 @@ pub enum Origin {
     /// A file of a Debian package, wanted by an overlay.
     Package { package: String, overlay: String },
     /// A shared library that an executable needs.
-    Library {
-        package: String,
-        needed_by: TreePath,
-    },
+    Library { package: String, needed_by: TreePath },
 }
 
 /// What an entry is.
@@ -69,11 +66,7 @@ pub enum TreeError {
     #[error("{0:?} has a control character")]
     ControlCharacter(String),
     #[error("{path} is a {was} and can't become a {wanted}")]
-    KindConflict {
-        path: TreePath,
-        was: &'static str,
-        wanted: &'static str,
-    },
+    KindConflict { path: TreePath, was: &'static str, wanted: &'static str },
 }
 
 /// The tree itself.
@@ -169,35 +162,17 @@ impl NodeKind {
 impl Node {
     /// A directory of root's with the usual permissions.
     pub fn directory(origin: Origin) -> Self {
-        Self {
-            kind: NodeKind::Directory,
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
-            origin,
-        }
+        Self { kind: NodeKind::Directory, mode: 0o755, uid: 0, gid: 0, origin }
     }
 
     /// A file of root's.
     pub fn file(content: Content, mode: u16, origin: Origin) -> Self {
-        Self {
-            kind: NodeKind::File(content),
-            mode,
-            uid: 0,
-            gid: 0,
-            origin,
-        }
+        Self { kind: NodeKind::File(content), mode, uid: 0, gid: 0, origin }
     }
 
     /// A symlink of root's.
     pub fn symlink(target: impl Into<String>, origin: Origin) -> Self {
-        Self {
-            kind: NodeKind::Symlink(target.into()),
-            mode: 0o777,
-            uid: 0,
-            gid: 0,
-            origin,
-        }
+        Self { kind: NodeKind::Symlink(target.into()), mode: 0o777, uid: 0, gid: 0, origin }
     }
 }
 
@@ -234,11 +209,7 @@ impl Tree {
                 Some(NodeKind::Directory) => break,
                 Some(other) => {
                     let was = other.name();
-                    return Err(TreeError::KindConflict {
-                        path: parent,
-                        was,
-                        wanted: "directory",
-                    });
+                    return Err(TreeError::KindConflict { path: parent, was, wanted: "directory" });
                 }
                 None => {
                     next = parent.parent();
@@ -293,15 +264,7 @@ mod tests {
 
     #[test]
     fn paths_that_could_escape_are_refused() {
-        for bad in [
-            "usr",
-            "",
-            "/usr/../etc",
-            "/usr//bin",
-            "/usr/",
-            "/./usr",
-            "/a\nb",
-        ] {
+        for bad in ["usr", "", "/usr/../etc", "/usr//bin", "/usr/", "/./usr", "/a\nb"] {
             assert!(TreePath::new(bad).is_err(), "{bad:?} was taken");
         }
         assert!(TreePath::new(&format!("/{}", "x".repeat(256))).is_err());
@@ -311,8 +274,7 @@ mod tests {
     fn parents_are_made_and_never_replaced_by_files() {
         let mut tree = Tree::default();
         let file = Node::file(Content::from_bytes(*b"x"), 0o644, Origin::Builder);
-        tree.insert(path("/usr/lib/x"), file.clone())
-            .expect("inserted");
+        tree.insert(path("/usr/lib/x"), file.clone()).expect("inserted");
         assert!(tree.contains(&path("/usr/lib")));
         assert!(tree.insert(path("/usr/lib"), file.clone()).is_err());
         assert!(tree.insert(path("/usr/lib/x/y/z"), file).is_err());

@@ -17,33 +17,18 @@ fn a_device_is_flashed_and_given_a_seed_unless_it_is_in_use() {
         println!("skipped: name a block device that may be overwritten with BLOCK_DEVICE");
         return;
     };
-    let (folder, image) = image(Choice {
-        seed: Some(SEED),
-        ..Choice::SHIPPED
-    });
+    let (folder, image) = image(Choice { seed: Some(SEED), ..Choice::SHIPPED });
     let flash = || builder(["flash", text(&image), text(&device), "--yes"]);
     let exclusive = i32::try_from(OFlags::EXCL.bits()).expect("a flag");
-    let held = File::options()
-        .read(true)
-        .custom_flags(exclusive)
-        .open(&device)
-        .expect("idle");
+    let held = File::options().read(true).custom_flags(exclusive).open(&device).expect("idle");
     let refused = flash().ended(1);
     assert!(refused.err.contains("is in use"), "{}", refused.err);
     drop(held);
 
     let ran = flash().ended(0);
-    assert!(
-        ran.err.contains(&format!("device  {}: ", text(&device))),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains(&format!("device  {}: ", text(&device))), "{}", ran.err);
     let written = OpenImage::open(&device).expect("an image");
-    assert!(
-        written.table.is_healthy(written.bytes / 512),
-        "{:?}",
-        written.table
-    );
+    assert!(written.table.is_healthy(written.bytes / 512), "{:?}", written.table);
     let seed = folder.path().join("node2.toml");
     std::fs::write(&seed, SEED.replace("node1", "node2")).expect("written");
     let set = builder(["seed", text(&device), "--set", text(&seed)]).ended(0);

@@ -26,11 +26,7 @@ const STORED_BYTES: u64 = 192 * MIB;
 fn large_image(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("large.raw");
     crate::fixture::write_image(&path, Choice::SHIPPED);
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(&path)
-        .expect("opened");
+    let file = File::options().read(true).write(true).open(&path).expect("opened");
     let image = OpenImage::open(&path).expect("an image");
     let start = image.partition(Part::State).expect("there").offset_bytes();
     let mut table = image.table.table.clone();
@@ -39,13 +35,11 @@ fn large_image(folder: &Path) -> std::path::PathBuf {
     table.relocate(bytes / 512).expect("larger");
     table.grow_last(2048).expect("grown");
     for piece in table.encode().expect("a table") {
-        file.write_all_at(&piece.bytes, piece.offset)
-            .expect("written");
+        file.write_all_at(&piece.bytes, piece.offset).expect("written");
     }
     let filling = noise(usize::try_from(MIB).expect("small"));
     for mib in 0..STORED_BYTES / MIB {
-        file.write_all_at(&filling, start + mib * MIB)
-            .expect("written");
+        file.write_all_at(&filling, start + mib * MIB).expect("written");
     }
     path
 }
@@ -53,10 +47,7 @@ fn large_image(folder: &Path) -> std::path::PathBuf {
 fn start(image: &Path, disk: &Path) -> Child {
     let arguments = ["flash", text(image), text(disk), "--yes", "-q"];
     let mut command = command();
-    command
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("it starts")
 }
 
@@ -64,10 +55,7 @@ fn start(image: &Path, disk: &Path) -> Child {
 fn wait_for(child: &mut Child, what: impl Fn() -> bool) {
     let begun = Instant::now();
     while !what() {
-        assert!(
-            child.try_wait().expect("asked").is_none(),
-            "it ended too early"
-        );
+        assert!(child.try_wait().expect("asked").is_none(), "it ended too early");
         assert!(begun.elapsed() < WAIT, "nothing happened");
         thread::sleep(Duration::from_millis(1));
     }
@@ -123,10 +111,7 @@ fn put_project(root: &Path) {
     put("overlays/README.md", "none");
     put("node1.toml", SEED);
     let target = "target/node/x86_64-unknown-linux-gnu/node";
-    put(
-        "cargo",
-        &format!("#!/bin/sh\nmkdir -p {target} && echo init > {target}/init\n"),
-    );
+    put("cargo", &format!("#!/bin/sh\nmkdir -p {target} && echo init > {target}/init\n"));
 }
 
 #[test]
@@ -137,24 +122,9 @@ fn a_build_that_waits_for_its_mirror_ends_and_leaves_no_image() {
     let address = format!("http://{}", mirror.local_addr().expect("bound"));
     let inside = |name: &str| folder.path().join(name);
     let mut command = command();
-    command
-        .env("CARGO", inside("cargo"))
-        .env("no_proxy", "*")
-        .current_dir(folder.path());
-    command
-        .arg("--cache")
-        .arg(inside("cache"))
-        .arg("--project")
-        .arg(folder.path());
-    command.args([
-        "build",
-        "--image",
-        "tiny",
-        "--seed",
-        "node1.toml",
-        "--mirror",
-        &address,
-    ]);
+    command.env("CARGO", inside("cargo")).env("no_proxy", "*").current_dir(folder.path());
+    command.arg("--cache").arg(inside("cache")).arg("--project").arg(folder.path());
+    command.args(["build", "--image", "tiny", "--seed", "node1.toml", "--mirror", &address]);
     let mut child = command.stderr(Stdio::null()).spawn().expect("it starts");
     mirror.set_nonblocking(true).expect("set");
     // The mirror takes the call and never answers.
@@ -167,8 +137,5 @@ fn a_build_that_waits_for_its_mirror_ends_and_leaves_no_image() {
     });
     interrupt(&mut child);
     assert!(!inside("out").exists());
-    assert_eq!(
-        fs::read_dir(inside("cache/bases")).map_or(0, Iterator::count),
-        0
-    );
+    assert_eq!(fs::read_dir(inside("cache/bases")).map_or(0, Iterator::count), 0);
 }

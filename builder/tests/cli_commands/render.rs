@@ -29,25 +29,14 @@ fn project() -> tempfile::TempDir {
          [[templates]]\nsource = \"token.hbs\"\npath = \"/etc/balancer\"\n\
          when = \"roles.balancer\"\ninputs = [\"secrets.k3s_token\", \"node.name\"]\n",
     );
-    put(
-        "overlays/one/templates/token.hbs",
-        "{{node.name}}: {{secrets.k3s_token}}\n",
-    );
+    put("overlays/one/templates/token.hbs", "{{node.name}}: {{secrets.k3s_token}}\n");
     put("node1.toml", SEED);
     folder
 }
 
 fn render(project: &Path, arguments: &[&str]) -> crate::support::Ran {
     let seed = project.join("node1.toml");
-    let common = [
-        "render",
-        "--image",
-        "tiny",
-        "--project",
-        text(project),
-        "--seed",
-        text(&seed),
-    ];
+    let common = ["render", "--image", "tiny", "--project", text(project), "--seed", text(&seed)];
     builder(common.iter().chain(arguments))
 }
 
@@ -62,11 +51,7 @@ fn secrets_are_masked_by_their_names_and_none_are_made() {
 #[test]
 fn with_secrets_the_file_is_what_the_node_has() {
     let project = project();
-    let ran = render(
-        project.path(),
-        &["--path", "/etc/token", "--with-secrets", "-q"],
-    )
-    .ended(0);
+    let ran = render(project.path(), &["--path", "/etc/token", "--with-secrets", "-q"]).ended(0);
     let tokens = project.path().join("secrets/tiny/tokens.toml");
     let tokens = fs::read_to_string(tokens).expect("made");
     let token = ran.out.trim().strip_prefix("node1: ").expect("a token");
@@ -79,16 +64,8 @@ fn with_secrets_the_file_is_what_the_node_has() {
 fn all_files_are_listed_with_what_is_absent() {
     let project = project();
     let ran = render(project.path(), &[]).ended(0);
-    assert!(
-        ran.out
-            .starts_with("==> /etc/token (0600 root) <==\nnode1: <secret"),
-        "{}",
-        ran.out
-    );
-    assert!(
-        ran.out
-            .contains("not on this node: /etc/balancer (for nodes with roles.balancer)")
-    );
+    assert!(ran.out.starts_with("==> /etc/token (0600 root) <==\nnode1: <secret"), "{}", ran.out);
+    assert!(ran.out.contains("not on this node: /etc/balancer (for nodes with roles.balancer)"));
     let report = render(project.path(), &["--json"]).ended(0).json();
     assert_eq!(report["node"], "node1");
     assert_eq!(report["files"][0]["path"], "/etc/token");
@@ -100,17 +77,9 @@ fn all_files_are_listed_with_what_is_absent() {
 fn other_paths_are_refused_with_a_reason() {
     let project = project();
     let absent = render(project.path(), &["--path", "/etc/balancer"]).ended(1);
-    assert!(
-        absent.err.contains("it is for nodes with roles.balancer"),
-        "{}",
-        absent.err
-    );
+    assert!(absent.err.contains("it is for nodes with roles.balancer"), "{}", absent.err);
     let unknown = render(project.path(), &["--path", "/etc/tokn"]).ended(1);
-    assert!(
-        unknown.err.contains("there are /etc/token"),
-        "{}",
-        unknown.err
-    );
+    assert!(unknown.err.contains("there are /etc/token"), "{}", unknown.err);
 }
 
 #[test]
@@ -119,14 +88,8 @@ fn files_are_written_below_a_folder_with_their_modes() {
     let out = project.path().join("rendered");
     render(project.path(), &["--out", text(&out)]).ended(0);
     let file = out.join("etc/token");
-    assert_eq!(
-        fs::read_to_string(&file).expect("read"),
-        "node1: <secret k3s_token>\n"
-    );
-    assert_eq!(
-        file.metadata().expect("there").permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(fs::read_to_string(&file).expect("read"), "node1: <secret k3s_token>\n");
+    assert_eq!(file.metadata().expect("there").permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

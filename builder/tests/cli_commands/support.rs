@@ -33,10 +33,7 @@ impl Ran {
 /// The builder with a cache of nobody's, and no terminal.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_builder"));
-    command
-        .stdin(Stdio::null())
-        .env("EDGEPAIR_CACHE", "/nonexistent")
-        .current_dir(root());
+    command.stdin(Stdio::null()).env("EDGEPAIR_CACHE", "/nonexistent").current_dir(root());
     command
 }
 
@@ -49,19 +46,12 @@ pub(crate) fn finish(command: &mut Command) -> Ran {
     let output = command.output().expect("it starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     let code = output.status.code().expect("it ends by itself");
-    Ran {
-        code,
-        out: text(output.stdout),
-        err: text(output.stderr),
-    }
+    Ran { code, out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// The workspace.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("a workspace")
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_owned()
 }
 
 /// The files of a folder whose names end so, in order.

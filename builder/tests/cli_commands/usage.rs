@@ -8,22 +8,13 @@ fn wrong_command_lines_are_explained() {
         (&[], "Usage: builder"),
         (&["bild"], "a similar subcommand exists: 'build'"),
         (&["build"], "--seed <FILE>"),
-        (
-            &["build", "--seed", "x", "--format", "iso"],
-            "[possible values: raw, qcow2, raw.zst]",
-        ),
+        (&["build", "--seed", "x", "--format", "iso"], "[possible values: raw, qcow2, raw.zst]"),
         (&["check"], "--seed <FILE>"),
         (&["cluster"], "Usage: builder cluster"),
         (&["cluster", "new", "pair.toml"], "--out <DIR>"),
         (&["flash", "image.raw"], "<DEVICE>"),
-        (
-            &["seed", "image.raw", "--set", "a.toml", "--show"],
-            "cannot be used with",
-        ),
-        (
-            &["render", "--seed", "a.toml", "--path", "/x", "--out", "y"],
-            "cannot be used with",
-        ),
+        (&["seed", "image.raw", "--set", "a.toml", "--show"], "cannot be used with"),
+        (&["render", "--seed", "a.toml", "--path", "/x", "--out", "y"], "cannot be used with"),
     ];
     for (arguments, said) in table {
         let ran = builder(arguments).ended(2);
@@ -53,16 +44,7 @@ fn what_is_not_there_is_named() {
     ];
     for arguments in table {
         let ran = builder(arguments).ended(1);
-        assert!(
-            ran.err.starts_with("error: /no/such.toml: No such file"),
-            "{}",
-            ran.err
-        );
-        assert_eq!(
-            ran.err.matches("No such file").count(),
-            1,
-            "said twice: {}",
-            ran.err
-        );
+        assert!(ran.err.starts_with("error: /no/such.toml: No such file"), "{}", ran.err);
+        assert_eq!(ran.err.matches("No such file").count(), 1, "said twice: {}", ran.err);
     }
 }

@@ -11,6 +11,7 @@ use builder::debian::{Network, Package, Store};
 use builder::progress::Progress;
 use pgp::composed::{
     ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedSecretKey,
+    SubkeyParams, SubkeyParamsBuilder,
 };
 use pgp::types::Timestamp;
 use rand_chacha::ChaCha8Rng;
@@ -40,24 +41,12 @@ pub(crate) struct Member {
 
 pub(crate) fn file(name: &str, content: &[u8]) -> Member {
     let content = content.to_vec();
-    Member {
-        name: name.into(),
-        kind: EntryType::Regular,
-        link: Vec::new(),
-        mode: 0o644,
-        content,
-    }
+    Member { name: name.into(), kind: EntryType::Regular, link: Vec::new(), mode: 0o644, content }
 }
 
 pub(crate) fn entry(name: &str, kind: EntryType, link: &str) -> Member {
     let (name, link) = (name.into(), link.into());
-    Member {
-        name,
-        kind,
-        link,
-        mode: 0o755,
-        content: Vec::new(),
-    }
+    Member { name, kind, link, mode: 0o755, content: Vec::new() }
 }
 
 /// A tar as dpkg writes it: GNU headers, long names as entries of their own.
@@ -76,14 +65,7 @@ pub(crate) fn tar(members: &[Member]) -> Vec<u8> {
         }
         let cut = |text: &[u8]| text[..text.len().min(100)].to_vec();
         let (name, link) = (cut(&member.name), cut(&member.link));
-        add(
-            &mut bytes,
-            member.kind,
-            &name,
-            &link,
-            member.mode,
-            &member.content,
-        );
+        add(&mut bytes, member.kind, &name, &link, member.mode, &member.content);
     }
     bytes.resize((bytes.len() + 1024).next_multiple_of(10_240), 0);
     bytes
@@ -129,15 +111,9 @@ pub(crate) fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
 /// A `.deb` of a data member that is packed already.
 pub(crate) fn deb_of(name: &str, version: &str, data_name: &str, data: &[u8]) -> Vec<u8> {
     let control = format!("Package: {name}\nVersion: {version}\nArchitecture: amd64\n");
-    let control = xz(&tar(&[
-        entry("./", EntryType::Directory, ""),
-        file("./control", control.as_bytes()),
-    ]));
-    ar(&[
-        ("debian-binary", b"2.0\n"),
-        ("control.tar.xz", &control),
-        (data_name, data),
-    ])
+    let control =
+        xz(&tar(&[entry("./", EntryType::Directory, ""), file("./control", control.as_bytes())]));
+    ar(&[("debian-binary", b"2.0\n"), ("control.tar.xz", &control), (data_name, data)])
 }
 
 pub(crate) fn deb(name: &str, version: &str, members: &[Member]) -> Vec<u8> {
@@ -161,11 +137,7 @@ pub(crate) fn loose_package(folder: &Path, name: &str, bytes: &[u8]) -> Package 
         provides: Vec::new(),
         summary: String::new(),
         suite: "mini".to_owned(),
-        mirror: Some(
-            format!("file:{}", folder.display())
-                .parse()
-                .expect("a mirror"),
-        ),
+        mirror: Some(format!("file:{}", folder.display()).parse().expect("a mirror")),
     }
 }
 
@@ -174,32 +146,17 @@ impl Fixture {
     /// a megabyte that can't be packed, so that a download of it can be cut.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut fixture = Self {
-            folder,
-            packages: String::new(),
-        };
+        let mut fixture = Self { folder, packages: String::new() };
         let app = [
             entry("./usr/bin/", EntryType::Directory, ""),
             file("./usr/bin/app", b"app"),
             entry("./usr/bin/alias", EntryType::Symlink, "app"),
         ];
-        fixture.add_deb(
-            "app",
-            "1.0",
-            "Depends: lib (>= 2) | other\nProvides: service\n",
-            &app,
-        );
+        fixture.add_deb("app", "1.0", "Depends: lib (>= 2) | other\nProvides: service\n", &app);
         fixture.add_deb("lib", "2.0", "", &[file("./lib/lib.so", &noise(1_000_000))]);
-        fixture.add_deb(
-            "other",
-            "1.0",
-            "Depends: app\n",
-            &[file("./usr/share/other", b"x")],
-        );
+        fixture.add_deb("other", "1.0", "Depends: app\n", &[file("./usr/share/other", b"x")]);
         fixture.sign(&release_head(), key());
-        let public = key()
-            .to_public_key()
-            .to_armored_string(ArmorOptions::default());
+        let public = key().to_public_key().to_armored_string(ArmorOptions::default());
         fixture.write("keyring.asc", public.expect("armoured").as_bytes());
         fixture
     }
@@ -212,7 +169,8 @@ impl Fixture {
         let _ = write!(
             self.packages,
             "Package: {name}\nVersion: {version}\nArchitecture: amd64\n{fields}\
-             Filename: {filename}\nSize: {size}\nSHA256: {digest}\nDescription: {name} for tests\n\n"
+             Filename: {filename}\nSize: {size}\nSHA256: {digest}\n\
+             Description: {name} for tests\n\n"
         );
     }
 
@@ -226,22 +184,16 @@ impl Fixture {
         std::fs::write(path, bytes).expect("written");
     }
 
-    /// Writes the indexes and an InRelease with this head, signed by this key.
+    /// Writes the indexes and an `InRelease` with this head, signed by this key.
     pub(crate) fn sign(&self, head: &str, key: &SignedSecretKey) {
         let folder = "main/binary-amd64";
         let mut text = format!("{head}SHA256:\n");
         let packed = xz(self.packages.as_bytes());
-        for (name, bytes) in [
-            ("Packages", self.packages.as_bytes()),
-            ("Packages.xz", &packed),
-        ] {
+        for (name, bytes) in [("Packages", self.packages.as_bytes()), ("Packages.xz", &packed)] {
             let digest = Digest::of(bytes);
             let _ = writeln!(text, " {digest} {} {folder}/{name}", bytes.len());
             self.write(&format!("dists/mini/{folder}/{name}"), bytes);
-            self.write(
-                &format!("dists/mini/{folder}/by-hash/SHA256/{digest}"),
-                bytes,
-            );
+            self.write(&format!("dists/mini/{folder}/by-hash/SHA256/{digest}"), bytes);
         }
         self.write("dists/mini/InRelease", clear_sign(&text, key).as_bytes());
     }
@@ -281,27 +233,12 @@ pub(crate) fn release_head() -> String {
 
 pub(crate) fn store(cache: &Path, mirror: &str) -> Store {
     let mirrors = vec![mirror.parse().expect("a mirror")];
-    Store::open(
-        cache,
-        Network {
-            mirrors,
-            ..Network::default()
-        },
-    )
-    .expect("a cache")
+    Store::open(cache, Network { mirrors, ..Network::default() }).expect("a cache")
 }
 
 pub(crate) fn offline_store(cache: &Path, mirror: &str) -> Store {
     let mirrors = vec![mirror.parse().expect("a mirror")];
-    Store::open(
-        cache,
-        Network {
-            offline: true,
-            mirrors,
-            ..Network::default()
-        },
-    )
-    .expect("a cache")
+    Store::open(cache, Network { offline: true, mirrors, ..Network::default() }).expect("a cache")
 }
 
 /// The key that signs the archive.
@@ -311,26 +248,34 @@ pub(crate) fn key() -> &'static SignedSecretKey {
 }
 
 pub(crate) fn make_key(seed: u64, name: &str) -> SignedSecretKey {
+    generate(seed, name, Vec::new())
+}
+
+/// A key that signs with a subkey, as Debian's do.
+pub(crate) fn make_key_with_subkey(seed: u64) -> SignedSecretKey {
+    let mut subkey = SubkeyParamsBuilder::default();
+    let made = Timestamp::from_secs(KEY_MADE);
+    subkey.key_type(KeyType::Ed25519Legacy).can_sign(true).created_at(made);
+    generate(seed, "with a subkey", vec![subkey.build().expect("parameters")])
+}
+
+fn generate(seed: u64, name: &str, subkeys: Vec<SubkeyParams>) -> SignedSecretKey {
     let mut parameters = SecretKeyParamsBuilder::default();
     parameters
         .key_type(KeyType::Ed25519Legacy)
         .can_certify(true)
         .can_sign(true)
         .created_at(Timestamp::from_secs(KEY_MADE))
+        .subkeys(subkeys)
         .primary_user_id(format!("{name} <test@localhost>"));
     let parameters = parameters.build().expect("parameters");
-    parameters
-        .generate(ChaCha8Rng::seed_from_u64(seed))
-        .expect("a key")
+    parameters.generate(ChaCha8Rng::seed_from_u64(seed)).expect("a key")
 }
 
 pub(crate) fn clear_sign(text: &str, key: &SignedSecretKey) -> String {
     let rng = ChaCha8Rng::seed_from_u64(9);
     let signed = CleartextSignedMessage::sign(rng, text, &key.primary_key, &"".into());
-    signed
-        .expect("signed")
-        .to_armored_string(ArmorOptions::default())
-        .expect("armoured")
+    signed.expect("signed").to_armored_string(ArmorOptions::default()).expect("armoured")
 }
 
 /// Bytes that don't compress, always the same.

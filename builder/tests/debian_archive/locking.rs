@@ -7,10 +7,7 @@ use crate::fixture::{Fixture, offline_store, store};
 
 fn locked(fixture: &Fixture) -> Lock {
     let archive = fixture.open().expect("opened");
-    Lock::new(
-        &archive,
-        &archive.resolve(&["app"], &[""]).expect("resolved"),
-    )
+    Lock::new(&archive, &archive.resolve(&["app"], &[""]).expect("resolved"))
 }
 
 #[test]
@@ -25,11 +22,7 @@ fn a_lock_is_read_back_as_it_was_written() {
     again.save(&path).expect("saved");
     assert_eq!(std::fs::read_to_string(&path).expect("read"), text);
     assert!(!text.contains("file:"), "a lock names no mirror:\n{text}");
-    let names: Vec<_> = lock
-        .packages
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
+    let names: Vec<_> = lock.packages.iter().map(|package| package.name.as_str()).collect();
     assert_eq!((names, lock.date), (vec!["app", "lib"], 1_794_967_824));
 }
 
@@ -42,21 +35,11 @@ fn locked_packages_need_no_index() {
     assert_eq!(chosen.dependencies_of("app")[0].name, "lib");
     assert_eq!(chosen.chain("lib"), ["app", "lib"]);
     let online = store(cache.path(), &fixture.mirror());
-    online
-        .fetch(chosen.packages(), &Progress::quiet())
-        .expect("fetched");
-    let nowhere = Store::open(
-        cache.path(),
-        Network {
-            offline: true,
-            ..Network::default()
-        },
-    );
+    online.fetch(chosen.packages(), &Progress::quiet()).expect("fetched");
+    let nowhere = Store::open(cache.path(), Network { offline: true, ..Network::default() });
     let nowhere = nowhere.expect("a cache");
     for package in chosen.packages() {
-        nowhere
-            .unpack(package, &Progress::quiet())
-            .expect("from the cache");
+        nowhere.unpack(package, &Progress::quiet()).expect("from the cache");
     }
 }
 
@@ -66,21 +49,10 @@ fn a_locked_package_that_vanished_is_named_with_the_mend() {
     let chosen = locked(&fixture).resolve(&["app"], &[""]).expect("resolved");
     std::fs::remove_file(fixture.path("pool/lib_2.0_amd64.deb")).expect("removed");
     let store = store(cache.path(), &fixture.mirror());
-    let error = store
-        .fetch(chosen.packages(), &Progress::quiet())
-        .expect_err("gone")
-        .to_string();
-    assert!(
-        error.contains("lib 2.0") && error.contains("builder lock"),
-        "{error}"
-    );
-    let offline = offline_store(
-        tempfile::tempdir().expect("a folder").path(),
-        &fixture.mirror(),
-    );
-    let error = offline
-        .fetch(chosen.packages(), &Progress::quiet())
-        .expect_err("empty");
+    let error = store.fetch(chosen.packages(), &Progress::quiet()).expect_err("gone").to_string();
+    assert!(error.contains("lib 2.0") && error.contains("builder lock"), "{error}");
+    let offline = offline_store(tempfile::tempdir().expect("a folder").path(), &fixture.mirror());
+    let error = offline.fetch(chosen.packages(), &Progress::quiet()).expect_err("empty");
     assert!(error.to_string().contains("--offline"), "{error}");
 }
 
@@ -88,21 +60,9 @@ fn a_locked_package_that_vanished_is_named_with_the_mend() {
 fn what_is_not_locked_or_no_lock_is_refused() {
     let (fixture, folder) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
     let lock = locked(&fixture);
-    let error = lock
-        .resolve(&["other"], &[""])
-        .expect_err("not locked")
-        .to_string();
-    assert!(
-        error.contains("other") && error.contains("builder lock"),
-        "{error}"
-    );
-    assert_eq!(
-        lock.resolve(&["app"], &["lib"])
-            .expect("resolved")
-            .packages
-            .len(),
-        1
-    );
+    let error = lock.resolve(&["other"], &[""]).expect_err("not locked").to_string();
+    assert!(error.contains("other") && error.contains("builder lock"), "{error}");
+    assert_eq!(lock.resolve(&["app"], &["lib"]).expect("resolved").packages.len(), 1);
     let path = folder.path().join("mini.lock");
     lock.save(&path).expect("saved");
     let text = std::fs::read_to_string(&path).expect("read");
@@ -115,13 +75,8 @@ fn what_is_not_locked_or_no_lock_is_refused() {
     ] {
         std::fs::write(&path, text.replace(from, to)).expect("written");
         let error = Lock::load(&path).expect_err(to).to_string();
-        assert!(
-            error.contains(word) && error.contains("builder lock"),
-            "{error}"
-        );
+        assert!(error.contains(word) && error.contains("builder lock"), "{error}");
     }
-    let error = Lock::load(&folder.path().join("none"))
-        .expect_err("nothing")
-        .to_string();
+    let error = Lock::load(&folder.path().join("none")).expect_err("nothing").to_string();
     assert!(error.contains("builder lock"), "{error}");
 }

@@ -12,17 +12,9 @@ use std::thread::JoinHandle;
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
     /// The connection is cut after this many bytes of the body.
-    Cut {
-        path: &'static str,
-        bytes: usize,
-        times: usize,
-    },
+    Cut { path: &'static str, bytes: usize, times: usize },
     /// This status is answered.
-    Status {
-        path: &'static str,
-        status: u16,
-        times: usize,
-    },
+    Status { path: &'static str, status: u16, times: usize },
 }
 
 pub(crate) struct Server {
@@ -62,11 +54,7 @@ impl Server {
                 }
             }
         });
-        Self {
-            address,
-            shared,
-            thread: Some(thread),
-        }
+        Self { address, shared, thread: Some(thread) }
     }
 
     /// `HOST:PORT`
@@ -141,24 +129,19 @@ impl Shared {
     ) -> std::io::Result<()> {
         let fault = self.take_fault(target);
         let bytes = std::fs::read(self.root.join(target.trim_start_matches('/')));
-        let tag = bytes
-            .as_ref()
-            .map_or(String::new(), |bytes| format!("\"{}\"", bytes.len()));
+        let tag = bytes.as_ref().map_or(String::new(), |bytes| format!("\"{}\"", bytes.len()));
         let (status, mut body) = match (fault.as_ref(), bytes) {
             (Some(Fault::Status { status, .. }), _) => (*status, Vec::new()),
             (_, Err(_)) => (404, Vec::new()),
             (_, Ok(_)) if known == Some(tag.as_str()) => (304, Vec::new()),
-            (_, Ok(bytes)) if start > 0 => (206, bytes[start.min(bytes.len())..].to_vec()),
+            (_, Ok(bytes)) if start > 0 && start >= bytes.len() => (416, Vec::new()),
+            (_, Ok(bytes)) if start > 0 => (206, bytes[start..].to_vec()),
             (_, Ok(bytes)) => (200, bytes),
         };
         let mut head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n");
         if status == 206 {
             let end = start + body.len();
-            let _ = write!(
-                head,
-                "Content-Range: bytes {start}-{}/{end}\r\n",
-                end.max(1) - 1
-            );
+            let _ = write!(head, "Content-Range: bytes {start}-{}/{end}\r\n", end.max(1) - 1);
         }
         if !tag.is_empty() {
             let _ = write!(head, "ETag: {tag}\r\n");

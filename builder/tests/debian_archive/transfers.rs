@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
+use builder::debian::download::Wanted;
 use builder::debian::proxy::Proxies;
 use builder::debian::store::StoreError;
 use builder::debian::{Archive, Network, Package, Store};
 use builder::progress::Progress;
+use builder::root::tree::NodeKind;
 
 use crate::fixture::{Fixture, offline_store, request_at, store};
 use crate::server::{Fault, Server};
@@ -38,18 +40,11 @@ fn packages_come_by_hash_and_are_fetched_once() {
     let server = Server::start(fixture.folder.path());
     let store = store(cache.path(), &server.url());
     let package = lib(&store, &fixture);
-    assert!(
-        server
-            .take_log()
-            .iter()
-            .any(|line| line.contains("/by-hash/SHA256/"))
-    );
+    assert!(server.take_log().iter().any(|line| line.contains("/by-hash/SHA256/")));
     fetch(&store, &package).expect("fetched");
     fetch(&store, &package).expect("there");
     assert_eq!(server.take_log(), [format!("/{LIB} 0")]);
-    let files = store
-        .unpack(&package, &Progress::quiet())
-        .expect("unpacked");
+    let files = store.unpack(&package, &Progress::quiet()).expect("unpacked");
     assert_eq!(files.entries[0].path.as_str(), "/usr/lib/lib.so");
     assert!(server.take_log().is_empty());
 }
@@ -73,11 +68,7 @@ fn a_cut_connection_is_resumed_where_it_was_cut() {
     let store = store(cache.path(), &server.url());
     let package = lib(&store, &fixture);
     server.take_log();
-    server.misbehave(Fault::Cut {
-        path: LIB,
-        bytes: 300_000,
-        times: 2,
-    });
+    server.misbehave(Fault::Cut { path: LIB, bytes: 300_000, times: 2 });
     fetch(&store, &package).expect("fetched");
     let expected = [0, 300_000, 600_000].map(|start| format!("/{LIB} {start}"));
     assert_eq!(server.take_log(), expected);
@@ -89,24 +80,13 @@ fn what_an_earlier_run_left_is_continued() {
     let server = Server::start(fixture.folder.path());
     let store = store(cache.path(), &server.url());
     let package = lib(&store, &fixture);
-    server.misbehave(Fault::Cut {
-        path: LIB,
-        bytes: 1000,
-        times: 99,
-    });
+    server.misbehave(Fault::Cut { path: LIB, bytes: 1000, times: 99 });
     let error = fetch(&store, &package).expect_err("always cut");
     assert!(error.to_string().contains(LIB), "{error}");
     assert!(!blobs(cache.path()).contains(&package.sha256.to_string()));
     let honest = Server::start(fixture.folder.path());
     let again = self::store(cache.path(), &honest.url());
-    fetch(
-        &again,
-        &Package {
-            mirror: None,
-            ..package
-        },
-    )
-    .expect("fetched");
+    fetch(&again, &Package { mirror: None, ..package }).expect("fetched");
     assert_eq!(honest.take_log(), [format!("/{LIB} 4000")]);
 }
 
@@ -125,27 +105,39 @@ fn a_partial_file_of_something_else_is_begun_anew() {
 }
 
 #[test]
+fn a_file_of_unknown_size_is_told_by_its_hash_alone() {
+    let (fixture, cache) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
+    let server = Server::start(fixture.folder.path());
+    let store = store(cache.path(), &server.url());
+    let good = std::fs::read(fixture.path(LIB)).expect("read");
+    let digest = builder::debian::Digest::of(&good);
+    let urls = vec![format!("{}/absent", server.url()), format!("{}/{LIB}", server.url())];
+    let wanted = Wanted { label: "k3s", digest, size: None, urls };
+    let blob = store.blob_path(&digest);
+    // Complete but not renamed; longer than what the server has; and a good beginning.
+    for left in [good.clone(), vec![0; good.len() + 1], good[..5000].to_vec(), Vec::new()] {
+        let _ = std::fs::remove_file(&blob);
+        std::fs::create_dir_all(blob.parent().expect("a parent")).expect("made");
+        std::fs::write(blob.with_extension("partial"), left).expect("written");
+        store.obtain(&wanted, &Progress::quiet()).expect("obtained");
+        assert_eq!(std::fs::read(&blob).expect("read"), good);
+    }
+    let sums = store.fetch_small(&format!("{}/keyring.asc", server.url()), 5000).expect("fetched");
+    assert!(sums.starts_with(b"-----BEGIN"));
+    let error = store.fetch_small(&format!("{}/{LIB}", server.url()), 5000).expect_err("long");
+    assert!(error.to_string().contains("5000 bytes"), "{error}");
+}
+
+#[test]
 fn a_busy_server_is_asked_again() {
     let (fixture, cache) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
     let server = Server::start(fixture.folder.path());
-    server.misbehave(Fault::Status {
-        path: "InRelease",
-        status: 503,
-        times: 1,
-    });
-    server.misbehave(Fault::Status {
-        path: LIB,
-        status: 503,
-        times: 2,
-    });
+    server.misbehave(Fault::Status { path: "InRelease", status: 503, times: 1 });
+    server.misbehave(Fault::Status { path: LIB, status: 503, times: 2 });
     let store = store(cache.path(), &server.url());
     let package = lib(&store, &fixture);
     fetch(&store, &package).expect("fetched");
-    server.misbehave(Fault::Status {
-        path: "other",
-        status: 403,
-        times: 1,
-    });
+    server.misbehave(Fault::Status { path: "other", status: 403, times: 1 });
     let other = Package {
         filename: "other".to_owned(),
         sha256: builder::debian::Digest::of(b""),
@@ -181,9 +173,7 @@ fn a_tampered_package_never_gets_its_final_name() {
         (good[..good.len() - 1].to_vec(), "bytes, again and again"),
     ] {
         fixture.write(LIB, &bad);
-        let error = fetch(&store, &package)
-            .expect_err("it was taken")
-            .to_string();
+        let error = fetch(&store, &package).expect_err("it was taken").to_string();
         assert!(error.contains(word) && error.contains("lib 2.0"), "{error}");
         assert!(!blobs(cache.path()).contains(&package.sha256.to_string()));
     }
@@ -201,14 +191,29 @@ fn a_file_that_rotted_in_the_cache_is_fetched_again() {
     let mut rotten = std::fs::read(&blob).expect("read");
     rotten[5000] ^= 1;
     std::fs::write(&blob, &rotten).expect("written");
-    store
-        .unpack(&package, &Progress::quiet())
-        .expect("fetched anew and unpacked");
+    store.unpack(&package, &Progress::quiet()).expect("fetched anew and unpacked");
     std::fs::write(&blob, &rotten[..10]).expect("written");
     let _ = std::fs::remove_dir_all(cache.path().join("unpacked"));
-    store
-        .unpack(&package, &Progress::quiet())
-        .expect("fetched anew and unpacked");
+    store.unpack(&package, &Progress::quiet()).expect("fetched anew and unpacked");
+}
+
+#[test]
+fn unpacked_files_that_were_damaged_are_unpacked_again() {
+    let (fixture, cache) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
+    let store = store(cache.path(), &fixture.mirror());
+    let package = lib(&store, &fixture);
+    let length = |store: &Store| {
+        let files = store.unpack(&package, &Progress::quiet()).expect("unpacked");
+        let NodeKind::File(content) = &files.entries[0].kind else { panic!("no file") };
+        content.to_vec().expect("readable to its end").len()
+    };
+    assert_eq!(length(&store), 1_000_000);
+    let unpacked =
+        |extension| cache.path().join(format!("unpacked/{}.{extension}", package.sha256));
+    for (extension, content) in [("tar", "short"), ("index", "{"), ("index", r#"{"format":0}"#)] {
+        std::fs::write(unpacked(extension), content).expect("written");
+        assert_eq!(length(&store), 1_000_000, "{extension} {content}");
+    }
 }
 
 #[test]
@@ -216,24 +221,16 @@ fn offline_uses_the_cache_only_and_says_what_is_missing() {
     let (fixture, cache) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
     let offline = offline_store(cache.path(), &fixture.mirror());
     let opened = Archive::open(&offline, &fixture.request(), &Progress::quiet());
-    let error = opened
-        .map(|archive| archive.len())
-        .expect_err("nothing there")
-        .to_string();
-    assert!(
-        error.contains("suite mini") && error.contains("--offline"),
-        "{error}"
-    );
+    let error = opened.map(|archive| archive.len()).expect_err("nothing there").to_string();
+    assert!(error.contains("suite mini") && error.contains("--offline"), "{error}");
     let package = lib(&store(cache.path(), &fixture.mirror()), &fixture);
     let again = lib(&offline, &fixture);
     assert_eq!(again.sha256, package.sha256);
-    let error = fetch(&offline, &package)
-        .expect_err("not there")
-        .to_string();
-    assert!(
-        error.contains("lib 2.0") && error.contains("--offline"),
-        "{error}"
-    );
+    let mut later = fixture.request();
+    later.now += 365 * 86_400;
+    Archive::open(&offline, &later, &Progress::quiet()).expect("the cache doesn't go stale");
+    let error = fetch(&offline, &package).expect_err("not there").to_string();
+    assert!(error.contains("lib 2.0") && error.contains("--offline"), "{error}");
 }
 
 #[test]
@@ -244,23 +241,13 @@ fn plain_requests_go_to_the_proxy_whole() {
     let proxies = Proxies::read(|name| (name == "http_proxy").then(|| address.clone()));
     let proxies = proxies.expect("a proxy");
     let mirrors = vec!["http://mirror.invalid".parse().expect("a mirror")];
-    let network = Network {
-        offline: false,
-        mirrors,
-        proxies,
-    };
+    let network = Network { offline: false, mirrors, proxies };
     let store = Store::open(cache.path(), network).expect("a cache");
     let package = lib(&store, &fixture);
     fetch(&store, &package).expect("fetched");
     let log = proxy.take_log();
-    assert!(
-        log.contains(&format!("http://mirror.invalid/{LIB} 0")),
-        "{log:?}"
-    );
-    assert!(
-        log.contains(&"login Basic dXNlcjpzZWNyZXQ=".to_owned()),
-        "{log:?}"
-    );
+    assert!(log.contains(&format!("http://mirror.invalid/{LIB} 0")), "{log:?}");
+    assert!(log.contains(&"login Basic dXNlcjpzZWNyZXQ=".to_owned()), "{log:?}");
 }
 
 #[test]
@@ -275,20 +262,9 @@ fn excepted_hosts_are_asked_without_the_proxy() {
     });
     let proxies = proxies.expect("a proxy");
     let mirrors = vec![server.url().parse().expect("a mirror")];
-    let network = Network {
-        offline: false,
-        mirrors,
-        proxies,
-    };
-    lib(
-        &Store::open(cache.path(), network).expect("a cache"),
-        &fixture,
-    );
-    assert!(
-        server
-            .take_log()
-            .contains(&"/dists/mini/InRelease 0".to_owned())
-    );
+    let network = Network { offline: false, mirrors, proxies };
+    lib(&Store::open(cache.path(), network).expect("a cache"), &fixture);
+    assert!(server.take_log().contains(&"/dists/mini/InRelease 0".to_owned()));
 }
 
 #[test]
@@ -303,18 +279,12 @@ fn builders_that_share_a_cache_download_once() {
             scope.spawn(|| {
                 let store = store(cache.path(), &server.url());
                 fetch(&store, &package).expect("fetched");
-                store
-                    .unpack(&package, &Progress::quiet())
-                    .expect("unpacked");
+                store.unpack(&package, &Progress::quiet()).expect("unpacked");
             });
         }
     });
     assert_eq!(server.take_log(), [format!("/{LIB} 0")]);
-    assert!(
-        blobs(cache.path())
-            .iter()
-            .all(|name| !name.ends_with("partial"))
-    );
+    assert!(blobs(cache.path()).iter().all(|name| !name.ends_with("partial")));
 }
 
 #[test]
@@ -325,27 +295,15 @@ fn the_first_mirror_that_has_a_suite_wins() {
     let nothing = format!("file:{}", empty.path().display());
     let parse = |mirrors: &[String]| mirrors.iter().map(|m| m.parse().expect("one")).collect();
     let open = |mirrors: &[String]| {
-        let network = Network {
-            mirrors: parse(mirrors),
-            ..Network::default()
-        };
+        let network = Network { mirrors: parse(mirrors), ..Network::default() };
         let store = Store::open(cache.path(), network).expect("a cache");
         Archive::open(&store, &fixture.request(), &Progress::quiet())
     };
     let archive = open(&[nothing.clone(), fixture.mirror()]).expect("opened");
     assert_eq!(archive.suites()[0].mirror.as_str(), fixture.mirror());
-    let error = open(std::slice::from_ref(&nothing))
-        .map(drop)
-        .expect_err("nowhere")
-        .to_string();
-    assert!(
-        error.contains("mini") && error.contains(&nothing),
-        "{error}"
-    );
-    let error = open(&[dead.clone(), nothing])
-        .map(drop)
-        .expect_err("nowhere")
-        .to_string();
+    let error = open(std::slice::from_ref(&nothing)).map(drop).expect_err("nowhere").to_string();
+    assert!(error.contains("mini") && error.contains(&nothing), "{error}");
+    let error = open(&[dead.clone(), nothing]).map(drop).expect_err("nowhere").to_string();
     assert!(error.contains(&dead), "{error}");
 }
 
@@ -360,16 +318,9 @@ fn a_full_disk_is_said_clearly_and_leaves_nothing_wrong() {
         let cache = std::env::var_os("DEBIAN_TEST_CACHE").expect("set together");
         let store = store(Path::new(&cache), &format!("file:{}", folder.display()));
         let archive = Archive::open(&store, &request_at(folder), &Progress::quiet());
-        let package = archive
-            .expect("opened")
-            .package("lib")
-            .expect("read")
-            .expect("there");
+        let package = archive.expect("opened").package("lib").expect("read").expect("there");
         let error = fetch(&store, &package).expect_err("no room").to_string();
-        assert!(
-            error.contains("no room") && error.contains("--cache"),
-            "{error}"
-        );
+        assert!(error.contains("no room") && error.contains("--cache"), "{error}");
         return;
     }
     let (fixture, cache) = (Fixture::new(), tempfile::tempdir().expect("a folder"));
@@ -377,24 +328,14 @@ fn a_full_disk_is_said_clearly_and_leaves_nothing_wrong() {
     let status = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\""])
         .arg(program)
-        .args([
-            "--exact",
-            "transfers::a_full_disk_is_said_clearly_and_leaves_nothing_wrong",
-        ])
+        .args(["--exact", "transfers::a_full_disk_is_said_clearly_and_leaves_nothing_wrong"])
         .env(CHILD, fixture.folder.path())
         .env("DEBIAN_TEST_CACHE", cache.path())
         .output();
     let output = status.expect("a shell");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let left = blobs(cache.path());
-    assert!(
-        left.iter().all(|name| !name.ends_with("partial")),
-        "{left:?}"
-    );
+    assert!(left.iter().all(|name| !name.ends_with("partial")), "{left:?}");
     let store = store(cache.path(), &fixture.mirror());
     fetch(&store, &lib(&store, &fixture)).expect("with room it goes on");
 }

@@ -1,10 +1,7 @@
 //! A tiny image, assembled by the real code from made-up files: it has everything but sense.
 
 #![expect(clippy::cast_possible_truncation, reason = "test data is small")]
-#![allow(
-    dead_code,
-    reason = "two test programs share this, and each uses a part"
-)]
+#![allow(dead_code, reason = "two test programs share this, and each uses a part")]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -78,12 +75,8 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    pub(crate) const SHIPPED: Self = Self {
-        debug: false,
-        stand_in: false,
-        seed_format: 1,
-        seed: None,
-    };
+    pub(crate) const SHIPPED: Self =
+        Self { debug: false, stand_in: false, seed_format: 1, seed: None };
 }
 
 /// A program with one section, as small as systemd's stub could ever be.
@@ -131,8 +124,7 @@ fn manifest(choice: Choice) -> Manifest {
 
 fn add(tree: &mut Tree, path: &str, bytes: &[u8]) {
     let node = Node::file(Content::from_bytes(bytes), 0o644, Origin::Builder);
-    tree.insert(TreePath::new(path).expect("a path"), node)
-        .expect("inserted");
+    tree.insert(TreePath::new(path).expect("a path"), node).expect("inserted");
 }
 
 /// Bytes that don't repeat.
@@ -152,9 +144,7 @@ pub(crate) fn write_image(path: &Path, choice: Choice) {
     let mut initramfs = Tree::default();
     add(&mut initramfs, "/init", b"init");
     let dev = TreePath::new("/dev").expect("a path");
-    initramfs
-        .insert(dev, Node::directory(Origin::Builder))
-        .expect("inserted");
+    initramfs.insert(dev, Node::directory(Origin::Builder)).expect("inserted");
     let composition = Composition {
         root,
         initramfs,
@@ -164,12 +154,7 @@ pub(crate) fn write_image(path: &Path, choice: Choice) {
         boot_loader: Content::from_bytes(noise(5000)),
         manifest,
     };
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .expect("created");
+    let file = File::options().read(true).write(true).create_new(true).open(path).expect("created");
     assemble(&file, &composition, &definition, &Progress::quiet()).expect("assembled");
     if let Some(seed) = choice.seed {
         let image = OpenImage::open(path).expect("an image");
@@ -222,10 +207,7 @@ pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
 
 /// Runs a tool and wants success.
 pub(crate) fn run(tool: &Path, arguments: &[&str]) {
-    let output = Command::new(tool)
-        .args(arguments)
-        .output()
-        .expect("the tool starts");
+    let output = Command::new(tool).args(arguments).output().expect("the tool starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
         output.status.success(),

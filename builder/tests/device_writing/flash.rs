@@ -37,10 +37,7 @@ fn bytes_of(path: &Path, part: Part) -> Vec<u8> {
     let image = OpenImage::open(path).expect("an image");
     let partition = image.partition(part).expect("there");
     let mut bytes = vec![0; usize::try_from(partition.size_bytes()).expect("small")];
-    image
-        .file
-        .read_exact_at(&mut bytes, partition.offset_bytes())
-        .expect("read");
+    image.file.read_exact_at(&mut bytes, partition.offset_bytes()).expect("read");
     bytes
 }
 
@@ -54,54 +51,31 @@ fn a_new_file_becomes_the_image() {
 
 #[test]
 fn a_used_larger_disk_gets_healthy_tables_and_keeps_nothing_that_matters() {
-    let (folder, image) = image(Choice {
-        seed: Some(crate::fixture::SEED),
-        ..Choice::SHIPPED
-    });
+    let (folder, image) = image(Choice { seed: Some(crate::fixture::SEED), ..Choice::SHIPPED });
     let disk = folder.path().join("disk.raw");
     used_disk(&disk, 80 * MIB);
     flash_to(&image, &disk).expect("flashed");
     let written = OpenImage::open(&disk).expect("an image");
-    assert!(
-        written.table.is_healthy(80 * MIB / SECTOR_BYTES),
-        "{:?}",
-        written.table
-    );
+    assert!(written.table.is_healthy(80 * MIB / SECTOR_BYTES), "{:?}", written.table);
     // What a reader looks at is what the image has, holes within included.
     assert!(bytes_of(&disk, Part::Seed) == bytes_of(&image, Part::Seed));
     let root = |path: &Path| {
         let image = OpenImage::open(path).expect("an image");
         let kernel = image.kernel(Slot::A).expect("a kernel");
-        image
-            .manifest(&image.root(&kernel).expect("a root"))
-            .expect("a manifest")
+        image.manifest(&image.root(&kernel).expect("a root")).expect("a manifest")
     };
     assert_eq!(root(&disk), root(&image));
-    let (found, wanted) = (
-        bytes_of(&disk, Part::Root(Slot::A)),
-        bytes_of(&image, Part::Root(Slot::A)),
-    );
+    let (found, wanted) =
+        (bytes_of(&disk, Part::Root(Slot::A)), bytes_of(&image, Part::Root(Slot::A)));
     let used = wanted.iter().rposition(|byte| *byte != 0).expect("a root");
-    assert!(
-        found[..used] == wanted[..used],
-        "the root and its hash tree are whole"
-    );
+    assert!(found[..used] == wanted[..used], "the root and its hash tree are whole");
     // Signatures of the disk's former life are gone at both ends of every partition.
     for part in [Part::Root(Slot::B), Part::State] {
         let bytes = bytes_of(&disk, part);
         let mib = usize::try_from(MIB).expect("small");
-        assert!(
-            bytes[..mib].iter().all(|byte| *byte == 0),
-            "{part:?} begins with old bytes"
-        );
-        assert!(
-            bytes[bytes.len() - mib..].iter().all(|byte| *byte == 0),
-            "{part:?} ends so"
-        );
-        assert!(
-            bytes.contains(&0xa5),
-            "{part:?}: what lies between is skipped"
-        );
+        assert!(bytes[..mib].iter().all(|byte| *byte == 0), "{part:?} begins with old bytes");
+        assert!(bytes[bytes.len() - mib..].iter().all(|byte| *byte == 0), "{part:?} ends so");
+        assert!(bytes.contains(&0xa5), "{part:?}: what lies between is skipped");
     }
 }
 
@@ -112,13 +86,7 @@ fn a_disk_that_shrank_since_it_was_looked_at_is_left_alone() {
     used_disk(&disk, 20 * MIB);
     let error = flash_to(&image, &disk).expect_err("too small");
     assert!(matches!(error, FlashError::Plan(_)), "{error}");
-    assert!(
-        fs::read(&disk)
-            .expect("read")
-            .iter()
-            .all(|byte| *byte == 0xa5),
-        "untouched"
-    );
+    assert!(fs::read(&disk).expect("read").iter().all(|byte| *byte == 0xa5), "untouched");
 }
 
 #[test]
@@ -127,17 +95,10 @@ fn a_write_that_fails_says_where_and_leaves_no_partitions() {
     let image = OpenImage::open(&path).expect("an image");
     let runs = sparse::runs(&image.file).expect("runs");
     let plan = Plan::new(&image.table.table, &runs, image.bytes).expect("a plan");
-    let full = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/full")
-        .expect("there");
+    let full = File::options().read(true).write(true).open("/dev/full").expect("there");
     let target = Target::over(full, Path::new("/dev/full"));
     let error = write_planned(&plan, &image.file, &target, &quiet()).expect_err("full");
-    assert!(
-        matches!(error, FlashError::Write { offset: 0, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, FlashError::Write { offset: 0, .. }), "{error}");
     assert!(error.to_string().contains("there is no room"), "{error}");
 }
 
@@ -150,11 +111,7 @@ fn writing_that_stops_in_the_middle_leaves_a_disk_without_partitions() {
     // The disk was an older one of ours, which boots.
     let disk = folder.path().join("disk.raw");
     fs::copy(&path, &disk).expect("copied");
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(&disk)
-        .expect("opened");
+    let file = File::options().read(true).write(true).open(&disk).expect("opened");
     file.set_len(80 * MIB).expect("sized");
     // The image's file was cut off meanwhile, as by a network that went away.
     let cut = tempfile::tempfile().expect("a file");
@@ -175,11 +132,7 @@ fn a_device_that_forgets_is_noticed_before_it_can_boot() {
     // Opened for appending, every positioned write of Linux lands at the end of the file.
     let disk = folder.path().join("disk.raw");
     used_disk(&disk, image.bytes);
-    let file = File::options()
-        .read(true)
-        .append(true)
-        .open(&disk)
-        .expect("opened");
+    let file = File::options().read(true).append(true).open(&disk).expect("opened");
     let target = Target::over(file, &disk);
     let error = write_planned(&plan, &image.file, &target, &quiet()).expect_err("forgotten");
     assert!(matches!(error, FlashError::Differs { .. }), "{error}");
@@ -197,10 +150,7 @@ fn the_second_of_two_flashes_at_once_is_refused() {
     used_disk(&disk, 80 * MIB);
     let first = Target::open(&disk, &facts(&disk)).expect("the first");
     let second = flash_to(&image, &disk).expect_err("in use");
-    assert!(
-        matches!(second, FlashError::Target(TargetError::Busy { .. })),
-        "{second}"
-    );
+    assert!(matches!(second, FlashError::Target(TargetError::Busy { .. })), "{second}");
     drop(first);
     flash_to(&image, &disk).expect("the first is gone");
 }
@@ -211,8 +161,5 @@ fn only_disks_and_files_are_targets() {
     let odd = |path: &str| DeviceFacts::of_path(Path::new(path), &machine);
     assert!(matches!(odd("/dev/null"), Err(TargetError::Odd { .. })));
     assert!(matches!(odd("/proc"), Err(TargetError::Odd { .. })));
-    assert!(matches!(
-        odd("/dev/no-such-disk"),
-        Err(TargetError::NoDevice { .. })
-    ));
+    assert!(matches!(odd("/dev/no-such-disk"), Err(TargetError::NoDevice { .. })));
 }

@@ -25,10 +25,7 @@ fn without_holes(from: &Path, to: &Path) {
 }
 
 fn converted(from: &Path, to: &Path, format: Format) -> Vec<u8> {
-    let (from, to_file) = (
-        File::open(from).expect("opened"),
-        File::create(to).expect("created"),
-    );
+    let (from, to_file) = (File::open(from).expect("opened"), File::create(to).expect("created"));
     write(&from, &to_file, format).expect("converted");
     fs::read(to).expect("read")
 }
@@ -81,10 +78,7 @@ fn qemu_finds_no_fault_and_the_same_disk() {
     run(&tool, &["check", path]);
     run(&tool, &["compare", "-f", "raw", "-F", "qcow2", image, path]);
     let back = folder.path().join("back.raw");
-    run(
-        &tool,
-        &["convert", "-O", "raw", path, back.to_str().expect("text")],
-    );
+    run(&tool, &["convert", "-O", "raw", path, back.to_str().expect("text")]);
     assert!(fs::read(back).expect("read") == fs::read(image).expect("read"));
 }
 
@@ -102,11 +96,7 @@ fn a_disk_larger_than_one_table_covers_is_addressed_through_several() {
     let bytes = converted(&raw, &path, Format::Qcow2);
     let disk = read_qcow2(&bytes);
     let here = |at: u64| disk[usize::try_from(at).expect("small")..].starts_with(b"here");
-    assert!(
-        [0, 511 * MIB, 513 * MIB + 7, 1300 * MIB + 100]
-            .into_iter()
-            .all(here)
-    );
+    assert!([0, 511 * MIB, 513 * MIB + 7, 1300 * MIB + 100].into_iter().all(here));
     let Some(tool) = oracle("qemu-img") else {
         return;
     };
@@ -122,16 +112,10 @@ fn a_compressed_image_is_opened_and_a_damaged_one_is_not() {
     let bytes = converted(&image, &path, Format::RawZst);
     let source = Source::open(&path, &Progress::quiet()).expect("opened");
     let mut unpacked = Vec::new();
-    (&*source.image.file)
-        .read_to_end(&mut unpacked)
-        .expect("read");
+    (&*source.image.file).read_to_end(&mut unpacked).expect("read");
     // The file is read from where unpacking left it, so ask by position.
     let mut start = vec![0; usize::try_from(source.image.bytes).expect("small")];
-    source
-        .image
-        .file
-        .read_exact_at(&mut start, 0)
-        .expect("read");
+    source.image.file.read_exact_at(&mut start, 0).expect("read");
     assert!(start == fs::read(&image).expect("read"));
 
     let open = |bytes: &[u8]| {
@@ -155,9 +139,7 @@ fn qcow2_is_not_taken_for_an_image_to_flash() {
     let (folder, image) = image(Choice::SHIPPED);
     let path = folder.path().join("tiny.qcow2");
     converted(&image, &path, Format::Qcow2);
-    let error = Source::open(&path, &Progress::quiet())
-        .expect_err("qcow2")
-        .to_string();
+    let error = Source::open(&path, &Progress::quiet()).expect_err("qcow2").to_string();
     assert!(error.contains("--format raw"), "{error}");
 }
 
@@ -172,10 +154,7 @@ fn a_build_names_and_hashes_what_it_made_in_each_format() {
         debug: false,
         root_used_bytes: 0,
     };
-    let base = Base {
-        path: image,
-        record,
-    };
+    let base = Base { path: image, record };
     let definition: Definition = toml::from_str(DEFINITION).expect("a definition");
     let node = |name: &str| SealedSeed {
         path: format!("{name}.toml").into(),
@@ -196,24 +175,16 @@ fn a_build_names_and_hashes_what_it_made_in_each_format() {
             let bytes = fs::read(&image.path).expect("read");
             assert_eq!(image.bytes, bytes.len() as u64);
             assert_eq!(image.sha256, to_hex(&Sha256::digest(&bytes)));
-            assert_eq!(
-                image.sha256, other[index].sha256,
-                "a second build is the same"
-            );
+            assert_eq!(image.sha256, other[index].sha256, "a second build is the same");
         }
         assert_ne!(one[0].sha256, one[1].sha256);
     }
     let nodes = ["node1", "node2"].map(|node| {
-        let path = folder
-            .path()
-            .join(format!("one/tiny-STAND-IN-{node}.raw.zst"));
+        let path = folder.path().join(format!("one/tiny-STAND-IN-{node}.raw.zst"));
         let source = Source::open(&path, &Progress::quiet()).expect("an image");
         source.facts().expect("facts").seed
     });
-    assert_eq!(
-        nodes,
-        ["node1", "node2"].map(|node| SeedState::Node(node.to_owned()))
-    );
+    assert_eq!(nodes, ["node1", "node2"].map(|node| SeedState::Node(node.to_owned())));
 }
 
 proptest! {

@@ -27,21 +27,13 @@ fn machine() -> (tempfile::TempDir, Machine) {
     put(root, &format!("sys/{usb}/serial"), "0BADCAFE\n");
     disk(root, "devices/virtual/block/dm-0", "253:0", 900_000);
     put(root, "sys/devices/virtual/block/dm-0/dm/name", "vg-root\n");
-    put(
-        root,
-        "sys/devices/virtual/block/dm-0/slaves/sda2/size",
-        "900000\n",
-    );
+    put(root, "sys/devices/virtual/block/dm-0/slaves/sda2/size", "900000\n");
     put(root, &format!("sys/{sda}/sda2/holders/dm-0"), "");
     disk(root, "devices/virtual/block/loop0", "7:0", 100);
     let nvme = "devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1";
     disk(root, nvme, "259:0", 500_000);
     put(root, &format!("sys/{nvme}/ro"), "1\n");
-    put(
-        root,
-        &format!("sys/{nvme}/queue/logical_block_size"),
-        "4096\n",
-    );
+    put(root, &format!("sys/{nvme}/queue/logical_block_size"), "4096\n");
     put(root, &format!("sys/{nvme}/device/serial"), "N-1\n");
     put(
         root,
@@ -54,11 +46,7 @@ fn machine() -> (tempfile::TempDir, Machine) {
     fs::create_dir_all(root.join("dev/disk/by-uuid")).expect("made");
     put(root, "dev/sdb1", "");
     symlink("../../sdb1", root.join("dev/disk/by-uuid/1234")).expect("linked");
-    put(
-        root,
-        "proc/swaps",
-        "Filename Type Size Used Priority\n/dev/sda3 partition 4 0 -2\n",
-    );
+    put(root, "proc/swaps", "Filename Type Size Used Priority\n/dev/sda3 partition 4 0 -2\n");
     let machine = Machine::read(root).expect("a machine");
     (folder, machine)
 }
@@ -99,32 +87,17 @@ fn the_system_disk_is_found_through_its_layers() {
     let (_folder, machine) = machine();
     let sda = machine.device("sda").expect("there");
     assert!(sda.is_system);
-    assert_eq!(
-        (sda.kind.clone(), sda.bytes),
-        (Kind::Disk, Some(512_000_000))
-    );
+    assert_eq!((sda.kind.clone(), sda.bytes), (Kind::Disk, Some(512_000_000)));
     assert_eq!(sda.transport, Some("sata"));
     assert_eq!(sda.model.as_deref(), Some("SAMSUNG SSD"));
     assert_eq!(sda.vendor.as_deref(), Some("ATA"));
     assert_eq!(sda.serial.as_deref(), Some("S12345"));
-    let names: Vec<&str> = sda
-        .partitions
-        .iter()
-        .map(|part| part.name.as_str())
-        .collect();
+    let names: Vec<&str> = sda.partitions.iter().map(|part| part.name.as_str()).collect();
     assert_eq!(names, ["sda1", "sda2", "sda3"]);
     let uses = [
-        Use::Mounted {
-            device: "sda1".to_owned(),
-            at: "/boot/efi".to_owned(),
-        },
-        Use::Held {
-            device: "sda2".to_owned(),
-            by: "dm-0 (vg-root)".to_owned(),
-        },
-        Use::Swap {
-            device: "sda3".to_owned(),
-        },
+        Use::Mounted { device: "sda1".to_owned(), at: "/boot/efi".to_owned() },
+        Use::Held { device: "sda2".to_owned(), by: "dm-0 (vg-root)".to_owned() },
+        Use::Swap { device: "sda3".to_owned() },
     ];
     assert_eq!(sda.uses, uses);
     assert!(machine.device("dm-0").expect("there").is_system);
@@ -135,22 +108,11 @@ fn a_stick_is_mounted_even_if_only_its_uuid_says_so() {
     let (_folder, machine) = machine();
     let stick = machine.device("sdb").expect("there");
     assert!(!stick.is_system && stick.removable);
-    assert_eq!(
-        (stick.transport, stick.serial.as_deref()),
-        (Some("usb"), Some("0BADCAFE"))
-    );
-    let mounted = Use::Mounted {
-        device: "sdb1".to_owned(),
-        at: "/media/my stick".to_owned(),
-    };
+    assert_eq!((stick.transport, stick.serial.as_deref()), (Some("usb"), Some("0BADCAFE")));
+    let mounted = Use::Mounted { device: "sdb1".to_owned(), at: "/media/my stick".to_owned() };
     assert_eq!(stick.uses, [mounted]);
     let part = machine.device("sdb1").expect("there");
-    assert_eq!(
-        part.kind,
-        Kind::Partition {
-            of: "sdb".to_owned()
-        }
-    );
+    assert_eq!(part.kind, Kind::Partition { of: "sdb".to_owned() });
     assert_eq!(part.bytes, Some(62_000_000 * 512));
 }
 
@@ -168,40 +130,23 @@ fn devices_are_known_by_number_and_strange_names_are_refused() {
     let (_folder, machine) = machine();
     assert_eq!(machine.name_of(8, 16).expect("there"), "sdb");
     let unknown = machine.name_of(8, 99).expect_err("unknown").to_string();
-    assert!(
-        unknown.ends_with("there are: dm-0, loop0, nvme0n1, sda, sdb"),
-        "{unknown}"
-    );
+    assert!(unknown.ends_with("there are: dm-0, loop0, nvme0n1, sda, sdb"), "{unknown}");
     for name in ["", ".", "..", "../sda", "sda/sda1", "/sda", "sdz"] {
         let found = machine.device(name);
-        assert!(
-            matches!(found, Err(MachineError::Unknown { .. })),
-            "{name:?}: {found:?}"
-        );
+        assert!(matches!(found, Err(MachineError::Unknown { .. })), "{name:?}: {found:?}");
     }
 }
 
 #[test]
 fn a_file_below_a_loop_device_is_in_use() {
     let (folder, machine) = machine();
-    let file = folder
-        .path()
-        .canonicalize()
-        .expect("there")
-        .join("disk.raw");
+    let file = folder.path().canonicalize().expect("there").join("disk.raw");
     fs::write(&file, "x").expect("written");
     assert_eq!(machine.uses_of_file(&file), []);
     let backing = format!("{}\n", file.display());
-    put(
-        folder.path(),
-        "sys/devices/virtual/block/loop0/loop/backing_file",
-        &backing,
-    );
+    put(folder.path(), "sys/devices/virtual/block/loop0/loop/backing_file", &backing);
     let uses = machine.uses_of_file(&file);
-    assert!(
-        matches!(&uses[..], [Use::Held { by, .. }] if by == "loop0"),
-        "{uses:?}"
-    );
+    assert!(matches!(&uses[..], [Use::Held { by, .. }] if by == "loop0"), "{uses:?}");
 }
 
 #[test]

@@ -13,8 +13,7 @@ use proptest::prelude::*;
 
 fn small_tree() -> Tree {
     let mut tree = Tree::default();
-    tree.insert(path("/dev"), Node::directory(Origin::Builder))
-        .expect("inserted");
+    tree.insert(path("/dev"), Node::directory(Origin::Builder)).expect("inserted");
     add_file(&mut tree, "/init", b"#!\n12", 0o755);
     add_symlink(&mut tree, "/bin", "usr/bin");
     tree
@@ -23,28 +22,29 @@ fn small_tree() -> Tree {
 #[test]
 fn the_bytes_are_the_formats() {
     let archive = to_vec(&small_tree(), &[Device::console()]).expect("written");
-    let text: String = archive
-        .iter()
-        .map(|&byte| if byte == 0 { '.' } else { char::from(byte) })
-        .collect::<String>()
-        .replace("070701", "\n070701 ");
-    insta::assert_snapshot!(text.trim_start(), @"
-    070701 000000010000a1ff0000000000000000000000010000000000000007000000000000000000000000000000000000000400000000bin...usr/bin.
-    070701 00000002000041ed0000000000000000000000020000000000000000000000000000000000000000000000000000000400000000dev...
-    070701 00000003000081ed0000000000000000000000010000000000000005000000000000000000000000000000000000000500000000init..#!
-    12...
-    070701 00000004000021800000000000000000000000010000000000000000000000000000000000000005000000010000000c00000000dev/console...
-    070701 00000000000000000000000000000000000000010000000000000000000000000000000000000000000000000000000b00000000TRAILER!!!....
+    let readable = |&byte: &u8| {
+        if byte.is_ascii_graphic() { char::from(byte) } else { '.' }
+    };
+    let line = |bytes: &[u8]| bytes.iter().map(readable).collect::<String>();
+    let text: Vec<String> = archive.chunks(64).map(line).collect();
+    insta::assert_snapshot!(text.join("\n"), @"
+    070701000000010000a1ff000000000000000000000001000000000000000700
+    0000000000000000000000000000000000000400000000bin...usr/bin.0707
+    0100000002000041ed0000000000000000000000020000000000000000000000
+    000000000000000000000000000000000400000000dev...0707010000000300
+    0081ed0000000000000000000000010000000000000005000000000000000000
+    000000000000000000000500000000init..#!.12...07070100000004000021
+    8000000000000000000000000100000000000000000000000000000000000000
+    05000000010000000c00000000dev/console...070701000000000000000000
+    0000000000000000000001000000000000000000000000000000000000000000
+    0000000000000b00000000TRAILER!!!....
     ");
 }
 
 #[test]
 fn a_device_needs_its_own_place() {
     let console = [Device::console()];
-    assert!(matches!(
-        to_vec(&Tree::default(), &console),
-        Err(CpioError::NoDirectory(_))
-    ));
+    assert!(matches!(to_vec(&Tree::default(), &console), Err(CpioError::NoDirectory(_))));
     let mut tree = small_tree();
     add_file(&mut tree, "/dev/console", b"", 0o600);
     assert!(matches!(to_vec(&tree, &console), Err(CpioError::Twice(_))));
@@ -70,19 +70,11 @@ fn cpio_unpacks_it() {
         .stdin(Stdio::piped())
         .spawn()
         .expect("cpio starts");
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(&archive)
-        .expect("written");
+    child.stdin.take().expect("piped").write_all(&archive).expect("written");
     assert!(child.wait().expect("it ends").success());
     let init = folder.path().join("init");
     assert_eq!(std::fs::read(&init).expect("read"), b"#!\n12");
-    let mode = std::fs::metadata(&init)
-        .expect("there")
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(&init).expect("there").permissions().mode();
     assert_eq!(mode & 0o7777, 0o755);
     let link = std::fs::read_link(folder.path().join("bin")).expect("a link");
     assert_eq!(link.to_str(), Some("usr/bin"));
@@ -110,10 +102,7 @@ fn parse(mut archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
         take(padding);
         let (content, padding) = take(field(6) as usize);
         take(padding);
-        let name = String::from_utf8(name)
-            .expect("UTF-8")
-            .trim_end_matches('\0')
-            .to_owned();
+        let name = String::from_utf8(name).expect("UTF-8").trim_end_matches('\0').to_owned();
         if name == "TRAILER!!!" {
             return entries;
         }
@@ -124,7 +113,10 @@ fn parse(mut archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
 proptest! {
     #[test]
     fn any_tree_comes_back(
-        entries in prop::collection::vec(("[a-zä]{1,9}(/[a-z]{1,9}){0,3}", 0..3_u8, 0..9_usize), 0..30),
+        entries in prop::collection::vec(
+            ("[a-zä]{1,9}(/[a-z]{1,9}){0,3}", 0..3_u8, 0..9_usize),
+            0..30,
+        ),
     ) {
         let mut tree = Tree::default();
         for (at, kind, length) in entries {

@@ -1,7 +1,7 @@
 //! The image's formats, each judged by foreign tools where there are any, and by its own reader.
 //!
-//! A tool is found on `PATH` or named by an environment variable (`E2FSCK`, `VERITYSETUP`, `UKIFY`, …;
-//! `EFI_STUB` names systemd's stub). Without it a test says that it was skipped.
+//! A tool is found on `PATH` or named by an environment variable (`E2FSCK`, `VERITYSETUP`, `UKIFY`,
+//! …; `EFI_STUB` names systemd's stub). Without it a test says that it was skipped.
 
 mod cpio;
 mod ext4;

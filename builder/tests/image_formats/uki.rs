@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::oracle;
+use crate::support::{fetched, oracle};
 use builder::image::uki::{Section, UkiError, assemble, read_section, section_names};
 use object::read::pe::{ImageNtHeaders, ImageOptionalHeader, PeFile64};
 use object::{LittleEndian as LE, Object, ObjectSection};
@@ -44,26 +44,11 @@ fn tiny_stub(headers_bytes: u32) -> Vec<u8> {
 
 fn sections<'a>(kernel: &'a [u8], initrd: &'a [u8]) -> [Section<'a>; 5] {
     [
-        Section {
-            name: ".osrel",
-            data: b"ID=edge\n",
-        },
-        Section {
-            name: ".cmdline",
-            data: b"quiet roothash=00",
-        },
-        Section {
-            name: ".uname",
-            data: b"6.12.1",
-        },
-        Section {
-            name: ".linux",
-            data: kernel,
-        },
-        Section {
-            name: ".initrd",
-            data: initrd,
-        },
+        Section { name: ".osrel", data: b"ID=edge\n" },
+        Section { name: ".cmdline", data: b"quiet roothash=00" },
+        Section { name: ".uname", data: b"6.12.1" },
+        Section { name: ".linux", data: kernel },
+        Section { name: ".initrd", data: initrd },
     ]
 }
 
@@ -72,15 +57,9 @@ fn sections_come_back_and_lie_as_firmware_wants_them() {
     let (kernel, initrd) = (vec![1; 5000], vec![2; 100_000]);
     let image = assemble(&tiny_stub(1024), &sections(&kernel, &initrd)).expect("assembled");
     let names = section_names(&image).expect("parsed");
-    assert_eq!(
-        names,
-        [".text", ".osrel", ".cmdline", ".uname", ".linux", ".initrd"]
-    );
+    assert_eq!(names, [".text", ".osrel", ".cmdline", ".uname", ".linux", ".initrd"]);
     for section in sections(&kernel, &initrd) {
-        assert_eq!(
-            read_section(&image, section.name).expect("parsed"),
-            Some(section.data)
-        );
+        assert_eq!(read_section(&image, section.name).expect("parsed"), Some(section.data));
     }
     assert_eq!(read_section(&image, ".none").expect("parsed"), None);
 
@@ -89,10 +68,7 @@ fn sections_come_back_and_lie_as_firmware_wants_them() {
     let mut file_end = 1024;
     for header in file.section_table().iter() {
         let address = header.virtual_address.get(LE);
-        assert_eq!(
-            (address % 4096, header.pointer_to_raw_data.get(LE) % 512),
-            (0, 0)
-        );
+        assert_eq!((address % 4096, header.pointer_to_raw_data.get(LE) % 512), (0, 0));
         assert!(address >= memory_end && header.pointer_to_raw_data.get(LE) == file_end);
         memory_end = address + header.virtual_size.get(LE);
         file_end += header.size_of_raw_data.get(LE);
@@ -126,40 +102,27 @@ fn a_kernel_that_can_not_stand_no_execute_turns_it_off() {
 fn what_would_not_boot_is_refused() {
     let stub = tiny_stub(512);
     let some = |name| [Section { name, data: b"x" }];
-    assert!(matches!(
-        assemble(b"MZ", &some(".a")),
-        Err(UkiError::NotPe(_))
-    ));
-    assert!(matches!(
-        assemble(&stub, &some(".text")),
-        Err(UkiError::Twice(_))
-    ));
+    assert!(matches!(assemble(b"MZ", &some(".a")), Err(UkiError::NotPe(_))));
+    assert!(matches!(assemble(&stub, &some(".text")), Err(UkiError::Twice(_))));
     let twice = [some(".a")[0], some(".a")[0]];
     assert!(matches!(assemble(&stub, &twice), Err(UkiError::Twice(_))));
     for bad in ["", ".ninechars", "a b", "ä"] {
-        assert!(
-            matches!(assemble(&stub, &some(bad)), Err(UkiError::BadName(_))),
-            "{bad:?}"
-        );
+        assert!(matches!(assemble(&stub, &some(bad)), Err(UkiError::BadName(_))), "{bad:?}");
     }
     let names: Vec<String> = (0..5).map(|number| format!(".s{number}")).collect();
-    let many: Vec<Section<'_>> = names
-        .iter()
-        .map(|name| Section { name, data: b"x" })
-        .collect();
+    let many: Vec<Section<'_>> = names.iter().map(|name| Section { name, data: b"x" }).collect();
     let refused = assemble(&stub, &many).expect_err("refused");
     assert!(matches!(refused, UkiError::NoHeaderRoom(_)), "{refused}");
     let mut signed = stub.clone();
     signed[OPTIONAL_AT + 112 + 4 * 8] = 1;
-    assert!(matches!(
-        assemble(&signed, &some(".a")),
-        Err(UkiError::Signed)
-    ));
+    assert!(matches!(assemble(&signed, &some(".a")), Err(UkiError::Signed)));
 }
 
-/// Systemd's stub, if `EFI_STUB` names it.
+/// Systemd's stub: the one that `EFI_STUB` names, or that the builder fetches.
 fn real_stub() -> Option<(PathBuf, Vec<u8>)> {
-    let Some(path) = std::env::var_os("EFI_STUB").map(PathBuf::from) else {
+    let named = std::env::var_os("EFI_STUB").map(PathBuf::from);
+    let fetched = || Some(fetched()?.file("usr/lib/systemd/boot/efi/linuxx64.efi.stub"));
+    let Some(path) = named.or_else(fetched) else {
         println!("skipped: name systemd's linuxx64.efi.stub with EFI_STUB=/path");
         return None;
     };
@@ -175,10 +138,7 @@ fn systemds_stub_takes_our_sections() {
     let file = object::File::parse(&*image).expect("parsed");
     for section in sections(&kernel, &initrd) {
         let found = file.section_by_name(section.name).expect("there");
-        assert_eq!(
-            found.data().map(|data| &data[..section.data.len()]),
-            Ok(section.data)
-        );
+        assert_eq!(found.data().map(|data| &data[..section.data.len()]), Ok(section.data));
     }
 }
 
@@ -187,9 +147,7 @@ fn with_sbat(mut stub: Vec<u8>, sbat: &[u8]) -> Vec<u8> {
     let file = PeFile64::parse(&*stub).expect("parsed");
     let table = file.section_table();
     let mut headers = table.iter().enumerate();
-    let (index, header) = headers
-        .find(|(_, one)| one.raw_name() == b".sbat")
-        .expect("there");
+    let (index, header) = headers.find(|(_, one)| one.raw_name() == b".sbat").expect("there");
     let start = header.pointer_to_raw_data.get(LE) as usize;
     let room = header.size_of_raw_data.get(LE) as usize;
     let headers_at = file.dos_header().nt_headers_offset() as usize;
@@ -218,24 +176,14 @@ fn ukify_makes_the_same_bytes() {
         .arg(option("linux", &file("kernel").display().to_string()))
         .arg(option("initrd", &file("initrd").display().to_string()))
         .arg(option("output", &file("uki").display().to_string()))
-        .args([
-            "--os-release=ID=edge\n",
-            "--cmdline=quiet roothash=00",
-            "--uname=6.12.1",
-        ])
+        .args(["--os-release=ID=edge\n", "--cmdline=quiet roothash=00", "--uname=6.12.1"])
         .arg("--efi-arch=x64")
         .output()
         .expect("ukify starts");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let theirs = std::fs::read(file("uki")).expect("read");
     // In their order and with their data, which may end with a newline that ours lacks.
-    let sbat = read_section(&theirs, ".sbat")
-        .expect("parsed")
-        .expect("there");
+    let sbat = read_section(&theirs, ".sbat").expect("parsed").expect("there");
     let stub = with_sbat(stub, sbat);
     let ours_has = section_names(&stub).expect("parsed");
     let names = section_names(&theirs).expect("parsed");
@@ -261,7 +209,8 @@ proptest! {
             stub[at] = byte;
         }
         if let Ok(image) = assemble(&stub, &sections(b"kernel", b"initrd")) {
-            prop_assert_eq!(read_section(&image, ".cmdline").ok(), Some(Some(&b"quiet roothash=00"[..])));
+            let read = read_section(&image, ".cmdline").expect("parsed");
+            prop_assert_eq!(read, Some(&b"quiet roothash=00"[..]));
         }
         let _ = read_section(&stub, ".text");
         let _ = section_names(&stub);

@@ -26,16 +26,9 @@ fn image(offset: u64, blocks: u64) -> NamedTempFile {
     let file = NamedTempFile::new().expect("a temporary file");
     let mut bytes = Vec::new();
     for block in 0..blocks {
-        bytes.extend(
-            block
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .to_le_bytes()
-                .repeat(512),
-        );
+        bytes.extend(block.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes().repeat(512));
     }
-    file.as_file()
-        .write_all_at(&bytes, offset)
-        .expect("written");
+    file.as_file().write_all_at(&bytes, offset).expect("written");
     file
 }
 
@@ -59,15 +52,9 @@ fn the_superblock_says_what_was_done() {
     let file = image(8 * BLOCK, 130);
     append_to(&file, 8 * BLOCK, 130);
     let mut block = vec![0; BLOCK as usize];
-    file.as_file()
-        .read_exact_at(&mut block, (8 + 130) * BLOCK)
-        .expect("read");
+    file.as_file().read_exact_at(&mut block, (8 + 130) * BLOCK).expect("read");
     let superblock = Superblock::parse(&block).expect("a superblock");
-    let wanted = Superblock {
-        uuid: uuid().bytes(),
-        data_blocks: 130,
-        salt: SALT.to_vec(),
-    };
+    let wanted = Superblock { uuid: uuid().bytes(), data_blocks: 130, salt: SALT.to_vec() };
     assert_eq!(superblock, wanted);
     assert_eq!(superblock.hash_start_block(), 131);
 }
@@ -83,13 +70,8 @@ fn veritysetup_takes_it_and_makes_the_same() {
         let root = to_hex(&verity.root_hash);
         let offset = format!("--hash-offset={}", blocks * BLOCK);
         let mut verify = Command::new(&veritysetup);
-        let verified = verify
-            .arg("verify")
-            .arg(file.path())
-            .arg(file.path())
-            .arg(&root)
-            .arg(&offset)
-            .output();
+        let verified =
+            verify.arg("verify").arg(file.path()).arg(file.path()).arg(&root).arg(&offset).output();
         let verified = verified.expect("veritysetup starts");
         assert!(verified.status.success(), "{blocks} blocks: {verified:?}");
 
@@ -106,10 +88,7 @@ fn veritysetup_takes_it_and_makes_the_same() {
             .expect("veritysetup starts");
         assert!(formatted.status.success(), "{formatted:?}");
         let ours = std::fs::read(file.path()).expect("read");
-        assert!(
-            ours == std::fs::read(theirs.path()).expect("read"),
-            "{blocks} blocks"
-        );
+        assert!(ours == std::fs::read(theirs.path()).expect("read"), "{blocks} blocks");
     }
 }
 
@@ -153,10 +132,7 @@ fn a_changed_block_is_named() {
     ));
     let other_size = check(file, offset, (blocks - 1) * BLOCK, &verity.root_hash);
     assert!(other_size.is_err(), "there is no superblock at that place");
-    assert!(matches!(
-        append(file, 0, 4097, &SALT, uuid()),
-        Err(HashTreeError::NotBlocks(4097))
-    ));
+    assert!(matches!(append(file, 0, 4097, &SALT, uuid()), Err(HashTreeError::NotBlocks(4097))));
 }
 
 proptest! {

@@ -39,16 +39,9 @@ pub struct Window<R> {
 
 impl AccessFailed {
     /// Names the range that could not be reached and why.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a caller has no more use for its error"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "a caller has no more use for its error")]
     pub fn new(offset: u64, length: usize, reason: impl ToString) -> Self {
-        Self {
-            offset,
-            length: length as u64,
-            reason: reason.to_string(),
-        }
+        Self { offset, length: length as u64, reason: reason.to_string() }
     }
 
     fn outside(offset: u64, length: usize, size: u64) -> Self {
@@ -97,9 +90,7 @@ impl WriteAt for [u8] {
         let outside = || AccessFailed::outside(offset, bytes.len(), size);
         let start = usize::try_from(offset).map_err(|_| outside())?;
         let end = start.checked_add(bytes.len()).ok_or_else(outside)?;
-        self.get_mut(start..end)
-            .ok_or_else(outside)?
-            .copy_from_slice(bytes);
+        self.get_mut(start..end).ok_or_else(outside)?.copy_from_slice(bytes);
         Ok(())
     }
 }
@@ -116,17 +107,9 @@ impl<R: ReadAt> Window<R> {
         let size = inner.size();
         if start.checked_add(length).is_none_or(|end| end > size) {
             let reason = format!("there are only {size} bytes");
-            return Err(AccessFailed {
-                offset: start,
-                length,
-                reason,
-            });
+            return Err(AccessFailed { offset: start, length, reason });
         }
-        Ok(Self {
-            inner,
-            start,
-            length,
-        })
+        Ok(Self { inner, start, length })
     }
 }
 

@@ -142,8 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn arguments() -> BootArguments {
-        let verity =
-            VerityParameters { data_blocks: 100, salt: [0x0a; 32], root_hash: [0x5f; 32] };
+        let verity = VerityParameters { data_blocks: 100, salt: [0x0a; 32], root_hash: [0x5f; 32] };
         BootArguments { slot: Slot::B, root: Guid::from_u128(7), verity }
     }
 

@@ -7,16 +7,13 @@
 //!  the filesystem          │ superblock  │ top of the tree, then one level after the other
 //! ```
 //!
-//! The superblock (version 1, as `veritysetup` writes it) says how much data there is and with which
-//! salt it was hashed. It is *not* trusted: only the root hash of the signed command line is, and a
-//! forged superblock can only make that hash wrong.
+//! The superblock (version 1, as `veritysetup` writes it) says how much data there is and with
+//! which salt it was hashed. It is *not* trusted: only the root hash of the signed command line is,
+//! and a forged superblock can only make that hash wrong.
 //!
 //! The hashing itself is the builder's, and the kernel's; here is only what both must agree about.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "constants and hexadecimal digits fit"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "constants and hexadecimal digits fit")]
 
 use std::fmt::Write;
 
@@ -134,11 +131,7 @@ impl Superblock {
         }
         let expect = |what, position, wanted: u64| {
             let value = u64::from(u32_at(block, position));
-            if value == wanted {
-                Ok(())
-            } else {
-                Err(VerityError::Unsupported { what, value })
-            }
+            if value == wanted { Ok(()) } else { Err(VerityError::Unsupported { what, value }) }
         };
         expect("version", 8, 1)?;
         expect("hash type", 12, 1)?;
@@ -146,10 +139,7 @@ impl Superblock {
         expect("hash block size", 68, BLOCK_BYTES)?;
         if block[32..32 + ALGORITHM.len()] != *ALGORITHM {
             let value = u64_at(block, 32);
-            return Err(VerityError::Unsupported {
-                what: "algorithm",
-                value,
-            });
+            return Err(VerityError::Unsupported { what: "algorithm", value });
         }
         let data_blocks = u64_at(block, 72);
         check_data_blocks(data_blocks)?;
@@ -158,11 +148,7 @@ impl Superblock {
             return Err(VerityError::SaltTooLong(salt_bytes));
         }
         let salt = block[88..88 + salt_bytes].to_vec();
-        Ok(Self {
-            uuid: bytes_at(block, 16),
-            data_blocks,
-            salt,
-        })
+        Ok(Self { uuid: bytes_at(block, 16), data_blocks, salt })
     }
 
     /// The first block of the tree, if the superblock directly follows the data.
@@ -191,34 +177,19 @@ impl Shape {
         let mut first_block = 0;
         let mut levels = Vec::with_capacity(sizes.len());
         for blocks in sizes.into_iter().rev() {
-            levels.push(Level {
-                first_block,
-                blocks,
-            });
+            levels.push(Level { first_block, blocks });
             first_block += blocks;
         }
-        Ok(Self {
-            levels,
-            blocks: first_block,
-        })
+        Ok(Self { levels, blocks: first_block })
     }
 }
 
 impl Target<'_> {
     /// The parameters of the device-mapper table.
     pub fn parameters(&self) -> String {
-        let Self {
-            device,
-            data_blocks,
-            hash_start_block,
-            ..
-        } = self;
+        let Self { device, data_blocks, hash_start_block, .. } = self;
         let root = to_hex(self.root_hash);
-        let salt = if self.salt.is_empty() {
-            "-".to_owned()
-        } else {
-            to_hex(self.salt)
-        };
+        let salt = if self.salt.is_empty() { "-".to_owned() } else { to_hex(self.salt) };
         let mut line = format!(
             "1 {device} {device} {BLOCK_BYTES} {BLOCK_BYTES} {data_blocks} {hash_start_block} \
              sha256 {root} {salt}"
@@ -238,24 +209,18 @@ impl Target<'_> {
 
 /// Lower-case hexadecimal.
 pub fn to_hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a string does not fail");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
 }
 
 /// The root hash as the command line spells it.
 pub fn parse_root_hash(text: &str) -> Result<RootHash, VerityError> {
     let not_a_hash = || VerityError::NotARootHash(text.chars().take(80).collect());
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .map(|digit| digit.to_digit(16).map(|value| value as u8))
-        .collect();
-    let digits = digits
-        .filter(|all| all.len() == 2 * DIGEST_BYTES)
-        .ok_or_else(not_a_hash)?;
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).map(|value| value as u8)).collect();
+    let digits = digits.filter(|all| all.len() == 2 * DIGEST_BYTES).ok_or_else(not_a_hash)?;
     let mut hash = [0; DIGEST_BYTES];
     for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = pair[0] << 4 | pair[1];
@@ -273,29 +238,11 @@ mod tests {
     fn the_shape_is_top_down_and_ends_in_one_block() {
         let shape = |data| Shape::new(data).expect("a shape");
         assert_eq!(shape(1).levels, []);
-        assert_eq!(
-            shape(2).levels,
-            [Level {
-                first_block: 0,
-                blocks: 1
-            }]
-        );
+        assert_eq!(shape(2).levels, [Level { first_block: 0, blocks: 1 }]);
         assert_eq!(shape(128).blocks, 1);
         let two = shape(129);
-        let top = Level {
-            first_block: 0,
-            blocks: 1,
-        };
-        assert_eq!(
-            two.levels,
-            [
-                top,
-                Level {
-                    first_block: 1,
-                    blocks: 2
-                }
-            ]
-        );
+        let top = Level { first_block: 0, blocks: 1 };
+        assert_eq!(two.levels, [top, Level { first_block: 1, blocks: 2 }]);
         assert_eq!(shape(40_960).blocks, 320 + 3 + 1);
         assert!(Shape::new(0).is_err());
         assert!(Shape::new(u64::MAX).is_err());

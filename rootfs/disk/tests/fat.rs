@@ -1,5 +1,5 @@
-//! FAT: what we format satisfies `fsck.fat` and mtools, and we read what they write, and nothing that
-//! anyone writes makes the reader panic, loop or allocate without bound.
+//! FAT: what we format satisfies `fsck.fat` and mtools, and we read what they write, and nothing
+//! that anyone writes makes the reader panic, loop or allocate without bound.
 
 #![expect(clippy::cast_possible_truncation, reason = "test volumes are small")]
 
@@ -20,21 +20,14 @@ const MIB: u64 = 1024 * 1024;
 
 fn spec(size_bytes: u64) -> Spec<'static> {
     let time = Timestamp::from_unix(1_700_000_000);
-    Spec {
-        size_bytes,
-        serial: 0x1234_abcd,
-        label: "SEED",
-        time,
-    }
+    Spec { size_bytes, serial: 0x1234_abcd, label: "SEED", time }
 }
 
 type Files = BTreeMap<String, Vec<u8>>;
 
 fn formatted(size_bytes: u64, files: &Files) -> Vec<u8> {
-    let files: Vec<NewFile<'_>> = files
-        .iter()
-        .map(|(path, content)| NewFile { path, content })
-        .collect();
+    let files: Vec<NewFile<'_>> =
+        files.iter().map(|(path, content)| NewFile { path, content }).collect();
     format_to_vec(&spec(size_bytes), &files).expect("formatted")
 }
 
@@ -45,18 +38,12 @@ fn some_files() -> Files {
     add("README.TXT", b"read me\r\n".to_vec());
     add("empty", Vec::new());
     add("EFI/BOOT/BOOTX64.EFI", vec![0x4d; 100_000]);
-    add(
-        "EFI/Linux/appliance-a+3.efi",
-        (0..=255).cycle().take(300_001).collect(),
-    );
+    add("EFI/Linux/appliance-a+3.efi", (0..=255).cycle().take(300_001).collect());
     add("EFI/Linux/appliance-b+3.efi", vec![7; 4096]);
     add("EFI/Linux/Ünïcödé 🙂 name.efi", b"odd".to_vec());
     add("loader/loader.conf", b"timeout 0\n".to_vec());
     for number in 0..100 {
-        add(
-            &format!("many/a file with a long name {number}.conf"),
-            vec![number; 10],
-        );
+        add(&format!("many/a file with a long name {number}.conf"), vec![number; 10]);
     }
     files
 }
@@ -96,9 +83,7 @@ fn check_clean(volume: &[u8]) {
     };
     let (_folder, path) = as_file(volume);
     let said = run(Command::new(fsck).arg("-n").arg("-v").arg(path));
-    for complaint in [
-        "differ", "invalid", "Bad", "bad", "Wrong", "wrong", "Reclaim",
-    ] {
+    for complaint in ["differ", "invalid", "Bad", "bad", "Wrong", "wrong", "Reclaim"] {
         assert!(!said.contains(complaint), "{said}");
     }
 }
@@ -106,22 +91,21 @@ fn check_clean(volume: &[u8]) {
 #[test]
 fn all_three_kinds_are_clean_and_come_back() {
     let files = some_files();
-    for (size, kind) in [
-        (4 * MIB, Kind::Fat12),
-        (8 * MIB, Kind::Fat16),
-        (63 * MIB, Kind::Fat16),
-        (64 * MIB, Kind::Fat32),
-        (130 * MIB, Kind::Fat32),
+    for (size, kind, pinned) in [
+        (4 * MIB, Kind::Fat12, 0x4174_85f8),
+        (8 * MIB, Kind::Fat16, 0xbaa7_e0f7),
+        (63 * MIB, Kind::Fat16, 0x5a73_7357),
+        (64 * MIB, Kind::Fat32, 0x00f0_6c0c),
+        (130 * MIB, Kind::Fat32, 0x6127_0d7f),
     ] {
         let volume = formatted(size, &files);
         let read = Volume::open(&volume).expect("opened");
         assert_eq!((read.kind(), read.serial()), (kind, 0x1234_abcd));
         assert_eq!(read.label().as_deref(), Ok("SEED"));
         assert!(read_all(&read).expect("read") == files, "{size}");
-        assert!(
-            volume == formatted(size, &files),
-            "equal inputs give equal bytes"
-        );
+        assert!(volume == formatted(size, &files), "equal inputs give equal bytes");
+        // The same on every machine and in every release; a change here changes every image.
+        assert_eq!(crc32fast::hash(&volume), pinned, "{size}");
         check_clean(&volume);
     }
 }
@@ -133,11 +117,7 @@ fn mtools_reads_what_we_write() {
     };
     for size in [4 * MIB, 8 * MIB, 64 * MIB] {
         let (folder, path) = as_file(&formatted(size, &some_files()));
-        let label = run(Command::new(&mlabel)
-            .arg("-s")
-            .arg("-i")
-            .arg(&path)
-            .arg("::"));
+        let label = run(Command::new(&mlabel).arg("-s").arg("-i").arg(&path).arg("::"));
         assert!(label.contains("SEED"), "{label}");
         let copied = folder.path().join("copied");
         std::fs::create_dir(&copied).expect("made");
@@ -165,20 +145,12 @@ fn we_read_what_dosfstools_and_mtools_write() {
     };
     for (size, bits) in [(4 * MIB, "12"), (32 * MIB, "16"), (64 * MIB, "32")] {
         let (folder, path) = as_file(&[]);
-        std::fs::File::create(&path)
-            .and_then(|file| file.set_len(size))
-            .expect("made");
-        run(Command::new(&mkfs)
-            .args(["-F", bits, "-n", "CIDATA", "-i", "0000beef"])
-            .arg(&path));
+        std::fs::File::create(&path).and_then(|file| file.set_len(size)).expect("made");
+        run(Command::new(&mkfs).args(["-F", bits, "-n", "CIDATA", "-i", "0000beef"]).arg(&path));
         let copy = |name: &str, bytes: &[u8]| {
             let source = folder.path().join(name);
             std::fs::write(&source, bytes).expect("written");
-            run(Command::new(&mcopy)
-                .arg("-i")
-                .arg(&path)
-                .arg(source)
-                .arg("::"));
+            run(Command::new(&mcopy).arg("-i").arg(&path).arg(source).arg("::"));
         };
         copy("node1.toml", b"name = 1");
         copy("A Long Name.toml", &vec![9; 70_000]);
@@ -187,63 +159,47 @@ fn we_read_what_dosfstools_and_mtools_write() {
         let read = Volume::open(&volume).expect("opened");
         assert_eq!(read.label().as_deref(), Ok("CIDATA"));
         assert_eq!(read.serial(), 0xbeef);
-        assert_eq!(
-            read.read_file("NODE1.TOML", 100).as_deref(),
-            Ok(&b"name = 1"[..])
-        );
-        assert_eq!(
-            read.read_file("/a long name.TOML", MIB)
-                .map(|bytes| bytes.len()),
-            Ok(70_000)
-        );
-        let names: Vec<String> = read
-            .list("")
-            .expect("listed")
-            .into_iter()
-            .map(|entry| entry.name)
-            .collect();
+        assert_eq!(read.read_file("NODE1.TOML", 100).as_deref(), Ok(&b"name = 1"[..]));
+        assert_eq!(read.read_file("/a long name.TOML", MIB).map(|bytes| bytes.len()), Ok(70_000));
+        let names: Vec<String> =
+            read.list("").expect("listed").into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, ["node1.toml", "A Long Name.toml", "UPPER.TXT"]);
     }
+}
+
+#[test]
+fn a_volume_that_is_too_small_for_fat32_is_still_read_as_such() {
+    let Some(mkfs) = oracle("mkfs.vfat") else {
+        return;
+    };
+    let (_folder, path) = as_file(&vec![0; 8 * MIB as usize]);
+    run(Command::new(&mkfs).args(["-F", "32", "-n", "CIDATA"]).arg(&path));
+    let volume = std::fs::read(&path).expect("read");
+    let read = Volume::open(&volume).expect("opened");
+    assert_eq!(read.kind(), Kind::Fat32);
+    assert_eq!(read.label().as_deref(), Ok("CIDATA"));
+    assert_eq!(read.list(""), Ok(Vec::new()));
 }
 
 #[test]
 fn files_are_found_by_either_name_in_any_case() {
     let volume = formatted(4 * MIB, &some_files());
     let read = Volume::open(&volume).expect("opened");
-    let long = read
-        .read_file("EFI/Linux/appliance-b+3.efi", MIB)
-        .expect("read");
+    let long = read.read_file("EFI/Linux/appliance-b+3.efi", MIB).expect("read");
     assert_eq!(long, vec![7; 4096]);
     assert_eq!(read.read_file("/efi/LINUX/APPLIA~2.EFI", MIB), Ok(long));
-    assert_eq!(
-        read.read_file("efi/linux/ÜNÏCÖDÉ 🙂 NAME.EFI", MIB),
-        Ok(b"odd".to_vec())
-    );
-    assert!(matches!(
-        read.read_file("nothing", 1),
-        Err(ReadError::NotFound(_))
-    ));
-    assert!(matches!(
-        read.read_file("EFI", 1),
-        Err(ReadError::IsFolder(_))
-    ));
+    assert_eq!(read.read_file("efi/linux/ÜNÏCÖDÉ 🙂 NAME.EFI", MIB), Ok(b"odd".to_vec()));
+    assert!(matches!(read.read_file("nothing", 1), Err(ReadError::NotFound(_))));
+    assert!(matches!(read.read_file("EFI", 1), Err(ReadError::IsFolder(_))));
     assert!(matches!(read.read_file("", 1), Err(ReadError::IsFolder(_))));
-    assert!(matches!(
-        read.list("node.toml"),
-        Err(ReadError::NotFolder(_))
-    ));
-    assert!(matches!(
-        read.list("node.toml/x"),
-        Err(ReadError::NotFound(_))
-    ));
+    assert!(matches!(read.list("node.toml"), Err(ReadError::NotFolder(_))));
+    assert!(matches!(read.list("node.toml/x"), Err(ReadError::NotFound(_))));
     let too_large = read.read_file("node.toml", 5).expect_err("refused");
     assert_eq!(
         too_large.to_string(),
         "\"node.toml\" has 15 bytes, but at most 5 are expected there"
     );
-    let file = read
-        .open_file("EFI/Linux/appliance-a+3.efi")
-        .expect("opened");
+    let file = read.open_file("EFI/Linux/appliance-a+3.efi").expect("opened");
     let mut middle = [0; 5];
     file.read_exact_at(299_998, &mut middle[..3]).expect("read");
     assert_eq!(middle, [222, 223, 224, 0, 0]);
@@ -268,17 +224,10 @@ impl WriteAt for Written {
 #[test]
 fn a_large_volume_stays_sparse() {
     let kernel = vec![1; 20 * MIB as usize];
-    let files = [NewFile {
-        path: "EFI/Linux/a.efi",
-        content: &kernel,
-    }];
+    let files = [NewFile { path: "EFI/Linux/a.efi", content: &kernel }];
     let mut written = Written::default();
     format(&spec(512 * MIB), &files, &mut written).expect("formatted");
-    assert!(
-        written.bytes < 22 * MIB,
-        "{} bytes were written",
-        written.bytes
-    );
+    assert!(written.bytes < 22 * MIB, "{} bytes were written", written.bytes);
     assert!(written.end <= 512 * MIB);
 }
 
@@ -287,83 +236,45 @@ fn formatting_over_an_old_volume_leaves_nothing_of_it() {
     let mut volume = formatted(4 * MIB, &some_files());
     let old = volume.clone();
     let secret = b"new".to_vec();
-    let files = [NewFile {
-        path: "node.toml",
-        content: &secret,
-    }];
+    let files = [NewFile { path: "node.toml", content: &secret }];
     format(&spec(4 * MIB), &files, &mut volume).expect("formatted");
     let read = Volume::open(&volume).expect("opened");
-    let wanted = Files::from([("node.toml".to_owned(), secret)]);
+    let wanted = Files::from([("node.toml".to_owned(), secret.clone())]);
     assert_eq!(read_all(&read), Ok(wanted));
     assert_ne!(volume, old);
     check_clean(&volume);
+    let mut dirty = vec![0xff; volume.len()];
+    format(&spec(4 * MIB), &files, &mut dirty).expect("formatted");
+    let used = dirty.iter().rposition(|&byte| byte != 0xff).expect("there is content");
+    let clean = format_to_vec(&spec(4 * MIB), &files).expect("formatted");
+    assert!(dirty[..=used] == clean[..=used], "the rest of the last cluster is cleared");
+    assert_eq!((used + 1) % 512, 0);
 }
 
 #[test]
 fn what_can_not_be_is_refused() {
     let content = vec![1; 5 * MIB as usize];
     let attempt = |paths: &[&str], content: &dyn ReadAt| {
-        let files: Vec<NewFile<'_>> = paths
-            .iter()
-            .map(|&path| NewFile { path, content })
-            .collect();
+        let files: Vec<NewFile<'_>> = paths.iter().map(|&path| NewFile { path, content }).collect();
         format_to_vec(&spec(4 * MIB), &files).expect_err("refused")
     };
     let small = vec![1];
-    assert!(matches!(
-        attempt(&["a"], &content),
-        FormatError::Full { .. }
-    ));
-    assert!(matches!(
-        attempt(&["a", "A"], &small),
-        FormatError::Clash { .. }
-    ));
-    assert!(matches!(
-        attempt(&["a", "a/b"], &small),
-        FormatError::Clash { .. }
-    ));
-    assert!(matches!(
-        attempt(&["a/b", "a"], &small),
-        FormatError::Clash { .. }
-    ));
-    for bad in [
-        "",
-        "/a",
-        "a//b",
-        "a:b",
-        "a?",
-        "trailing.",
-        "a/ b",
-        &"n".repeat(256),
-    ] {
-        assert!(
-            matches!(attempt(&[bad], &small), FormatError::Name { .. }),
-            "{bad:?}"
-        );
+    assert!(matches!(attempt(&["a"], &content), FormatError::Full { .. }));
+    assert!(matches!(attempt(&["a", "A"], &small), FormatError::Clash { .. }));
+    assert!(matches!(attempt(&["a", "a/b"], &small), FormatError::Clash { .. }));
+    assert!(matches!(attempt(&["a/b", "a"], &small), FormatError::Clash { .. }));
+    for bad in ["", "/a", "a//b", "a:b", "a?", "trailing.", "a/ b", &"n".repeat(256)] {
+        assert!(matches!(attempt(&[bad], &small), FormatError::Name { .. }), "{bad:?}");
     }
-    let names: Vec<String> = (0..300)
-        .map(|number| format!("long name {number}"))
-        .collect();
+    let names: Vec<String> = (0..300).map(|number| format!("long name {number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let empty = Vec::new();
-    assert!(matches!(
-        attempt(&names, &empty),
-        FormatError::FolderFull { .. }
-    ));
+    assert!(matches!(attempt(&names, &empty), FormatError::FolderFull { .. }));
     for size in [0, 512, 4 * MIB + 1, 1 << 40] {
-        assert_eq!(
-            format_to_vec(&spec(size), &[]),
-            Err(FormatError::Size(size))
-        );
+        assert_eq!(format_to_vec(&spec(size), &[]), Err(FormatError::Size(size)));
     }
-    let lower = Spec {
-        label: "seed",
-        ..spec(4 * MIB)
-    };
-    assert!(matches!(
-        format_to_vec(&lower, &[]),
-        Err(FormatError::Label { .. })
-    ));
+    let lower = Spec { label: "seed", ..spec(4 * MIB) };
+    assert!(matches!(format_to_vec(&lower, &[]), Err(FormatError::Label { .. })));
 }
 
 /// Where the first allocation table of a volume of ours starts.
@@ -395,26 +306,16 @@ fn chains_that_leave_the_volume_are_noticed() {
     }
     let read = Volume::open(&volume).expect("opened");
     let broken = read.read_file("EFI/BOOT/BOOTX64.EFI", MIB);
-    assert!(
-        matches!(broken, Err(ReadError::BrokenChain { .. })),
-        "{broken:?}"
-    );
+    assert!(matches!(broken, Err(ReadError::BrokenChain { .. })), "{broken:?}");
 }
 
 fn random_files() -> impl Strategy<Value = Files> {
-    let name = prop_oneof![
-        "[A-Z]{1,8}\\.[A-Z]{1,3}",
-        "[a-z]{1,12}",
-        "[a-zA-Zä🙂 .+~-]{1,30}"
-    ];
+    let name = prop_oneof!["[A-Z]{1,8}\\.[A-Z]{1,3}", "[a-z]{1,12}", "[a-zA-Zä🙂 .+~-]{1,30}"];
     let path = prop::collection::vec(name, 1..4);
     let content = (any::<u8>(), prop_oneof![Just(0), 1..10_000_usize])
         .prop_map(|(byte, length)| vec![byte; length]);
     prop::collection::vec((path, content), 0..30).prop_map(|entries| {
-        entries
-            .into_iter()
-            .map(|(path, content)| (path.join("/"), content))
-            .collect()
+        entries.into_iter().map(|(path, content)| (path.join("/"), content)).collect()
     })
 }
 

@@ -28,10 +28,7 @@ fn table(disk_sectors: u64) -> Table {
     let disk_guid = Guid::from_u128(0xd15c);
     let mut table = Table::new(disk_guid, disk_sectors).expect("large enough");
     table.partitions = vec![
-        Partition {
-            type_guid: types::ESP,
-            ..partition(1, 2048, 4095, "ESP")
-        },
+        Partition { type_guid: types::ESP, ..partition(1, 2048, 4095, "ESP") },
         Partition {
             type_guid: types::ROOT_X86_64,
             attributes: types::ATTRIBUTE_READ_ONLY,
@@ -55,18 +52,9 @@ fn a_table_comes_back_and_both_copies_are_good() {
     let found = read(&disk).expect("read");
     assert_eq!(found.table, table);
     assert!(found.is_healthy(10_000));
-    assert_eq!(
-        found.table.find_type(types::ESP).map(|one| one.number),
-        Some(1)
-    );
-    assert_eq!(
-        found.table.find_name("STATE").map(Partition::offset_bytes),
-        Some(6144 * 512)
-    );
-    assert_eq!(
-        found.table.find_name("STATE").map(Partition::size_bytes),
-        Some(512 * 1024)
-    );
+    assert_eq!(found.table.find_type(types::ESP).map(|one| one.number), Some(1));
+    assert_eq!(found.table.find_name("STATE").map(Partition::offset_bytes), Some(6144 * 512));
+    assert_eq!(found.table.find_name("STATE").map(Partition::size_bytes), Some(512 * 1024));
 }
 
 #[test]
@@ -76,15 +64,8 @@ fn either_copy_is_enough() {
     let mut no_primary = good.clone();
     no_primary[..34 * 512].fill(0);
     let found = read(&no_primary).expect("read");
-    assert_eq!(
-        (found.table.clone(), found.primary),
-        (table.clone(), Health::Missing)
-    );
-    assert_eq!(
-        disk_with(&found.table),
-        good,
-        "writing what was found repairs the primary"
-    );
+    assert_eq!((found.table.clone(), found.primary), (table.clone(), Health::Missing));
+    assert_eq!(disk_with(&found.table), good, "writing what was found repairs the primary");
 
     let mut bad_primary = good.clone();
     bad_primary[512 + 56] ^= 1;
@@ -130,10 +111,7 @@ fn an_image_on_a_larger_disk_is_grown() {
             cut[start..start + piece.bytes.len()].copy_from_slice(&piece.bytes);
         }
         let after = read(&cut).expect("one copy is good");
-        assert!(
-            after.table == old || after.table == found.table,
-            "after {written} pieces"
-        );
+        assert!(after.table == old || after.table == found.table, "after {written} pieces");
     }
 }
 
@@ -141,10 +119,7 @@ fn an_image_on_a_larger_disk_is_grown() {
 fn a_table_does_not_shrink_below_its_partitions() {
     let mut shrunk = table(10_000);
     let before = shrunk.clone();
-    assert!(matches!(
-        shrunk.relocate(7_100),
-        Err(GptError::OutOfBounds { number: 5, .. })
-    ));
+    assert!(matches!(shrunk.relocate(7_100), Err(GptError::OutOfBounds { number: 5, .. })));
     assert!(shrunk.relocate(10).is_err());
     assert_eq!(shrunk, before, "a refused change changes nothing");
 }
@@ -159,32 +134,50 @@ fn tables_that_would_lose_data_are_refused() {
     let overlap = with(|table| table.partitions[2].first_lba = 6143);
     assert_eq!(overlap, GptError::Overlap { one: 2, other: 5 });
     let outside = with(|table| table.partitions[2].last_lba = 9_999);
-    assert!(
-        matches!(outside, GptError::OutOfBounds { number: 5, .. }),
-        "{outside}"
-    );
-    assert_eq!(
-        with(|table| table.partitions[1].number = 1),
-        GptError::NumberTwice(1)
-    );
-    assert!(matches!(
-        with(|table| table.partitions[1].number = 0),
-        GptError::BadNumber { .. }
-    ));
-    assert!(matches!(
-        with(|table| table.partitions[1].number = 129),
-        GptError::BadNumber { .. }
-    ));
+    assert!(matches!(outside, GptError::OutOfBounds { number: 5, .. }), "{outside}");
+    assert_eq!(with(|table| table.partitions[1].number = 1), GptError::NumberTwice(1));
+    assert!(matches!(with(|table| table.partitions[1].number = 0), GptError::BadNumber { .. }));
+    assert!(matches!(with(|table| table.partitions[1].number = 129), GptError::BadNumber { .. }));
     let twice = with(|table| table.partitions[1].guid = table.partitions[0].guid);
     assert!(matches!(twice, GptError::GuidTwice(_)));
     let long = with(|table| table.partitions[0].name = "n".repeat(37));
     assert!(matches!(long, GptError::NameTooLong { number: 1, .. }));
     let backwards = with(|table| table.partitions[0].last_lba = 2000);
     assert!(matches!(backwards, GptError::OutOfBounds { .. }));
-    assert!(matches!(
-        Table::new(Guid::ZERO, 66),
-        Err(GptError::DiskTooSmall { .. })
-    ));
+    assert!(matches!(Table::new(Guid::ZERO, 66), Err(GptError::DiskTooSmall { .. })));
+}
+
+/// Makes the checksum of the primary header right again after a change.
+fn sign_primary(disk: &mut [u8]) {
+    disk[512 + 16..512 + 20].fill(0);
+    let checksum = crc32fast::hash(&disk[512..512 + 92]);
+    disk[512 + 16..512 + 20].copy_from_slice(&checksum.to_le_bytes());
+}
+
+#[test]
+fn a_well_signed_header_with_impossible_numbers_is_refused() {
+    let table = table(10_000);
+    let with = |at: usize, field: &[u8]| {
+        let mut disk = disk_with(&table);
+        // The entries once more, in the middle of a partition.
+        disk.copy_within(2 * 512..34 * 512, 5000 * 512);
+        disk[512 + at..512 + at + field.len()].copy_from_slice(field);
+        sign_primary(&mut disk);
+        let found = read(&disk).expect("the backup is good");
+        assert_eq!(found.table, table);
+        found.primary
+    };
+    assert_eq!(with(8, &[0, 0, 1, 0]), Health::Good, "nothing was changed");
+    let bad = |fault| Health::Bad(fault);
+    assert_eq!(with(8, &[1]), bad(CopyFault::Revision(0x1_0001)));
+    assert_eq!(with(12, &[91]), bad(CopyFault::HeaderSize(91)));
+    assert_eq!(with(24, &[2]), bad(CopyFault::WrongPlace(2)));
+    assert_eq!(with(72, &5000_u64.to_le_bytes()), bad(CopyFault::EntriesPlace));
+    assert_eq!(with(72, &u64::MAX.to_le_bytes()), bad(CopyFault::EntriesPlace));
+    assert_eq!(with(72, &[1]), bad(CopyFault::EntriesPlace));
+    assert_eq!(with(80, &u32::MAX.to_le_bytes()), bad(CopyFault::EntryCount(u32::MAX)));
+    assert_eq!(with(84, &[64]), bad(CopyFault::EntrySize(64)));
+    assert_eq!(with(84, &[192]), bad(CopyFault::EntrySize(192)));
 }
 
 #[test]
@@ -199,10 +192,7 @@ fn sgdisk_and_sfdisk_agree() {
     if let Some(sfdisk) = oracle("sfdisk") {
         run(Command::new(&sfdisk).arg("--verify").arg(&image));
         let dump = run(Command::new(&sfdisk).arg("--dump").arg(&image));
-        assert!(
-            dump.contains("label-id: 00000000-0000-0000-0000-00000000D15C"),
-            "{dump}"
-        );
+        assert!(dump.contains("label-id: 00000000-0000-0000-0000-00000000D15C"), "{dump}");
         let root = "start=        4096, size=        2048, \
                     type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709";
         assert!(dump.contains(root), "{dump}");
@@ -218,17 +208,12 @@ fn what_sgdisk_writes_is_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let image = folder.path().join("disk.img");
     std::fs::write(&image, vec![0; 8 << 20]).expect("written");
-    run(Command::new(sgdisk)
-        .args(["-n", "3:2048:4095", "-c", "3:Müsli"])
-        .arg(&image));
+    run(Command::new(sgdisk).args(["-n", "3:2048:4095", "-c", "3:Müsli"]).arg(&image));
     let disk = std::fs::read(&image).expect("read");
     let found = read(&disk).expect("a table");
     assert!(found.is_healthy(disk.size() / SECTOR_BYTES));
     let only = &found.table.partitions[0];
-    assert_eq!(
-        (only.number, only.first_lba, only.name.as_str()),
-        (3, 2048, "Müsli")
-    );
+    assert_eq!((only.number, only.first_lba, only.name.as_str()), (3, 2048, "Müsli"));
 }
 
 fn random_table() -> impl Strategy<Value = Table> {
@@ -240,10 +225,9 @@ fn random_table() -> impl Strategy<Value = Table> {
             let (first, last) = (next + gap, next + gap + length - 1);
             let name: String = name.chars().take(18).collect();
             let attributes = bits.rotate_left(number);
-            table.partitions.push(Partition {
-                attributes,
-                ..partition(number, first, last, &name)
-            });
+            table
+                .partitions
+                .push(Partition { attributes, ..partition(number, first, last, &name) });
             next = last + 1;
         }
         table
@@ -298,9 +282,7 @@ proptest! {
                 disk[at..at + 4].copy_from_slice(&value.to_le_bytes());
             }
         }
-        disk[512 + 16..512 + 20].fill(0);
-        let checksum = crc32fast::hash(&disk[512..512 + 92]);
-        disk[512 + 16..512 + 20].copy_from_slice(&checksum.to_le_bytes());
+        sign_primary(&mut disk);
         if let Ok(found) = read(&disk) {
             prop_assert!(found.table.check().is_ok());
             prop_assert!(found.table.encode().is_ok());

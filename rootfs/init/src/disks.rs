@@ -8,8 +8,8 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use disk::{AccessFailed, ReadAt};
 use disk::gpt::{self, Partition};
+use disk::{AccessFailed, ReadAt};
 
 const SYSFS_BLOCK: &str = "/sys/block";
 
@@ -53,7 +53,9 @@ pub(crate) fn names() -> Vec<String> {
     let entries = fs::read_dir(SYSFS_BLOCK).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| !["loop", "ram", "dm-", "zram", "fd", "sr"].iter().any(|kind| name.starts_with(kind)))
+        .filter(|name| {
+            !["loop", "ram", "dm-", "zram", "fd", "sr"].iter().any(|kind| name.starts_with(kind))
+        })
         .collect();
     names.sort();
     names

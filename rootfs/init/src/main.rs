@@ -53,7 +53,7 @@ fn main() {
     say!("{refused}; waiting for a hand");
     loop {
         // PID 1 must not return: that would be a kernel panic.
-        sleep(Duration::from_secs(3600));
+        sleep(Duration::from_hours(1));
     }
 }
 

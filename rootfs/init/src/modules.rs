@@ -63,8 +63,8 @@ impl Modules {
 
     fn insert(&self, relative: &str) -> Result<(), ModuleError> {
         let path = self.folder.join(relative);
-        let file = File::open(&path)
-            .map_err(|source| ModuleError::Read { path: path.clone(), source })?;
+        let file =
+            File::open(&path).map_err(|source| ModuleError::Read { path: path.clone(), source })?;
         let plain = path.extension().is_some_and(|extension| extension == "ko");
         let flags = if plain { 0 } else { COMPRESSED_FILE };
         match rustix::system::finit_module(&file, c"", flags) {
@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn an_index_line_gives_the_path_and_what_it_needs() {
-        let modules = parse("kernel/md/dm-verity.ko.xz: kernel/md/dm-bufio.ko.xz kernel/md/dm-mod.ko.xz\nkernel/fs/fat.ko:\n");
+        let modules = parse(
+            "kernel/md/dm-verity.ko.xz: kernel/md/dm-bufio.ko.xz kernel/md/dm-mod.ko.xz\nkernel/fs/fat.ko:\n",
+        );
         let verity = &modules["dm_verity"];
         assert_eq!(verity.path, "kernel/md/dm-verity.ko.xz");
         assert_eq!(verity.needs, ["kernel/md/dm-bufio.ko.xz", "kernel/md/dm-mod.ko.xz"]);

@@ -55,10 +55,8 @@ impl Ending {
 
 /// Lets Ctrl-Alt-Del reach us as a signal instead of resetting the machine at once.
 pub(crate) fn take_over_keystroke() -> Result<(), PowerError> {
-    rustix::system::reboot(RebootCommand::CadOff).map_err(|errno| PowerError {
-        action: "take over Ctrl-Alt-Del",
-        source: errno.into(),
-    })
+    rustix::system::reboot(RebootCommand::CadOff)
+        .map_err(|errno| PowerError { action: "take over Ctrl-Alt-Del", source: errno.into() })
 }
 
 /// The power buttons of the machine.

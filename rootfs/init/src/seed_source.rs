@@ -11,8 +11,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use disk::ReadAt;
 use disk::fat::{ReadError, Volume};
-use disk::{ReadAt, Window};
 use seed::nocloud;
 
 use crate::disks::{self, BlockDevice};
@@ -44,9 +44,15 @@ pub(crate) fn search() -> Search {
     for located in disks::partitions() {
         let entry = (located.partition.name.clone(), located.device);
         // Our own partition comes before every stick.
-        if located.partition.name == SEED_LABEL { devices.insert(0, entry) } else { devices.push(entry) }
+        if located.partition.name == SEED_LABEL {
+            devices.insert(0, entry);
+        } else {
+            devices.push(entry);
+        }
     }
-    devices.extend(disks::names().into_iter().map(|name| (String::new(), Path::new("/dev").join(name))));
+    devices.extend(
+        disks::names().into_iter().map(|name| (String::new(), Path::new("/dev").join(name))),
+    );
     for (_, device) in devices {
         let Ok(open) = BlockDevice::open(&device) else { continue };
         match seed_on_volume(&open) {

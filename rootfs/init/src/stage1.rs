@@ -105,10 +105,7 @@ fn wait_for_partition(arguments: &BootArguments) -> Result<PathBuf, Stage1Error>
     }
 }
 
-fn open_verity(
-    arguments: &BootArguments,
-    device: &Path,
-) -> Result<(u32, u32), DeviceMapperError> {
+fn open_verity(arguments: &BootArguments, device: &Path) -> Result<(u32, u32), DeviceMapperError> {
     let verity = &arguments.verity;
     let target = Target {
         device: &device.display().to_string(),

@@ -56,7 +56,17 @@ struct Node {
 /// One line of the timetable.
 struct Phase {
     name: &'static str,
-    run: fn(&mut Node) -> Result<Step, Stage2Error>,
+    run: Run,
+}
+
+/// What a phase can come to.
+enum Run {
+    /// It says what goes wrong, and the boot goes on.
+    Always(fn(&mut Node)),
+    /// Its error ends the boot.
+    OrFail(fn(&mut Node) -> Result<(), Stage2Error>),
+    /// It waits, and someone may ask for the end meanwhile.
+    OrEnd(fn(&mut Node) -> Result<Step, Stage2Error>),
 }
 
 /// Whether the boot goes on.
@@ -68,11 +78,11 @@ enum Step {
 
 /// The timetable. Services follow once the supervisor is here.
 const PHASES: &[Phase] = &[
-    Phase { name: "mounts", run: early_mounts },
-    Phase { name: "modules", run: load_modules },
-    Phase { name: "sysctls", run: set_sysctls },
-    Phase { name: "seed", run: find_seed },
-    Phase { name: "identity", run: take_identity },
+    Phase { name: "mounts", run: Run::OrFail(early_mounts) },
+    Phase { name: "modules", run: Run::Always(load_modules) },
+    Phase { name: "sysctls", run: Run::Always(set_sysctls) },
+    Phase { name: "seed", run: Run::OrEnd(find_seed) },
+    Phase { name: "identity", run: Run::OrFail(take_identity) },
 ];
 
 /// Boots the node and watches over it; returns how the run shall end.
@@ -85,9 +95,16 @@ pub(crate) fn run() -> Result<Ending, Stage2Error> {
     let buttons = Buttons::default();
     let mut node = Node { started, manifest, signals, buttons, seed: None };
     for phase in PHASES {
-        match (phase.run)(&mut node)? {
-            Step::Done => {}
-            Step::End(ending) => return Ok(ending),
+        let step = match phase.run {
+            Run::Always(run) => {
+                run(&mut node);
+                Step::Done
+            }
+            Run::OrFail(run) => run(&mut node).map(|()| Step::Done)?,
+            Run::OrEnd(run) => run(&mut node)?,
+        };
+        if let Step::End(ending) = step {
+            return Ok(ending);
         }
     }
     say!("ready node={} after={}ms", node.name(), node.started.elapsed().as_millis());
@@ -141,13 +158,12 @@ fn read(path: &Path) -> Result<String, Stage2Error> {
     fs::read_to_string(path).map_err(|source| Stage2Error::File { path: path.to_owned(), source })
 }
 
-fn early_mounts(_: &mut Node) -> Result<Step, Stage2Error> {
-    mounts::make(mounts::RUNTIME)?;
-    Ok(Step::Done)
+fn early_mounts(_: &mut Node) -> Result<(), Stage2Error> {
+    Ok(mounts::make(mounts::RUNTIME)?)
 }
 
 /// A driver that can't be loaded is said; whatever needs it will fail with its own reason.
-fn load_modules(node: &mut Node) -> Result<Step, Stage2Error> {
+fn load_modules(node: &mut Node) {
     match Modules::of_running_kernel() {
         Ok(modules) => {
             for name in &node.manifest.modules {
@@ -159,17 +175,15 @@ fn load_modules(node: &mut Node) -> Result<Step, Stage2Error> {
         Err(error) => say!("{error}"),
     }
     node.buttons = Buttons::open(Path::new("/sys/class/input"), Path::new("/dev/input"));
-    Ok(Step::Done)
 }
 
-fn set_sysctls(node: &mut Node) -> Result<Step, Stage2Error> {
+fn set_sysctls(node: &mut Node) {
     for (key, value) in &node.manifest.sysctls {
         let path = Path::new("/proc/sys").join(key.replace('.', "/"));
         if let Err(error) = fs::write(&path, value) {
             say!("sysctl {key}={value}: {error}");
         }
     }
-    Ok(Step::Done)
 }
 
 /// Finds and checks the seed. With none, or a bad one, the node says why and waits for a better one:
@@ -205,8 +219,8 @@ fn find_seed(node: &mut Node) -> Result<Step, Stage2Error> {
 }
 
 /// The node becomes what its seed says: its name, and every rendered file.
-fn take_identity(node: &mut Node) -> Result<Step, Stage2Error> {
-    let Some(seed) = &node.seed else { return Ok(Step::Done) };
+fn take_identity(node: &mut Node) -> Result<(), Stage2Error> {
+    let Some(seed) = &node.seed else { return Ok(()) };
     let name = seed.node.name.to_string();
     rustix::system::sethostname(name.as_bytes())
         .map_err(|errno| Stage2Error::HostName { name, source: errno.into() })?;
@@ -215,7 +229,7 @@ fn take_identity(node: &mut Node) -> Result<Step, Stage2Error> {
     for rendered in seed::render::render_all(&node.manifest, &context, &read_source)? {
         write_rendered(&rendered)?;
     }
-    Ok(Step::Done)
+    Ok(())
 }
 
 fn write_rendered(rendered: &Rendered) -> Result<(), Stage2Error> {

@@ -14,24 +14,18 @@ pub(crate) fn freeze(mut seed: Seed) -> Seed {
     }
     if let Some(failover) = &mut seed.failover {
         // With a witness nothing is traded; a bare pair rather stays available (DESIGN §8).
-        let default = if failover.witness.is_some() {
-            Policy::Consistency
-        } else {
-            Policy::Availability
-        };
+        let default =
+            if failover.witness.is_some() { Policy::Consistency } else { Policy::Availability };
         failover.policy.get_or_insert(default);
     }
     if let Some(balancer) = &mut seed.balancer {
         name_servers_of_roles(balancer, &seed.cluster);
     }
-    let (port, tls) = seed.etcd.as_ref().map_or((ETCD_CLIENT_PORT, true), |etcd| {
-        (etcd.client_port.get(), etcd.tls)
-    });
-    if let Some(patroni) = seed
-        .patroni
-        .as_mut()
-        .filter(|patroni| patroni.etcd.is_empty())
-    {
+    let (port, tls) = seed
+        .etcd
+        .as_ref()
+        .map_or((ETCD_CLIENT_PORT, true), |etcd| (etcd.client_port.get(), etcd.tls));
+    if let Some(patroni) = seed.patroni.as_mut().filter(|patroni| patroni.etcd.is_empty()) {
         let scheme = if tls { "https" } else { "http" };
         patroni.etcd = addresses(&seed.cluster, Role::Etcd)
             .filter_map(|(_, host)| Endpoint::new(&host, port)?.url(scheme))

@@ -54,9 +54,7 @@ pub fn parse(file: &str, text: &str) -> Result<Seed, Problems> {
 
 /// The reference page: every key of a seed, in Markdown.
 pub fn reference() -> String {
-    Seed::section()
-        .map(|root| reference::page(&root))
-        .unwrap_or_default()
+    Seed::section().map(|root| reference::page(&root)).unwrap_or_default()
 }
 
 /// Whether a dotted path such as `k3s.cluster_cidr` names something that a seed can hold.

@@ -106,9 +106,7 @@ pub fn find_seed(user_data: &str) -> Result<String, NoCloudError> {
 
 /// Refuses a seed that is not for the node which `meta-data` names.
 pub fn check_meta_data(meta_data: &str, seed: &Seed) -> Result<(), NoCloudError> {
-    let named = meta_data
-        .lines()
-        .find_map(|line| line.strip_prefix("local-hostname:"));
+    let named = meta_data.lines().find_map(|line| line.strip_prefix("local-hostname:"));
     let Some(meta) = named.map(|name| name.trim().trim_matches(['"', '\''])) else {
         return Ok(());
     };
@@ -117,28 +115,15 @@ pub fn check_meta_data(meta_data: &str, seed: &Seed) -> Result<(), NoCloudError>
     if meta.split('.').next() == Some(seed) {
         return Ok(());
     }
-    Err(NoCloudError::OtherNode {
-        meta: shorten(meta),
-        seed: seed.to_owned(),
-    })
+    Err(NoCloudError::OtherNode { meta: shorten(meta), seed: seed.to_owned() })
 }
 
 /// The block literal below `seed: |`, without its indentation.
 fn block_literal(text: &str) -> Result<String, NoCloudError> {
-    let mut lines = text
-        .lines()
-        .enumerate()
-        .skip_while(|(_, line)| !line.starts_with("seed:"));
+    let mut lines = text.lines().enumerate().skip_while(|(_, line)| !line.starts_with("seed:"));
     let (number, key) = lines.next().ok_or(NoCloudError::NoSeedKey)?;
-    let refuse = |line: usize, why| NoCloudError::BadSeedKey {
-        line: line + 1,
-        why,
-    };
-    let style = key["seed:".len()..]
-        .split('#')
-        .next()
-        .unwrap_or_default()
-        .trim();
+    let refuse = |line: usize, why| NoCloudError::BadSeedKey { line: line + 1, why };
+    let style = key["seed:".len()..].split('#').next().unwrap_or_default().trim();
     if !matches!(style, "|" | "|-" | "|+") {
         return Err(refuse(number, "the value of `seed` is no block literal"));
     }
@@ -175,14 +160,8 @@ fn seed_part(text: &str, kind: &str) -> Result<String, NoCloudError> {
     let mut seeds = Vec::new();
     for part in parts(body, &boundary)? {
         let (head, content) = split_head(&part);
-        let kind = header(head, "content-type")
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        if kind
-            .split(';')
-            .next()
-            .is_some_and(|kind| kind.trim() == MIME_TYPE)
-        {
+        let kind = header(head, "content-type").unwrap_or_default().to_ascii_lowercase();
+        if kind.split(';').next().is_some_and(|kind| kind.trim() == MIME_TYPE) {
             seeds.push(decoded(head, content)?);
         }
     }
@@ -210,9 +189,7 @@ fn header(head: &str, name: &str) -> Option<String> {
     let mut lines = head.lines();
     let mut value = lines.find_map(|line| {
         let (key, value) = line.split_once(':')?;
-        key.trim()
-            .eq_ignore_ascii_case(name)
-            .then(|| value.trim().to_owned())
+        key.trim().eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
     })?;
     for line in lines.take_while(|line| line.starts_with([' ', '\t'])) {
         value.push(' ');
@@ -265,9 +242,7 @@ fn decoded(head: &str, content: &str) -> Result<String, NoCloudError> {
             let bytes = base64(content).ok_or(NoCloudError::BadMime("its base64 is broken"))?;
             String::from_utf8(bytes).map_err(|_| NoCloudError::BadMime("the seed is no UTF-8"))
         }
-        _ => Err(NoCloudError::BadMime(
-            "the seed is neither plain nor base64",
-        )),
+        _ => Err(NoCloudError::BadMime("the seed is neither plain nor base64")),
     }
 }
 

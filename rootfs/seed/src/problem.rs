@@ -34,11 +34,7 @@ pub struct Wrong {
 impl Wrong {
     /// A refusal from its three parts.
     pub fn new(what: impl Into<String>, why: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            why: why.into(),
-            mend: mend.into(),
-        }
+        Self { what: what.into(), why: why.into(), mend: mend.into() }
     }
 }
 
@@ -100,9 +96,7 @@ impl Problem {
         let start = floor_boundary(text, place.span.start);
         let end = floor_boundary(text, place.span.end).max(start);
         let line_start = floor_boundary(text, place.line_start).min(start);
-        let line_end = text[start..]
-            .find('\n')
-            .map_or(text.len(), |newline| start + newline);
+        let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
         let line_text = text[line_start..line_end].trim_end_matches('\r');
         let marked_end = end.min(line_start + line_text.len()).max(start);
         let column = text[line_start..start].chars().count();
@@ -138,16 +132,8 @@ fn window(line: &str, mark: usize, length: usize) -> (String, usize, usize) {
     }
     // The mark begins in the first third of the window, so that its neighbours are seen too.
     let first = mark.saturating_sub(MAX_SHOWN_CHARACTERS / 3);
-    let shown: String = line
-        .chars()
-        .skip(first)
-        .take(MAX_SHOWN_CHARACTERS)
-        .collect();
-    (
-        shown,
-        mark - first,
-        length.min(MAX_SHOWN_CHARACTERS - (mark - first)),
-    )
+    let shown: String = line.chars().skip(first).take(MAX_SHOWN_CHARACTERS).collect();
+    (shown, mark - first, length.min(MAX_SHOWN_CHARACTERS - (mark - first)))
 }
 
 /// The greatest character boundary at or below `index`.
@@ -169,20 +155,13 @@ impl fmt::Display for Problem {
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
         // A tab would move the caret; control characters could move the terminal's cursor.
-        let shown: String = self
-            .source_line
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let shown: String =
+            self.source_line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let shown = shown.trim_end();
         let indent = " ".repeat(self.mark);
         let carets = "^".repeat(self.length);
         writeln!(out, "error: {}", self.what)?;
-        writeln!(
-            out,
-            "{margin}--> {}:{}:{}",
-            self.file, self.line, self.column
-        )?;
+        writeln!(out, "{margin}--> {}:{}:{}", self.file, self.line, self.column)?;
         writeln!(out, "{margin} |")?;
         writeln!(out, "{number} | {shown}")?;
         writeln!(out, "{margin} | {indent}{carets} {}", self.why)?;
@@ -225,10 +204,7 @@ impl fmt::Display for Problems {
         for problem in &self.problems {
             writeln!(out, "{problem}")?;
         }
-        let file = self
-            .problems
-            .first()
-            .map_or("the seed", |problem| problem.file.as_str());
+        let file = self.problems.first().map_or("the seed", |problem| problem.file.as_str());
         match self.count() {
             1 => write!(out, "{file}: 1 problem")?,
             count => write!(out, "{file}: {count} problems")?,

@@ -77,11 +77,8 @@ fn section(page: &mut String, path: &str, is_list: bool, doc: &SectionDoc) {
     }
     for key in &doc.keys {
         if let Some(inner) = &key.section {
-            let path = if path.is_empty() {
-                key.name.to_owned()
-            } else {
-                format!("{path}.{}", key.name)
-            };
+            let path =
+                if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
             section(page, &path, key.is_list, inner);
         }
     }
@@ -89,11 +86,7 @@ fn section(page: &mut String, path: &str, is_list: bool, doc: &SectionDoc) {
 
 /// A doc comment as one paragraph that fits into a table.
 fn one_line(about: &str) -> String {
-    about
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .replace('|', "\\|")
+    about.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 
 /// Whether a dotted path such as `k3s.cluster_cidr` names a key of the seed.

@@ -34,9 +34,6 @@ impl Seed {
     /// The same seed without its secrets, for showing to people.
     #[must_use]
     pub fn redacted(&self) -> Self {
-        Self {
-            secrets: None,
-            ..self.clone()
-        }
+        Self { secrets: None, ..self.clone() }
     }
 }

@@ -13,10 +13,7 @@ fn good_seeds() -> Vec<String> {
         .map(|entry| entry.expect("a readable folder").path())
         .collect();
     paths.sort();
-    paths
-        .iter()
-        .map(|path| fs::read_to_string(path).expect("a readable seed"))
-        .collect()
+    paths.iter().map(|path| fs::read_to_string(path).expect("a readable seed")).collect()
 }
 
 /// One change to a text: what is cut, and what comes instead.
@@ -38,11 +35,7 @@ fn read(text: &str) {
             assert!(problems.problems.len() <= seed::MAX_PROBLEMS);
             let shown = problems.to_string();
             // Some lines of bounded length for each problem: nothing floods a console.
-            assert!(
-                shown.len() <= 200 + problems.problems.len() * 8192,
-                "{} bytes",
-                shown.len()
-            );
+            assert!(shown.len() <= 200 + problems.problems.len() * 8192, "{} bytes", shown.len());
             for problem in &problems.problems {
                 assert!(problem.line <= text.split('\n').count() && problem.column > 0);
             }
@@ -149,24 +142,18 @@ fn limits_hold() {
     let many = numbered_keys(1000);
     let problems = seed::parse("many.toml", &many).expect_err("unknown keys");
     assert_eq!(problems.problems.len(), seed::MAX_PROBLEMS);
-    // Beside the unknown keys, `format`, `node` and `cluster` are missing.
-    assert_eq!(problems.count(), 1003);
-    assert!(
-        problems.to_string().contains("(953 more not shown)"),
-        "{problems}"
-    );
+    // Beside the unknown keys, `format`, `node`, `cluster` and any address are missing.
+    assert_eq!(problems.count(), 1004);
+    assert!(problems.to_string().contains("(954 more not shown)"), "{problems}");
 
     // As many mistakes as fit: still told in an instant.
     let all = numbered_keys(10_000);
     let problems = seed::parse("all.toml", &all).expect_err("unknown keys");
-    assert_eq!(problems.count(), 10_003);
+    assert_eq!(problems.count(), 10_004);
 
     let long = format!("format = 1\nlinks = [{}]", "{},".repeat(60_000));
     let problems = seed::parse("long.toml", &long).expect_err("a long list");
-    assert!(
-        problems.to_string().contains("at most 1024 entries"),
-        "{problems}"
-    );
+    assert!(problems.to_string().contains("at most 1024 entries"), "{problems}");
 
     let deep = format!("a = {}", "[".repeat(100_000));
     assert!(seed::parse("deep.toml", &deep).is_err());
@@ -182,10 +169,16 @@ fn all_problems_are_told_at_once() {
                 [cluster]\nnodes = []\n\
                 [databse]\n";
     let problems = seed::parse("many.toml", text).expect_err("a bad seed");
-    let lines: Vec<usize> = problems
-        .problems
-        .iter()
-        .map(|problem| problem.line)
-        .collect();
+    let lines: Vec<usize> = problems.problems.iter().map(|problem| problem.line).collect();
     assert_eq!(lines, [3, 4, 7, 8, 8, 9, 11], "{problems}");
+}
+
+#[test]
+fn a_section_that_is_broken_or_absent_hides_nothing_of_the_others() {
+    let text = "[node]\nname = \"Node 1\"\nroles = [\"server\"]\n\
+                [[links]]\nname = \"lan\"\nmatch = { name = \"*\" }\naddresses = [\"10.0.0.1/24\"]\n\
+                [[vips]]\nname = \"v\"\naddresses = [\"10.0.0.9/24\"]\nvrid = 1\nlink = \"wan\"\n";
+    let problems = seed::parse("broken.toml", text).expect_err("a bad seed");
+    let keys: Vec<&str> = problems.problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["format", "cluster", "node.name", "vips[0].link"], "{problems}");
 }

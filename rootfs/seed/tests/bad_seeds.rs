@@ -11,17 +11,12 @@ use std::path::{Path, PathBuf};
 const LEAST_BAD_SEEDS: usize = 45;
 
 fn seeds(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("testdata")
-        .join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(folder);
     let entries =
         fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut files: Vec<_> = entries
         .map(|entry| entry.expect("a readable folder").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "toml")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     files.sort();
     files
@@ -31,28 +26,18 @@ fn seeds(folder: &str) -> Vec<PathBuf> {
 fn each_mistake_is_told_alone_and_as_expected() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     let files = seeds("bad");
-    assert!(
-        files.len() >= LEAST_BAD_SEEDS,
-        "only {} bad seeds",
-        files.len()
-    );
+    assert!(files.len() >= LEAST_BAD_SEEDS, "only {} bad seeds", files.len());
     let mut complaints = Vec::new();
     let mut headlines: BTreeMap<String, String> = BTreeMap::new();
     for path in files {
-        let name = path
-            .file_name()
-            .expect("a file")
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
         let text = fs::read_to_string(&path).expect("a readable seed");
         let Err(problems) = seed::parse(&name, &text) else {
             complaints.push(format!("{name} is accepted"));
             continue;
         };
         if problems.count() != 1 {
-            complaints.push(format!(
-                "{name} has other mistakes than its own:\n{problems}"
-            ));
+            complaints.push(format!("{name} has other mistakes than its own:\n{problems}"));
             continue;
         }
         let shown = format!("{problems}\n");
@@ -77,10 +62,6 @@ fn each_mistake_is_told_alone_and_as_expected() {
 fn no_message_shows_a_secret() {
     for path in seeds("bad") {
         let shown = fs::read_to_string(path.with_extension("expected")).unwrap_or_default();
-        assert!(
-            !shown.contains("must-not-be-shown"),
-            "{}:\n{shown}",
-            path.display()
-        );
+        assert!(!shown.contains("must-not-be-shown"), "{}:\n{shown}", path.display());
     }
 }

@@ -36,11 +36,8 @@ fn good() -> Vec<(PathBuf, String, Seed)> {
 /// Secrets of a plausible form for everything that the seed needs.
 fn secrets_for(seed: &Seed) -> Secrets {
     let mut secrets = Secrets::default();
-    let pem = |kind| {
-        Secret::new(format!(
-            "-----BEGIN {kind}-----\nAA\\\"=\n-----END {kind}-----\n"
-        ))
-    };
+    let pem =
+        |kind| Secret::new(format!("-----BEGIN {kind}-----\nAA\\\"=\n-----END {kind}-----\n"));
     secrets.ca_certificate = Some(pem("CERTIFICATE"));
     secrets.node_certificate = Some(pem("CERTIFICATE"));
     secrets.node_key = Some(pem("PRIVATE KEY"));
@@ -56,12 +53,8 @@ fn secrets_for(seed: &Seed) -> Secrets {
     secrets.backup_access_key = Some(Secret::new("a"));
     secrets.backup_secret_key = Some(Secret::new("b"));
     for vip in &seed.vips {
-        secrets
-            .vrrp_passwords
-            .insert(vip.name.to_string(), Secret::new("mysecret"));
-        secrets
-            .vrrp_keys
-            .insert(vip.name.to_string(), Secret::new("a longer key"));
+        secrets.vrrp_passwords.insert(vip.name.to_string(), Secret::new("mysecret"));
+        secrets.vrrp_keys.insert(vip.name.to_string(), Secret::new("a longer key"));
     }
     secrets
 }
@@ -70,22 +63,12 @@ fn secrets_for(seed: &Seed) -> Secrets {
 fn every_source_document_can_be_said() {
     let seeds = good();
     for document in ["000", "001", "002", "003", "004"] {
-        let name = |path: &Path| {
-            path.file_name()
-                .expect("a file")
-                .to_string_lossy()
-                .into_owned()
-        };
-        let count = seeds
-            .iter()
-            .filter(|(path, ..)| name(path).starts_with(document))
-            .count();
+        let name = |path: &Path| path.file_name().expect("a file").to_string_lossy().into_owned();
+        let count = seeds.iter().filter(|(path, ..)| name(path).starts_with(document)).count();
         assert!(count > 0, "no seed for document {document}");
     }
     for role in Role::ALL {
-        let used = seeds
-            .iter()
-            .any(|(_, _, seed)| seed.node.roles.contains(role));
+        let used = seeds.iter().any(|(_, _, seed)| seed.node.roles.contains(role));
         assert!(used, "no good seed has the role {role}");
     }
 }
@@ -97,10 +80,7 @@ fn sealing_keeps_the_text_and_brings_the_secrets() {
         let sealed = seed::sealed(&text, &secrets).unwrap_or_else(|e| panic!("{path:?}: {e}"));
         assert!(sealed.starts_with(&text), "{path:?} was changed by sealing");
         let read = seed::parse("sealed", &sealed).unwrap_or_else(|problems| panic!("{problems}"));
-        assert_eq!(
-            Secrets::from_toml("secrets.toml", &secrets.to_toml()),
-            Ok(secrets.clone())
-        );
+        assert_eq!(Secrets::from_toml("secrets.toml", &secrets.to_toml()), Ok(secrets.clone()));
         assert_eq!(read.secrets, Some(secrets));
         assert_eq!(read.redacted(), seed);
         assert!(matches!(
@@ -124,28 +104,14 @@ fn secrets_are_never_shown() {
     let (text, seed) = read(&folder("../../images/lab/node1.toml"));
     let sealed = seed::sealed(&text, &secrets_for(&seed)).expect("valid secrets");
     let seed = seed::parse("sealed", &sealed).expect("a valid seed");
-    let shown = format!(
-        "{seed:?}{}",
-        serde_json::to_string(&seed).expect("plain data")
-    );
-    for hidden in [
-        "odd letters",
-        "\"beat\"",
-        "mysecret",
-        "a longer key",
-        "PRIVATE KEY",
-        "CERTIFICATE",
-    ] {
+    let shown = format!("{seed:?}{}", serde_json::to_string(&seed).expect("plain data"));
+    for hidden in
+        ["odd letters", "\"beat\"", "mysecret", "a longer key", "PRIVATE KEY", "CERTIFICATE"]
+    {
         assert!(!shown.contains(hidden), "{hidden} is shown");
     }
     assert!(shown.contains(seed::scalar::REDACTED));
-    assert!(
-        seed.secrets
-            .expect("sealed")
-            .expose()
-            .to_string()
-            .contains("PRIVATE KEY")
-    );
+    assert!(seed.secrets.expect("sealed").expose().to_string().contains("PRIVATE KEY"));
 }
 
 #[test]
@@ -159,10 +125,7 @@ fn the_lab_pair_is_what_it_says() {
     for seed in [&one, &two] {
         assert_eq!(seed.vips[0].addresses, one.vips[0].addresses);
         assert_eq!(seed.vips[0].vrid, one.vips[0].vrid);
-        assert_eq!(
-            seed.failover.as_ref().and_then(|f| f.policy),
-            Some(Policy::Availability)
-        );
+        assert_eq!(seed.failover.as_ref().and_then(|f| f.policy), Some(Policy::Availability));
     }
 }
 
@@ -170,11 +133,7 @@ fn the_lab_pair_is_what_it_says() {
 fn defaults_follow_from_other_sections() {
     let (_, pair) = read(&folder("testdata/good/003-postgres.toml"));
     let policy = pair.failover.and_then(|failover| failover.policy);
-    assert_eq!(
-        policy,
-        Some(Policy::Consistency),
-        "with a witness nothing is traded"
-    );
+    assert_eq!(policy, Some(Policy::Consistency), "with a witness nothing is traded");
     let (_, stacked) = read(&folder("testdata/good/004-stacked-node1.toml"));
     let frontend = &stacked.balancer.expect("a balancer").frontends[0];
     let servers: Vec<_> = frontend
@@ -182,14 +141,7 @@ fn defaults_follow_from_other_sections() {
         .iter()
         .map(|server| format!("{}:{}", server.address, server.port.expect("frozen").get()))
         .collect();
-    assert_eq!(
-        servers,
-        [
-            "172.16.217.171:6443",
-            "172.16.217.172:6443",
-            "172.16.217.173:6443"
-        ]
-    );
+    assert_eq!(servers, ["172.16.217.171:6443", "172.16.217.172:6443", "172.16.217.173:6443"]);
     let (_, patroni) = read(&folder("testdata/good/002-patroni.toml"));
     let etcd = patroni.patroni.expect("patroni").etcd;
     assert_eq!(etcd[2].as_str(), "https://172.16.16.113:2379");

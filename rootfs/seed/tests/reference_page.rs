@@ -11,10 +11,7 @@ fn the_reference_page_is_fresh() {
         fs::write(&path, &page).expect("a writable folder");
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == page,
-        "REFERENCE.md is stale: run UPDATE_EXPECT=1 cargo test -p seed"
-    );
+    assert!(written == page, "REFERENCE.md is stale: run UPDATE_EXPECT=1 cargo test -p seed");
 }
 
 #[test]
@@ -35,24 +32,13 @@ fn every_default_on_the_page_can_be_read() {
         0000000000000000000000000000000000000000000000000000000000000000\"]\n";
     let seed = seed::parse("defaults.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(seed.vips[0].interval.milliseconds(), 1000);
-    assert_eq!(
-        seed.balancer
-            .expect("a balancer")
-            .idle_timeout
-            .milliseconds(),
-        3_600_000
-    );
+    assert_eq!(seed.balancer.expect("a balancer").idle_timeout.milliseconds(), 3_600_000);
 }
 
 #[test]
 fn keys_are_known_by_their_dotted_path() {
-    for known in [
-        "node.name",
-        "k3s.external.host",
-        "database.settings.work_mem",
-        "vips",
-        "secrets",
-    ] {
+    for known in ["node.name", "k3s.external.host", "database.settings.work_mem", "vips", "secrets"]
+    {
         assert!(seed::knows_key(known), "{known}");
     }
     for unknown in ["nodes", "node.nmae", "node.name.x", "vips.name", "", "."] {

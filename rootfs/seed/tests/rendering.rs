@@ -2,9 +2,11 @@
 
 use std::io;
 
-use seed::manifest::{FileMode, Manifest};
-use seed::render::{RenderError, context, is_met, knows_input, render, render_all};
-use seed::scalar::Secret;
+use seed::manifest::{FileMode, Manifest, PortSource, Ready, Restart, Service, Template};
+use seed::render::{
+    RenderError, context, display_context, is_met, knows_input, render, render_all,
+};
+use seed::scalar::{REDACTED, Secret};
 use seed::{Secrets, Seed};
 use serde_json::{Value, json};
 
@@ -89,16 +91,8 @@ fn helpers_do_what_their_table_says() {
 fn lines_are_indented_below_the_first() {
     let context = json!({ "pem": "BEGIN\nEND\n" });
     let inputs = ["pem".to_owned()];
-    let text = render(
-        "test.hbs",
-        "key: |\n    {{indent pem 4}}\n",
-        &inputs,
-        &context,
-    );
-    assert_eq!(
-        text.expect("a sound template"),
-        "key: |\n    BEGIN\n    END\n"
-    );
+    let text = render("test.hbs", "key: |\n    {{indent pem 4}}\n", &inputs, &context);
+    assert_eq!(text.expect("a sound template"), "key: |\n    BEGIN\n    END\n");
 }
 
 #[test]
@@ -135,13 +129,9 @@ fn inputs_must_exist_but_their_section_may_be_absent() {
         error.to_string(),
         "test.hbs: there is no input `node.nmae`; correct `inputs` in its overlay.toml"
     );
-    for known in [
-        "etcd.token",
-        "self.ipv4",
-        "vip.api.ipv4",
-        "secrets.k3s_token",
-        "k3s.external.host",
-    ] {
+    for known in
+        ["etcd.token", "self.ipv4", "vip.api.ipv4", "secrets.k3s_token", "k3s.external.host"]
+    {
         assert!(knows_input(known), "{known}");
     }
     for unknown in ["nodee.name", "k3s.externl.host", "secrets.k3s_tokn", ""] {
@@ -186,38 +176,29 @@ fn values_are_not_escaped() {
 #[test]
 fn the_context_has_the_secrets_and_only_the_context() {
     let mut seed = read(PAIR);
-    let secret = Secrets {
-        k3s_token: Some(Secret::new("open sesame")),
-        ..Secrets::default()
-    };
+    let secret = Secrets { k3s_token: Some(Secret::new("open sesame")), ..Secrets::default() };
     seed.secrets = Some(secret);
     let open = context(&seed);
     assert_eq!(open["secrets"]["k3s_token"], "open sesame");
     assert_eq!(open["secrets"]["k3s_agent_token"], Value::Null);
     assert_eq!(context(&seed.redacted())["secrets"], Value::Null);
+    let shown = display_context(&seed);
+    assert!(!shown.to_string().contains("open sesame"));
+    assert_eq!(shown["secrets"]["k3s_token"], REDACTED);
+    assert_eq!(shown["secrets"]["vrrp_passwords"]["api"], REDACTED);
+    let keys = |value: &Value| {
+        value["secrets"].as_object().expect("a table").keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&shown), keys(&open), "what is shown has the same shape");
 }
 
 #[test]
 fn conditions_are_about_presence() {
     let context = context(&read(PAIR));
-    for met in [
-        "roles.database",
-        "k3s",
-        "vip.api",
-        "k3s.tls_san",
-        "vip.api.vrid",
-    ] {
+    for met in ["roles.database", "k3s", "vip.api", "k3s.tls_san", "vip.api.vrid"] {
         assert!(is_met(Some(met), &context), "{met}");
     }
-    for unmet in [
-        "roles.etcd",
-        "etcd",
-        "etcd.token",
-        "vip.web",
-        "k3s.disable",
-        "nonsense",
-        "",
-    ] {
+    for unmet in ["roles.etcd", "etcd", "etcd.token", "vip.web", "k3s.disable", "nonsense", ""] {
         assert!(!is_met(Some(unmet), &context), "{unmet}");
     }
     assert!(is_met(None, &context));
@@ -257,22 +238,10 @@ fn files_are_rendered_where_their_condition_holds() {
     };
     let context = context(&read(PAIR));
     let files = render_all(&manifest, &context, &source).expect("sound templates");
-    let seen: Vec<_> = files
-        .iter()
-        .map(|f| (f.path.as_str(), f.text.as_str()))
-        .collect();
-    assert_eq!(
-        seen,
-        [
-            ("/etc/hostname", "node1\n"),
-            ("/etc/haproxy.cfg", "# empty\n")
-        ]
-    );
+    let seen: Vec<_> = files.iter().map(|f| (f.path.as_str(), f.text.as_str())).collect();
+    assert_eq!(seen, [("/etc/hostname", "node1\n"), ("/etc/haproxy.cfg", "# empty\n")]);
     assert_eq!(files[0].mode, FileMode::from_bits(0o644));
-    assert_eq!(
-        (files[1].mode.bits(), files[1].user.as_str()),
-        (0o640, "haproxy")
-    );
+    assert_eq!((files[1].mode.bits(), files[1].user.as_str()), (0o640, "haproxy"));
 
     let gone = |_: &str| Err(io::Error::from(io::ErrorKind::NotFound));
     let error = render_all(&manifest, &context, &gone).expect_err("no source");
@@ -302,10 +271,39 @@ fn a_manifest_survives_its_way_through_json() {
     assert_eq!(haproxy.ready_timeout.milliseconds(), 5000);
     assert_eq!(haproxy.limits.memory.expect("a limit").get(), 128 << 20);
     assert_eq!(haproxy.stop.timeout.milliseconds(), 10_000);
-    let seed::manifest::Ready::Tcp { port, .. } = &haproxy.ready else {
-        panic!("tcp")
-    };
+    let Ready::Tcp { port, .. } = &haproxy.ready else { panic!("tcp") };
     assert_eq!(port.resolve(&context(&read(PAIR))), Some(6443));
+}
+
+/// What the author of an overlay writes, as the documentation of `Service` shows it.
+#[test]
+fn services_and_templates_are_written_in_toml() {
+    #[derive(serde::Deserialize)]
+    struct Overlay {
+        services: Vec<Service>,
+        templates: Vec<Template>,
+    }
+    let text = r#"
+        [[services]]
+        name = "haproxy"
+        command = ["/usr/sbin/haproxy", "-W", "-f", "/etc/haproxy/haproxy.cfg"]
+        user = "haproxy"
+        when = "roles.balancer"
+        needs = ["network"]
+        ready = { kind = "tcp", port = 8404 }
+        limits = { memory = "128MiB" }
+
+        [[templates]]
+        path = "/etc/haproxy/haproxy.cfg"
+        source = "haproxy.cfg.hbs"
+        inputs = ["balancer", "self.addresses"]
+        when = "roles.balancer"
+    "#;
+    let overlay: Overlay = toml::from_str(text).unwrap_or_else(|error| panic!("{error}"));
+    let Ready::Tcp { address, port } = &overlay.services[0].ready else { panic!("tcp") };
+    assert_eq!((address.as_str(), port), ("127.0.0.1", &PortSource::Number(8404)));
+    assert_eq!(overlay.services[0].restart, Restart::default());
+    assert_eq!(overlay.templates[0].mode.to_string(), "0644");
 }
 
 #[test]
@@ -318,14 +316,8 @@ fn a_bad_manifest_is_refused_with_a_reason() {
         service
     };
     let cases = [
-        (
-            json!([service("a", json!({})), service("a", json!({}))]),
-            "two services are called `a`",
-        ),
-        (
-            json!([service("a", json!({ "needs": ["b"] }))]),
-            "needs `b`, which is not in the image",
-        ),
+        (json!([service("a", json!({})), service("a", json!({}))]), "two services are called `a`"),
+        (json!([service("a", json!({ "needs": ["b"] }))]), "needs `b`, which is not in the image"),
         (
             json!([
                 service("a", json!({ "needs": ["b"] })),
@@ -335,37 +327,16 @@ fn a_bad_manifest_is_refused_with_a_reason() {
             ]),
             "waits for itself through",
         ),
+        (json!([service("a", json!({ "after": ["a"] }))]), "waits for itself"),
+        (json!([service("a", json!({ "user": "nobody" }))]), "user `nobody`, who is not"),
+        (json!([service("a", json!({ "restarts": 1 }))]), "unknown field `restarts`"),
+        (json!([service("a", json!({ "ready": { "kind": "tcp" } }))]), "missing field `port`"),
         (
-            json!([service("a", json!({ "after": ["a"] }))]),
-            "waits for itself",
-        ),
-        (
-            json!([service("a", json!({ "user": "nobody" }))]),
-            "user `nobody`, who is not",
-        ),
-        (
-            json!([service("a", json!({ "restarts": 1 }))]),
-            "unknown field `restarts`",
-        ),
-        (
-            json!([service("a", json!({ "ready": { "kind": "tcp" } }))]),
-            "missing field `port`",
-        ),
-        (
-            json!([service(
-                "a",
-                json!({ "ready": { "kind": "file", "path": "/x", "y": 1 } })
-            )]),
+            json!([service("a", json!({ "ready": { "kind": "file", "path": "/x", "y": 1 } }))]),
             "`y`",
         ),
-        (
-            json!([service("a", json!({ "limits": { "memory": "5MB" } }))]),
-            "\"MB\" is no unit",
-        ),
-        (
-            json!([service("a", json!({ "watchdog": "5" }))]),
-            "has no unit",
-        ),
+        (json!([service("a", json!({ "limits": { "memory": "5MB" } }))]), "\"MB\" is no unit"),
+        (json!([service("a", json!({ "watchdog": "5" }))]), "has no unit"),
         (json!([service("A b", json!({}))]), "small letters"),
     ];
     for (services, reason) in cases {

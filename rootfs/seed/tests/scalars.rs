@@ -14,9 +14,7 @@ use seed::scalar::{
 /// Every text of the first list is accepted and prints as the second says; the others are refused.
 fn check<T: FromStr<Err = Wrong> + Display>(accepted: &[(&str, &str)], refused: &[&str]) {
     for (text, printed) in accepted {
-        let value = text
-            .parse::<T>()
-            .unwrap_or_else(|wrong| panic!("{text}: {wrong}"));
+        let value = text.parse::<T>().unwrap_or_else(|wrong| panic!("{text}: {wrong}"));
         assert_eq!(value.to_string(), *printed);
     }
     for text in refused {
@@ -41,27 +39,10 @@ fn names() {
         &[("eth0.20", "eth0.20")],
         &["", "lo", "a/b", "a b", "..", "sixteen-letters-", "all"],
     );
-    check::<Identifier>(
-        &[("k3s_1", "k3s_1")],
-        &["", "1a", "a-b", "A", "pg_x", "a\"b", "a;b"],
-    );
+    check::<Identifier>(&[("k3s_1", "k3s_1")], &["", "1a", "a-b", "A", "pg_x", "a\"b", "a;b"]);
     check::<HostName>(
-        &[
-            ("ntp.example.org", "ntp.example.org"),
-            ("::1", "::1"),
-            ("10.0.0.1", "10.0.0.1"),
-        ],
-        &[
-            "",
-            ".",
-            "a..b",
-            "a.",
-            "-a",
-            "10.0.0.300",
-            "a b",
-            "a:1",
-            "10",
-        ],
+        &[("ntp.example.org", "ntp.example.org"), ("::1", "::1"), ("10.0.0.1", "10.0.0.1")],
+        &["", ".", "a..b", "a.", "-a", "10.0.0.300", "a b", "a:1", "10"],
     );
 }
 
@@ -80,59 +61,26 @@ fn addresses() {
             "/8",
         ],
     );
-    check::<Network>(
-        &[("10.0.0.0/8", "10.0.0.0/8"), ("fd00::/8", "fd00::/8")],
-        &["10.0.0.1/8"],
-    );
+    check::<Network>(&[("10.0.0.0/8", "10.0.0.0/8"), ("fd00::/8", "fd00::/8")], &["10.0.0.1/8"]);
     check::<Destination>(
-        &[
-            ("default", "default"),
-            ("0.0.0.0/0", "default"),
-            ("::/0", "default"),
-        ],
+        &[("default", "default"), ("0.0.0.0/0", "default"), ("::/0", "default")],
         &["everywhere", "10.0.0.1"],
     );
     check::<MacAddress>(
         &[("52-54-00-AA-00-01", "52:54:00:aa:00:01")],
-        &[
-            "",
-            "52:54:00:aa:00",
-            "52:54:00:aa:00:01:02",
-            "5:54:00:aa:00:011",
-            "+2:54:00:aa:00:01",
-        ],
+        &["", "52:54:00:aa:00", "52:54:00:aa:00:01:02", "5:54:00:aa:00:011", "+2:54:00:aa:00:01"],
     );
     check::<AddressRange>(
-        &[
-            ("10.0.0.1-10.0.0.9", "10.0.0.1-10.0.0.9"),
-            ("10.0.0.0/30", "10.0.0.0-10.0.0.3"),
-        ],
-        &[
-            "10.0.0.1",
-            "10.0.0.9-10.0.0.1",
-            "10.0.0.1-::1",
-            "10.0.0.1/30",
-            "-",
-        ],
+        &[("10.0.0.1-10.0.0.9", "10.0.0.1-10.0.0.9"), ("10.0.0.0/30", "10.0.0.0-10.0.0.3")],
+        &["10.0.0.1", "10.0.0.9-10.0.0.1", "10.0.0.1-::1", "10.0.0.1/30", "-"],
     );
     check::<Endpoint>(
         &[("h:1", "h:1"), ("[::1]:80", "[::1]:80")],
         &["h", "h:", "h:0", "h:65536", "::1:80", "[::1]", ":80"],
     );
     check::<Url>(
-        &[
-            ("https://[::1]:6443/x", "https://[::1]:6443/x"),
-            ("http://h", "http://h"),
-        ],
-        &[
-            "h",
-            "ftp://h",
-            "https://",
-            "https://a@h",
-            "https://h:x",
-            "https://h/ x",
-            "https://[::1",
-        ],
+        &[("https://[::1]:6443/x", "https://[::1]:6443/x"), ("http://h", "http://h")],
+        &["h", "ftp://h", "https://", "https://a@h", "https://h:x", "https://h/ x", "https://[::1"],
     );
 }
 
@@ -140,10 +88,7 @@ fn addresses() {
 fn networks_know_what_is_in_them() {
     let lan: Cidr = "192.168.77.11/24".parse().expect("an address");
     assert!(lan.contains(ip("192.168.77.255")) && !lan.contains(ip("192.168.78.0")));
-    assert!(
-        !lan.contains(ip("::ffff:192.168.77.1")),
-        "families don't mix"
-    );
+    assert!(!lan.contains(ip("::ffff:192.168.77.1")), "families don't mix");
     assert_eq!(lan.network(), ip("192.168.77.0"));
     let no_host = |text: &str| text.parse::<Cidr>().expect("an address").is_no_host();
     assert!(no_host("10.0.0.0/24") && no_host("10.0.0.255/24") && no_host("fd77::/64"));
@@ -172,55 +117,28 @@ fn quantities() {
             ("48h", "2d"),
             ("0s", "0s"),
         ],
-        &[
-            "",
-            "1",
-            "s",
-            "-1s",
-            "1.5s",
-            "1 S",
-            "1week",
-            "367d",
-            "99999999999999999999s",
-        ],
+        &["", "1", "s", "-1s", "1.5s", "1 S", "1week", "367d", "99999999999999999999s"],
     );
     check::<Bytes>(
-        &[
-            ("1024KiB", "1MiB"),
-            ("1536MiB", "1536MiB"),
-            ("0B", "0B"),
-            ("7B", "7B"),
-        ],
+        &[("1024KiB", "1MiB"), ("1536MiB", "1536MiB"), ("0B", "0B"), ("7B", "7B")],
         &["", "1", "1MB", "1m", "-1B", "99999999TiB"],
     );
 }
 
 #[test]
 fn forms() {
-    check::<AbsolutePath>(
-        &[("/state/x", "/state/x")],
-        &["", "x", "/a/../b", "/a/./b", "/a\n"],
-    );
+    check::<AbsolutePath>(&[("/state/x", "/state/x")], &["", "x", "/a/../b", "/a/./b", "/a\n"]);
     check::<TimeZone>(
-        &[
-            ("Europe/Berlin", "Europe/Berlin"),
-            ("Etc/GMT+1", "Etc/GMT+1"),
-        ],
+        &[("Europe/Berlin", "Europe/Berlin"), ("Etc/GMT+1", "Etc/GMT+1")],
         &["", "../x"],
     );
-    check::<Console>(
-        &[("ttyS0,115200n8", "ttyS0,115200n8")],
-        &["", "/dev/tty0", "ttyS0,", "x"],
-    );
+    check::<Console>(&[("ttyS0,115200n8", "ttyS0,115200n8")], &["", "/dev/tty0", "ttyS0,", "x"]);
     check::<NodeLabel>(
         &[("a.b/c-d=e_f", "a.b/c-d=e_f"), ("a=", "a=")],
         &["", "a", "=b", "a=b c", "a=-b", "a/b/c=d"],
     );
     check::<NodeTaint>(
-        &[
-            ("k=v:NoSchedule", "k=v:NoSchedule"),
-            ("k:NoExecute", "k:NoExecute"),
-        ],
+        &[("k=v:NoSchedule", "k=v:NoSchedule"), ("k:NoExecute", "k:NoExecute")],
         &["", "k=v", "k=v:Never", "=v:NoSchedule"],
     );
 }

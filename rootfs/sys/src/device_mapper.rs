@@ -35,11 +35,7 @@ pub enum DeviceMapperError {
     #[error("device-mapper name {name:?} is empty or longer than {} bytes", NAME_BYTES - 1)]
     Name { name: String },
     #[error("device-mapper can't {step} {name:?}: {source}")]
-    Step {
-        step: &'static str,
-        name: String,
-        source: io::Error,
-    },
+    Step { step: &'static str, name: String, source: io::Error },
 }
 
 /// `struct dm_ioctl` of the kernel's interface, version 4.
@@ -86,13 +82,7 @@ pub struct ReadOnlyDevice<'a> {
 pub fn create(device: &ReadOnlyDevice<'_>) -> Result<(u32, u32), DeviceMapperError> {
     let control = open_control(Path::new(CONTROL_PATH))?;
     let name = device.name;
-    let fail = |step| {
-        move |source| DeviceMapperError::Step {
-            step,
-            name: name.to_owned(),
-            source,
-        }
-    };
+    let fail = |step| move |source| DeviceMapperError::Step { step, name: name.to_owned(), source };
     let mut header = header_for(name)?;
     call(&control, DM_DEV_CREATE, &mut header, &[]).map_err(fail("create"))?;
     let number = header.dev;
@@ -117,17 +107,12 @@ fn open_control(path: &Path) -> Result<File, DeviceMapperError> {
         .read(true)
         .write(true)
         .open(path)
-        .map_err(|source| DeviceMapperError::Control {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| DeviceMapperError::Control { path: path.to_owned(), source })
 }
 
 fn header_for(name: &str) -> Result<Header, DeviceMapperError> {
     if name.is_empty() || name.len() >= NAME_BYTES || name.contains('\0') {
-        return Err(DeviceMapperError::Name {
-            name: name.to_owned(),
-        });
+        return Err(DeviceMapperError::Name { name: name.to_owned() });
     }
     let mut header = Header {
         version: VERSION,
@@ -218,12 +203,8 @@ mod tests {
 
     #[test]
     fn a_target_ends_with_a_zero_byte_and_is_padded() {
-        let device = ReadOnlyDevice {
-            name: "root",
-            sectors: 8,
-            target: "verity",
-            parameters: "1 a b",
-        };
+        let device =
+            ReadOnlyDevice { name: "root", sectors: 8, target: "verity", parameters: "1 a b" };
         let bytes = target_bytes(&device);
         assert_eq!(&bytes[24..30], b"verity");
         assert_eq!(&bytes[40..46], b"1 a b\0");

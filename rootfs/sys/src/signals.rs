@@ -54,20 +54,14 @@ impl SignalFd {
         let count = unsafe { libc::read(raw, record.as_mut_ptr().cast(), size) };
         if count < 0 {
             let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::WouldBlock {
-                Ok(None)
-            } else {
-                Err(error)
-            };
+            return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
         }
         if usize::try_from(count) != Ok(size) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         // SAFETY: the kernel filled the whole record, as checked just above.
         let record = unsafe { record.assume_init() };
-        Ok(i32::try_from(record.ssi_signo)
-            .ok()
-            .and_then(Signal::from_named_raw))
+        Ok(i32::try_from(record.ssi_signo).ok().and_then(Signal::from_named_raw))
     }
 }
 

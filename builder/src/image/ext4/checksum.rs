@@ -1,13 +1,10 @@
-//! CRC-32C, as ext4's metadata checksums use it: without the final inversion, so that a checksum can
-//! be continued as the seed of the next.
+//! CRC-32C, as ext4's metadata checksums use it: without the final inversion, so that a checksum
+//! can be continued as the seed of the next.
 //!
 //! Only metadata is summed, one or two megabytes of a root, so a table of 256 entries (half a
 //! gigabyte per second) is enough and a dependency is not.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "an index into 256 entries fits"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "an index into 256 entries fits")]
 
 /// The reflected Castagnoli polynomial.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
@@ -56,9 +53,6 @@ mod tests {
 
     #[test]
     fn a_checksum_can_be_continued() {
-        assert_eq!(
-            crc32c(crc32c(START, b"1234"), b"56789"),
-            crc32c(START, b"123456789")
-        );
+        assert_eq!(crc32c(crc32c(START, b"1234"), b"56789"), crc32c(START, b"123456789"));
     }
 }

@@ -52,16 +52,8 @@ pub(super) fn blocks<'a>(names: impl Iterator<Item = &'a str>) -> u64 {
 /// All blocks of a directory. `inode_seed` is the directory inode's own checksum seed.
 pub(super) fn encode(own: u32, parent: u32, entries: &[Entry<'_>], inode_seed: u32) -> Vec<u8> {
     let kind = EntryType::Directory;
-    let dot = Entry {
-        name: ".",
-        inode: own,
-        kind,
-    };
-    let dot_dot = Entry {
-        name: "..",
-        inode: parent,
-        kind,
-    };
+    let dot = Entry { name: ".", inode: own, kind };
+    let dot_dot = Entry { name: "..", inode: parent, kind };
     let mut bytes = Vec::new();
     let mut block: Vec<u8> = Vec::with_capacity(BLOCK);
     let mut last_entry = 0;
@@ -99,22 +91,12 @@ mod tests {
     #[test]
     fn the_block_count_foretells_the_encoding() {
         for count in [0, 1, 14, 15, 16, 300, 5000] {
-            let names: Vec<String> = (0..count)
-                .map(|n| format!("{n:0>width$}", width = 1 + n % 255))
-                .collect();
-            let entries: Vec<Entry<'_>> = names
-                .iter()
-                .map(|name| Entry {
-                    name,
-                    inode: 12,
-                    kind: EntryType::File,
-                })
-                .collect();
+            let names: Vec<String> =
+                (0..count).map(|n| format!("{n:0>width$}", width = 1 + n % 255)).collect();
+            let entries: Vec<Entry<'_>> =
+                names.iter().map(|name| Entry { name, inode: 12, kind: EntryType::File }).collect();
             let encoded = encode(2, 2, &entries, 0);
-            assert_eq!(
-                encoded.len() as u64,
-                blocks(names.iter().map(String::as_str)) * 4096
-            );
+            assert_eq!(encoded.len() as u64, blocks(names.iter().map(String::as_str)) * 4096);
         }
     }
 }

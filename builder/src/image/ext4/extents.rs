@@ -1,7 +1,7 @@
 //! Extents: which run of blocks holds which part of a file.
 //!
-//! Every file is one run here, but an extent spans at most 32,768 blocks (128 MiB). Four extents fit
-//! into the inode; longer files get leaf blocks, which the inode then indexes.
+//! Every file is one run here, but an extent spans at most 32,768 blocks (128 MiB). Four extents
+//! fit into the inode; longer files get leaf blocks, which the inode then indexes.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -42,11 +42,7 @@ struct Extent {
 /// How many leaf blocks a run of that length needs.
 pub(super) fn leaf_blocks(blocks: u64) -> u64 {
     let extents = blocks.div_ceil(MAX_EXTENT_BLOCKS);
-    if extents <= RECORDS_IN_INODE as u64 {
-        0
-    } else {
-        extents.div_ceil(RECORDS_IN_BLOCK as u64)
-    }
+    if extents <= RECORDS_IN_INODE as u64 { 0 } else { extents.div_ceil(RECORDS_IN_BLOCK as u64) }
 }
 
 fn split(run: Run) -> Vec<Extent> {
@@ -55,11 +51,7 @@ fn split(run: Run) -> Vec<Extent> {
     while logical < run.blocks {
         let length = (run.blocks - logical).min(MAX_EXTENT_BLOCKS);
         let physical = run.first + logical;
-        extents.push(Extent {
-            logical: logical as u32,
-            length: length as u16,
-            physical,
-        });
+        extents.push(Extent { logical: logical as u32, length: length as u16, physical });
         logical += length;
     }
     extents
@@ -102,10 +94,7 @@ pub(super) fn encode(
     let mut area = [0; INODE_AREA_BYTES];
     if extents.len() <= RECORDS_IN_INODE {
         area[..RECORD_BYTES].copy_from_slice(&header(extents.len(), RECORDS_IN_INODE, 0));
-        for (extent, place) in extents
-            .iter()
-            .zip(area[RECORD_BYTES..].chunks_mut(RECORD_BYTES))
-        {
+        for (extent, place) in extents.iter().zip(area[RECORD_BYTES..].chunks_mut(RECORD_BYTES)) {
             place.copy_from_slice(&extent.encode());
         }
         return (area, Vec::new());
@@ -113,9 +102,8 @@ pub(super) fn encode(
     let mut leaves = Vec::new();
     let chunks = extents.chunks(RECORDS_IN_BLOCK);
     area[..RECORD_BYTES].copy_from_slice(&header(chunks.len(), RECORDS_IN_INODE, 1));
-    for ((chunk, place), block) in chunks
-        .zip(area[RECORD_BYTES..].chunks_mut(RECORD_BYTES))
-        .zip(leaf_start..)
+    for ((chunk, place), block) in
+        chunks.zip(area[RECORD_BYTES..].chunks_mut(RECORD_BYTES)).zip(leaf_start..)
     {
         let [low, high] = halves(block);
         place[..4].copy_from_slice(&chunk[0].logical.to_le_bytes());
@@ -149,10 +137,7 @@ mod tests {
         assert_eq!(leaf_blocks(4 * MAX_EXTENT_BLOCKS + 1), 1);
         assert_eq!(leaf_blocks(340 * MAX_EXTENT_BLOCKS + 1), 2);
         assert_eq!(leaf_blocks(MAX_FILE_BLOCKS), 4);
-        let run = Run {
-            first: 7,
-            blocks: MAX_FILE_BLOCKS,
-        };
+        let run = Run { first: 7, blocks: MAX_FILE_BLOCKS };
         let (area, leaves) = encode(run, 3, 0);
         assert_eq!(leaves.len(), 4 * BLOCK);
         assert_eq!(area[2], 4, "all four index records are used");
@@ -160,10 +145,7 @@ mod tests {
 
     #[test]
     fn extents_cover_the_run_without_gaps() {
-        let run = Run {
-            first: 1000,
-            blocks: 3 * MAX_EXTENT_BLOCKS + 5,
-        };
+        let run = Run { first: 1000, blocks: 3 * MAX_EXTENT_BLOCKS + 5 };
         let mut next = 0;
         for extent in split(run) {
             assert_eq!(u64::from(extent.logical), next);

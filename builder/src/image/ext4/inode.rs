@@ -38,10 +38,7 @@ pub(super) fn encode(
     time: u32,
 ) -> ([u8; INODE_BYTES], Vec<u8>) {
     let own_seed = seed(filesystem_seed, planned.number);
-    let run = Run {
-        first: planned.run.first + data_start,
-        blocks: planned.run.blocks,
-    };
+    let run = Run { first: planned.run.first + data_start, blocks: planned.run.blocks };
     let (area, leaves, flags) = match &planned.body {
         Body::Symlink(target) if target.len() <= INLINE_TARGET_BYTES => {
             let mut area = [0; INODE_AREA_BYTES];

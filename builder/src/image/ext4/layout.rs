@@ -40,9 +40,7 @@ impl Layout {
         let max_blocks = spec.max_bytes / BLOCK_BYTES;
         let mut groups = used_inodes.div_ceil(MAX_INODES_PER_GROUP).max(1);
         loop {
-            let per_group = used_inodes
-                .div_ceil(groups)
-                .next_multiple_of(INODES_PER_BLOCK);
+            let per_group = used_inodes.div_ceil(groups).next_multiple_of(INODES_PER_BLOCK);
             let mut layout = Self {
                 blocks: 0,
                 groups,
@@ -59,10 +57,7 @@ impl Layout {
             let needed = layout.used_blocks.max(into_last_group);
             let too_big = || {
                 let needed = needed.saturating_mul(BLOCK_BYTES);
-                Ext4Error::TooBig {
-                    needed,
-                    max: spec.max_bytes,
-                }
+                Ext4Error::TooBig { needed, max: spec.max_bytes }
             };
             if needed > max_blocks {
                 return Err(too_big());
@@ -109,9 +104,7 @@ impl Layout {
 
     pub(super) fn used_inodes_in_group(&self, group: u32) -> u32 {
         let before = group * self.inodes_per_group;
-        self.used_inodes
-            .saturating_sub(before)
-            .min(self.inodes_per_group)
+        self.used_inodes.saturating_sub(before).min(self.inodes_per_group)
     }
 }
 
@@ -138,10 +131,7 @@ mod tests {
         for inodes in [12, 500, 32_768, 32_769, 200_000] {
             for data_blocks in [2, 100, 32_700, 32_768, 40_000, 1_000_000] {
                 let layout = layout(inodes, data_blocks, u64::MAX).expect("a layout");
-                assert_eq!(
-                    u64::from(layout.groups),
-                    layout.blocks.div_ceil(BLOCKS_PER_GROUP)
-                );
+                assert_eq!(u64::from(layout.groups), layout.blocks.div_ceil(BLOCKS_PER_GROUP));
                 assert_eq!(layout.used_blocks, layout.data_start + data_blocks);
                 assert!(layout.used_blocks <= layout.blocks);
                 assert!(layout.inodes_per_group <= MAX_INODES_PER_GROUP);
@@ -155,11 +145,7 @@ mod tests {
     fn what_does_not_fit_is_refused_with_its_need() {
         let needed = layout(100, 1000, u64::MAX).expect("a layout").used_blocks * BLOCK_BYTES;
         let exact = layout(100, 1000, needed).expect("it fits exactly");
-        assert_eq!(
-            exact.blocks * BLOCK_BYTES,
-            needed,
-            "rounding gives way to the slot"
-        );
+        assert_eq!(exact.blocks * BLOCK_BYTES, needed, "rounding gives way to the slot");
         match layout(100, 1000, needed - 1) {
             Err(Ext4Error::TooBig { needed: said, .. }) => assert_eq!(said, needed),
             other => panic!("{other:?}"),

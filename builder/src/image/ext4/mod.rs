@@ -12,16 +12,17 @@
 //! ```
 //!
 //! With `flex_bg` the metadata of all groups may lie at the front, and with `sparse_super2` there
-//! are no backup superblocks in between. So the used blocks are one run, and so are the used inodes:
-//! every bitmap follows from two numbers.
+//! are no backup superblocks in between. So the used blocks are one run, and so are the used
+//! inodes: every bitmap follows from two numbers.
 //!
 //! Writing has two passes. `plan` decides every number and position from the tree alone; `writer`
 //! then streams. Equal trees give equal bytes: the only inputs are the tree and the [`Spec`].
 //!
 //! Why our own: the crates that can write ext4 either don't compile on stable Rust, write the clock
-//! into the image, or produce what `e2fsck` rejects; and `mke2fs` would be a tool that the user has to
-//! have in the right version. Directories are linear, without hash trees: the kernel scans them block by
-//! block, which is at most a few dozen blocks for the largest directory of a root and then cached.
+//! into the image, or produce what `e2fsck` rejects; and `mke2fs` would be a tool that the user has
+//! to have in the right version. Directories are linear, without hash trees: the kernel scans them
+//! block by block, which is at most a few dozen blocks for the largest directory of a root and then
+//! cached.
 
 mod checksum;
 mod directory;

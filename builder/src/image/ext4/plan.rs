@@ -1,7 +1,7 @@
 //! The first pass: from the tree to inodes with numbers, link counts and sizes.
 //!
-//! Inodes are numbered in path order. Files that are the same bytes by identity, with equal owner and
-//! mode, share one inode: on a read-only filesystem nobody can tell hard links from copies.
+//! Inodes are numbered in path order. Files that are the same bytes by identity, with equal owner
+//! and mode, share one inode: on a read-only filesystem nobody can tell hard links from copies.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -32,14 +32,8 @@ const MAX_INODES: u32 = 1 << 30;
 /// What an inode is.
 #[derive(Debug)]
 pub(super) enum Body<'t> {
-    Directory {
-        parent: u32,
-        entries: Vec<Entry<'t>>,
-    },
-    File {
-        path: &'t TreePath,
-        content: &'t Content,
-    },
+    Directory { parent: u32, entries: Vec<Entry<'t>> },
+    File { path: &'t TreePath, content: &'t Content },
     Symlink(&'t str),
 }
 
@@ -98,11 +92,7 @@ pub(super) fn plan(tree: &Tree) -> Result<Plan<'_>, Ext4Error> {
     let used_inodes = numbering.next_number - 1;
     let mut inodes = numbering.inodes;
     let data_blocks = place(&mut inodes)?;
-    Ok(Plan {
-        inodes,
-        used_inodes,
-        data_blocks,
-    })
+    Ok(Plan { inodes, used_inodes, data_blocks })
 }
 
 impl<'t> Numbering<'t> {
@@ -123,14 +113,7 @@ impl<'t> Numbering<'t> {
             }
         };
         if !path.is_root() {
-            self.enter(
-                path,
-                Entry {
-                    name: path.name(),
-                    inode: number,
-                    kind,
-                },
-            );
+            self.enter(path, Entry { name: path.name(), inode: number, kind });
         }
         Ok(())
     }
@@ -145,27 +128,10 @@ impl<'t> Numbering<'t> {
     }
 
     fn push(&mut self, number: u32, node: &Node, size: u64, body: Body<'t>) {
-        let links = if matches!(body, Body::Directory { .. }) {
-            2
-        } else {
-            1
-        };
-        let run = Run {
-            first: 0,
-            blocks: 0,
-        };
+        let links = if matches!(body, Body::Directory { .. }) { 2 } else { 1 };
+        let run = Run { first: 0, blocks: 0 };
         let (mode, uid, gid) = (node.mode, node.uid, node.gid);
-        self.inodes.push(Planned {
-            number,
-            mode,
-            uid,
-            gid,
-            links,
-            size,
-            body,
-            run,
-            leaf_start: 0,
-        });
+        self.inodes.push(Planned { number, mode, uid, gid, links, size, body, run, leaf_start: 0 });
     }
 
     fn add_directory(&mut self, path: &'t TreePath, node: &Node) -> Result<u32, Ext4Error> {
@@ -179,15 +145,7 @@ impl<'t> Numbering<'t> {
             _ => ROOT_INODE,
         };
         self.directories.insert(path.as_str(), self.inodes.len());
-        self.push(
-            number,
-            node,
-            0,
-            Body::Directory {
-                parent,
-                entries: Vec::new(),
-            },
-        );
+        self.push(number, node, 0, Body::Directory { parent, entries: Vec::new() });
         Ok(number)
     }
 
@@ -200,11 +158,7 @@ impl<'t> Numbering<'t> {
         let size = content.len();
         if size > MAX_FILE_BLOCKS * BLOCK_BYTES {
             let max = MAX_FILE_BLOCKS * BLOCK_BYTES;
-            return Err(Ext4Error::FileTooLarge {
-                path: path.clone(),
-                size,
-                max,
-            });
+            return Err(Ext4Error::FileTooLarge { path: path.clone(), size, max });
         }
         let identity = (content.id(), node.mode, node.uid, node.gid);
         // Empty contents may have equal identities by accident.
@@ -242,22 +196,9 @@ impl<'t> Numbering<'t> {
             return;
         }
         let kind = EntryType::Directory;
-        self.enter_into(
-            0,
-            Entry {
-                name: &LOST_FOUND[1..],
-                inode: LOST_FOUND_INODE,
-                kind,
-            },
-        );
-        let body = Body::Directory {
-            parent: ROOT_INODE,
-            entries: Vec::new(),
-        };
-        let run = Run {
-            first: 0,
-            blocks: 0,
-        };
+        self.enter_into(0, Entry { name: &LOST_FOUND[1..], inode: LOST_FOUND_INODE, kind });
+        let body = Body::Directory { parent: ROOT_INODE, entries: Vec::new() };
+        let run = Run { first: 0, blocks: 0 };
         let number = LOST_FOUND_INODE;
         let inode = Planned {
             number,
@@ -296,10 +237,7 @@ fn place(inodes: &mut [Planned<'_>]) -> Result<u64, Ext4Error> {
             Body::Symlink(target) if target.len() > INLINE_TARGET_BYTES => 1,
             Body::Symlink(_) | Body::File { .. } => 0,
         };
-        inode.run = Run {
-            first: next,
-            blocks,
-        };
+        inode.run = Run { first: next, blocks };
         next += blocks;
         if matches!(inode.body, Body::File { .. }) {
             inode.leaf_start = next;
@@ -312,13 +250,8 @@ fn place(inodes: &mut [Planned<'_>]) -> Result<u64, Ext4Error> {
     for inode in inodes.iter_mut() {
         if matches!(inode.body, Body::File { .. }) {
             let blocks = inode.size.div_ceil(BLOCK_BYTES);
-            inode.run = Run {
-                first: next,
-                blocks,
-            };
-            next = next
-                .checked_add(blocks)
-                .ok_or(Ext4Error::TooManyEntries(MAX_INODES))?;
+            inode.run = Run { first: next, blocks };
+            next = next.checked_add(blocks).ok_or(Ext4Error::TooManyEntries(MAX_INODES))?;
         }
     }
     Ok(next)

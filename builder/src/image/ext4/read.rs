@@ -14,6 +14,12 @@ use thiserror::Error;
 /// More than any root has; a damaged directory tree must not keep us busy for ever.
 const MAX_ENTRIES: usize = 4_000_000;
 
+/// Linux's limit; folders that contain each other would go on for ever.
+const MAX_PATH_BYTES: usize = 4095;
+
+/// Larger files are for [`Filesystem::copy_file`]; a damaged size must not take all memory.
+const MAX_IN_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+
 /// Files are copied in pieces of this size.
 const COPY_BYTES: usize = 256 * 1024;
 
@@ -28,6 +34,10 @@ pub enum ReadError {
     Name { path: String },
     #[error("more than {MAX_ENTRIES} entries: the image is damaged")]
     TooManyEntries,
+    #[error("{path}… is longer than any path can be: the image is damaged")]
+    PathTooLong { path: String },
+    #[error("{path} has {size} bytes, too many to hold in memory: copy it out")]
+    TooLarge { path: String, size: u64 },
     #[error("the bytes of {path} can't be passed on")]
     Output { path: String, source: io::Error },
 }
@@ -86,11 +96,7 @@ impl Ext4Read for Partition {
 impl Filesystem {
     /// Opens the filesystem in `length` bytes of `image` from `offset` on.
     pub fn open(image: Arc<File>, offset: u64, length: u64) -> Result<Self, ReadError> {
-        let partition = Box::new(Partition {
-            image,
-            offset,
-            length,
-        });
+        let partition = Box::new(Partition { image, offset, length });
         let view = Ext4::load(partition).map_err(|source| ReadError::Open { offset, source })?;
         Ok(Self { view })
     }
@@ -109,10 +115,8 @@ impl Filesystem {
     pub fn entries(&self) -> Result<Vec<Entry>, ReadError> {
         let root = "/".to_owned();
         let metadata = self.view.symlink_metadata("/");
-        let metadata = metadata.map_err(|source| ReadError::Damaged {
-            path: root.clone(),
-            source,
-        })?;
+        let metadata =
+            metadata.map_err(|source| ReadError::Damaged { path: root.clone(), source })?;
         let mut entries = vec![self.entry(root.clone(), &metadata)?];
         let mut pending = vec![root];
         while let Some(directory) = pending.pop() {
@@ -131,10 +135,7 @@ impl Filesystem {
     }
 
     fn list(&self, directory: &str) -> Result<Vec<Entry>, ReadError> {
-        let damaged = |source| ReadError::Damaged {
-            path: directory.to_owned(),
-            source,
-        };
+        let damaged = |source| ReadError::Damaged { path: directory.to_owned(), source };
         let mut entries = Vec::new();
         for entry in self.view.read_dir(directory).map_err(damaged)? {
             let entry = entry.map_err(damaged)?;
@@ -147,6 +148,10 @@ impl Filesystem {
                 continue;
             }
             let path = format!("{}/{name}", directory.trim_end_matches('/'));
+            if path.len() > MAX_PATH_BYTES {
+                let path = path.chars().take(80).collect();
+                return Err(ReadError::PathTooLong { path });
+            }
             let metadata = entry.metadata().map_err(damaged)?;
             entries.push(self.entry(path, &metadata)?);
         }
@@ -161,34 +166,19 @@ impl Filesystem {
             _ => EntryKind::Other,
         };
         let (uid, gid, size) = (metadata.uid(), metadata.gid(), metadata.len());
-        Ok(Entry {
-            path,
-            kind,
-            mode: metadata.mode() & 0o7777,
-            uid,
-            gid,
-            size,
-        })
+        Ok(Entry { path, kind, mode: metadata.mode() & 0o7777, uid, gid, size })
     }
 
     fn target(&self, path: &str) -> Result<String, ReadError> {
-        let damaged = |source| ReadError::Damaged {
-            path: path.to_owned(),
-            source,
-        };
+        let damaged = |source| ReadError::Damaged { path: path.to_owned(), source };
         let target = self.view.read_link(path).map_err(damaged)?;
-        let target = target.to_str().map_err(|_| ReadError::Name {
-            path: path.to_owned(),
-        })?;
+        let target = target.to_str().map_err(|_| ReadError::Name { path: path.to_owned() })?;
         Ok(target.to_owned())
     }
 
     /// Passes on the bytes of a file.
     pub fn copy_file(&self, path: &str, out: &mut dyn io::Write) -> Result<(), ReadError> {
-        let damaged = |source| ReadError::Damaged {
-            path: path.to_owned(),
-            source,
-        };
+        let damaged = |source| ReadError::Damaged { path: path.to_owned(), source };
         let mut file = self.view.open(path).map_err(damaged)?;
         let mut buffer = vec![0; COPY_BYTES];
         loop {
@@ -196,16 +186,19 @@ impl Filesystem {
             if count == 0 {
                 return Ok(());
             }
-            let output = |source| ReadError::Output {
-                path: path.to_owned(),
-                source,
-            };
+            let output = |source| ReadError::Output { path: path.to_owned(), source };
             out.write_all(&buffer[..count]).map_err(output)?;
         }
     }
 
     /// All bytes of a file, for small ones.
     pub fn read_file(&self, path: &str) -> Result<Vec<u8>, ReadError> {
+        let damaged = |source| ReadError::Damaged { path: path.to_owned(), source };
+        let size = self.view.metadata(path).map_err(damaged)?.len();
+        if size > MAX_IN_MEMORY_BYTES {
+            let path = path.to_owned();
+            return Err(ReadError::TooLarge { path, size });
+        }
         let mut bytes = Vec::new();
         self.copy_file(path, &mut bytes)?;
         Ok(bytes)

@@ -100,10 +100,7 @@ pub(super) fn encode(layout: &Layout, spec: &Spec) -> Vec<u8> {
     put(0x15c, &EXTRA_BYTES.to_le_bytes());
     put(0x15e, &EXTRA_BYTES.to_le_bytes());
     put(0x160, &FLAG_UNSIGNED_HASH.to_le_bytes());
-    put(
-        0x174,
-        &[log_groups_per_flex(layout.groups), CHECKSUM_CRC32C],
-    );
+    put(0x174, &[log_groups_per_flex(layout.groups), CHECKSUM_CRC32C]);
     let checksum = crc32c(START, &bytes[..SUPERBLOCK_BYTES - 4]);
     bytes[SUPERBLOCK_BYTES - 4..].copy_from_slice(&checksum.to_le_bytes());
 
@@ -130,8 +127,8 @@ fn bitmap(used: u32, valid: u32) -> Vec<u8> {
     bytes
 }
 
-/// Group descriptors padded to whole blocks, all block bitmaps, all inode bitmaps: what lies between
-/// the superblock and the inode tables. `directories` counts those of each group.
+/// Group descriptors padded to whole blocks, all block bitmaps, all inode bitmaps: what lies
+/// between the superblock and the inode tables. `directories` counts those of each group.
 pub(super) fn encode_groups(layout: &Layout, directories: &[u16], seed: u32) -> Vec<u8> {
     let mut descriptors = Vec::new();
     let mut block_bitmaps = Vec::new();

@@ -38,11 +38,7 @@ pub fn write(image: &File, offset: u64, tree: &Tree, spec: &Spec) -> Result<Writ
     }
     out.finish().map_err(|source| out.error(source))?;
     let used_bytes = layout.used_blocks * BLOCK_BYTES;
-    Ok(Written {
-        bytes,
-        used_bytes,
-        inodes: plan.used_inodes,
-    })
+    Ok(Written { bytes, used_bytes, inodes: plan.used_inodes })
 }
 
 /// Everything before the contents of files.
@@ -101,10 +97,7 @@ fn write_content(
         if out.has_failed {
             out.error(source)
         } else {
-            Ext4Error::Content {
-                path: path.clone(),
-                source,
-            }
+            Ext4Error::Content { path: path.clone(), source }
         }
     })
 }
@@ -120,19 +113,11 @@ struct Front<'a> {
 
 impl<'a> Front<'a> {
     fn new(image: &'a File, position: u64) -> Self {
-        Self {
-            image,
-            position,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-            has_failed: false,
-        }
+        Self { image, position, buffer: Vec::with_capacity(BUFFER_BYTES), has_failed: false }
     }
 
     fn error(&self, source: io::Error) -> Ext4Error {
-        Ext4Error::Image {
-            offset: self.position,
-            source,
-        }
+        Ext4Error::Image { offset: self.position, source }
     }
 
     /// Positions relative to the filesystem are block-aligned, and so is every flush.

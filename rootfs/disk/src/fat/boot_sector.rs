@@ -42,17 +42,9 @@ pub(super) fn encode_reserved(
     put(&mut reserved, 0, &boot);
     if geometry.kind == Kind::Fat32 {
         let information = encode_information(geometry, next_free);
-        put(
-            &mut reserved,
-            usize::from(INFORMATION_SECTOR) * sector,
-            &information,
-        );
+        put(&mut reserved, usize::from(INFORMATION_SECTOR) * sector, &information);
         put(&mut reserved, usize::from(COPY_SECTOR) * sector, &boot);
-        put(
-            &mut reserved,
-            usize::from(COPY_SECTOR + INFORMATION_SECTOR) * sector,
-            &information,
-        );
+        put(&mut reserved, usize::from(COPY_SECTOR + INFORMATION_SECTOR) * sector, &information);
     }
     reserved
 }
@@ -60,15 +52,7 @@ pub(super) fn encode_reserved(
 fn encode_boot(geometry: &Geometry, serial: u32, label: &[u8; 11]) -> Vec<u8> {
     let mut sector = vec![0; BOOT_SECTOR_BYTES];
     let is_fat32 = geometry.kind == Kind::Fat32;
-    put(
-        &mut sector,
-        0,
-        if is_fat32 {
-            &[0xeb, 0x58, 0x90]
-        } else {
-            &[0xeb, 0x3c, 0x90]
-        },
-    );
+    put(&mut sector, 0, if is_fat32 { &[0xeb, 0x58, 0x90] } else { &[0xeb, 0x3c, 0x90] });
     // Some old drivers look for just this text.
     put(&mut sector, 3, b"MSWIN4.1");
     put(&mut sector, 11, &low_16(geometry.sector_bytes));
@@ -132,77 +116,69 @@ impl BootSector {
         if sector[510..] != [0x55, 0xaa] {
             return Err(ReadError::NotFat("the boot signature is missing"));
         }
-        let sector_bytes = u32::from(u16_at(sector, 11));
-        if !(512..=4096).contains(&sector_bytes) || !sector_bytes.is_power_of_two() {
-            return Err(ReadError::NotFat("the sector size is not 512 to 4096"));
+        let geometry = parse_geometry(sector)?;
+        let sector_bytes = u64::from(geometry.sector_bytes);
+        if u64::from(geometry.total_sectors) * sector_bytes > size {
+            let why = "it claims to be larger than its partition";
+            return Err(ReadError::NotFat(why));
         }
-        let sectors_per_cluster = u32::from(sector[13]);
-        if !sectors_per_cluster.is_power_of_two()
-            || sectors_per_cluster * sector_bytes > MAX_CLUSTER_BYTES
-        {
-            return Err(ReadError::NotFat("the cluster size is not a power of two"));
-        }
-        let reserved_sectors = u32::from(u16_at(sector, 14));
-        let fats = u32::from(sector[16]);
-        if reserved_sectors == 0 || !(1..=4).contains(&fats) {
-            return Err(ReadError::NotFat("there is no allocation table"));
-        }
-        let either = |short: u32, long: u32| if short == 0 { long } else { short };
-        let mut geometry = Geometry {
-            kind: Kind::Fat32,
-            sector_bytes,
-            sectors_per_cluster,
-            reserved_sectors,
-            fats,
-            fat_sectors: either(u32::from(u16_at(sector, 22)), u32_at(sector, 36)),
-            root_entries: u32::from(u16_at(sector, 17)),
-            total_sectors: either(u32::from(u16_at(sector, 19)), u32_at(sector, 32)),
-            clusters: 0,
-            root_cluster: 0,
-        };
-        if u64::from(geometry.total_sectors) * u64::from(sector_bytes) > size {
-            return Err(ReadError::NotFat(
-                "it claims to be larger than its partition",
-            ));
-        }
-        let data_sectors =
-            u64::from(geometry.total_sectors).saturating_sub(geometry.data_start_sector());
-        geometry.clusters = (data_sectors / u64::from(sectors_per_cluster)) as u32;
-        geometry.kind = Kind::of_clusters(geometry.clusters);
-        let is_fat32 = geometry.kind == Kind::Fat32;
-        geometry.root_cluster = if is_fat32 {
-            u32_at(sector, 44) & 0x0fff_ffff
-        } else {
-            0
-        };
         let fat_bits = (u64::from(geometry.clusters) + 2) * u64::from(geometry.kind.bits());
         if geometry.clusters == 0 || geometry.fat_bytes() * 8 < fat_bits {
-            return Err(ReadError::NotFat(
-                "its allocation table is too short for its size",
-            ));
+            let why = "its allocation table is too short for its size";
+            return Err(ReadError::NotFat(why));
         }
+        let is_fat32 = geometry.kind == Kind::Fat32;
         if is_fat32 != (geometry.root_entries == 0) {
-            return Err(ReadError::NotFat(
-                "its root directory does not fit its size",
-            ));
+            return Err(ReadError::NotFat("its root directory does not fit its kind"));
         }
         let extension = if is_fat32 { 64 } else { 36 };
         // Only with this mark do serial number and label exist.
         let marked = sector[extension + 2] == 0x29;
-        let serial = if marked {
-            u32_at(sector, extension + 3)
-        } else {
-            0
-        };
-        let label = if marked {
-            bytes_at(sector, extension + 7)
-        } else {
-            *b"NO NAME    "
-        };
-        Ok(Self {
-            geometry,
-            serial,
-            label,
-        })
+        let serial = if marked { u32_at(sector, extension + 3) } else { 0 };
+        let label = if marked { bytes_at(sector, extension + 7) } else { *b"NO NAME    " };
+        Ok(Self { geometry, serial, label })
     }
+}
+
+/// The numbers that place everything else, each within its own limits.
+fn parse_geometry(sector: &[u8; BOOT_SECTOR_BYTES]) -> Result<Geometry, ReadError> {
+    let sector_bytes = u32::from(u16_at(sector, 11));
+    if !(512..=4096).contains(&sector_bytes) || !sector_bytes.is_power_of_two() {
+        return Err(ReadError::NotFat("the sector size is not 512 to 4096"));
+    }
+    let sectors_per_cluster = u32::from(sector[13]);
+    if !sectors_per_cluster.is_power_of_two()
+        || sectors_per_cluster * sector_bytes > MAX_CLUSTER_BYTES
+    {
+        return Err(ReadError::NotFat("the cluster size is not a power of two"));
+    }
+    let reserved_sectors = u32::from(u16_at(sector, 14));
+    let fats = u32::from(sector[16]);
+    if reserved_sectors == 0 || !(1..=4).contains(&fats) {
+        return Err(ReadError::NotFat("there is no allocation table"));
+    }
+    // A number that does not fit its old 16-bit place is zero there.
+    let either = |short: u16, long: u32| if short == 0 { long } else { u32::from(short) };
+    let mut geometry = Geometry {
+        kind: Kind::Fat32,
+        sector_bytes,
+        sectors_per_cluster,
+        reserved_sectors,
+        fats,
+        fat_sectors: either(u16_at(sector, 22), u32_at(sector, 36)),
+        root_entries: u32::from(u16_at(sector, 17)),
+        total_sectors: either(u16_at(sector, 19), u32_at(sector, 32)),
+        clusters: 0,
+        root_cluster: u32_at(sector, 44) & 0x0fff_ffff,
+    };
+    let data_sectors =
+        u64::from(geometry.total_sectors).saturating_sub(geometry.data_start_sector());
+    geometry.clusters = (data_sectors / u64::from(sectors_per_cluster)) as u32;
+    // Formatters can be told to make FAT32 of a volume that is too small for it; like Linux and
+    // Windows we then go by the length of the table, which only FAT32 keeps elsewhere.
+    if u16_at(sector, 22) != 0 {
+        geometry.kind = Kind::of_clusters(geometry.clusters);
+        geometry.root_cluster = 0;
+    }
+    Ok(geometry)
 }

@@ -9,19 +9,13 @@
     reason = "what is cast was checked to fit the volume or a FAT field"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use thiserror::Error;
 
 use super::boot_sector::{MEDIA, encode_reserved};
+use super::folder::{Folder, Starts, encode_folder, sort_into_folders};
 use super::geometry::{Geometry, Kind, SECTOR_BYTES};
-use super::name::{
-    BadName, ShortName, check_long_name, encode_label, exact_short_name, folded, long_name_parts,
-    long_name_slots, short_alias,
-};
-use super::{
-    ATTRIBUTE_ARCHIVE, ATTRIBUTE_DIRECTORY, ATTRIBUTE_VOLUME_LABEL, SLOT_BYTES, Timestamp,
-};
+use super::name::{BadName, encode_label};
+use super::{SLOT_BYTES, Timestamp};
 use crate::access::{AccessFailed, ReadAt, WriteAt};
 use crate::little_endian::put;
 
@@ -82,29 +76,9 @@ impl std::fmt::Debug for NewFile<'_> {
     }
 }
 
-/// What a folder holds under one name.
-enum Item {
-    Folder(usize),
-    File(usize),
-}
-
-struct Child {
-    name: String,
-    item: Item,
-}
-
-/// One directory; number 0 is the root.
-struct Folder {
-    path: String,
-    parent: usize,
-    /// By folded name, which makes the order and finds clashes.
-    children: BTreeMap<String, Child>,
-}
-
 /// Where everything goes.
 struct Layout {
-    folder_starts: Vec<u32>,
-    file_starts: Vec<u32>,
+    starts: Starts,
     /// Contiguous runs, in order: all clusters from 2 to `next_free`.
     runs: Vec<u32>,
     next_free: u32,
@@ -126,25 +100,19 @@ pub fn format(
     out: &mut dyn WriteAt,
 ) -> Result<(), FormatError> {
     let geometry = geometry_of(spec)?;
-    let why_label = |why| FormatError::Label {
-        label: spec.label.to_owned(),
-        why,
-    };
+    let why_label = |why| FormatError::Label { label: spec.label.to_owned(), why };
     let label = encode_label(spec.label).map_err(why_label)?;
     let folders = sort_into_folders(files)?;
     let layout = lay_out(&geometry, &folders, files)?;
 
-    out.write_all_at(
-        0,
-        &encode_reserved(&geometry, spec.serial, &label, layout.next_free),
-    )?;
+    out.write_all_at(0, &encode_reserved(&geometry, spec.serial, &label, layout.next_free))?;
     let table = encode_table(&geometry, &layout.runs);
     for index in 0..geometry.fats {
         out.write_all_at(geometry.fat_offset(index), &table)?;
     }
     for (number, folder) in folders.iter().enumerate() {
-        let mut bytes = encode_folder(number, folder, &layout, files, spec.time, &label);
-        let start = layout.folder_starts[number];
+        let mut bytes = encode_folder(number, folder, &layout.starts, files, spec.time, &label);
+        let start = layout.starts.folders[number];
         let offset = if start == 0 {
             bytes.resize(geometry.root_entries as usize * SLOT_BYTES, 0);
             geometry.root_offset()
@@ -156,7 +124,7 @@ pub fn format(
         };
         out.write_all_at(offset, &bytes)?;
     }
-    for (file, &start) in files.iter().zip(&layout.file_starts) {
+    for (file, &start) in files.iter().zip(&layout.starts.files) {
         if start != 0 {
             write_content(&geometry, file.content, start, out)?;
         }
@@ -175,102 +143,6 @@ fn geometry_of(spec: &Spec<'_>) -> Result<Geometry, FormatError> {
     Geometry::for_new_volume(sectors.map_err(|_| bad_size())?).ok_or_else(bad_size)
 }
 
-fn sort_into_folders(files: &[NewFile<'_>]) -> Result<Vec<Folder>, FormatError> {
-    let root = Folder {
-        path: String::new(),
-        parent: 0,
-        children: BTreeMap::new(),
-    };
-    let mut folders = vec![root];
-    for (index, file) in files.iter().enumerate() {
-        if file.content.size() > u64::from(u32::MAX) {
-            let size = file.content.size();
-            return Err(FormatError::FileTooLarge {
-                path: file.path.to_owned(),
-                size,
-            });
-        }
-        let mut current = 0;
-        let mut parts = file.path.split('/').peekable();
-        while let Some(part) = parts.next() {
-            let why_name = |why| FormatError::Name {
-                path: file.path.to_owned(),
-                why,
-            };
-            check_long_name(part).map_err(why_name)?;
-            let clash = || FormatError::Clash {
-                path: file.path.to_owned(),
-            };
-            let is_last = parts.peek().is_none();
-            match folders[current]
-                .children
-                .get(&folded(part))
-                .map(|child| &child.item)
-            {
-                Some(Item::Folder(_)) if is_last => return Err(clash()),
-                Some(Item::File(_)) => return Err(clash()),
-                Some(Item::Folder(next)) => current = *next,
-                None => {
-                    let next = folders.len();
-                    let item = if is_last {
-                        Item::File(index)
-                    } else {
-                        Item::Folder(next)
-                    };
-                    let child = Child {
-                        name: part.to_owned(),
-                        item,
-                    };
-                    folders[current].children.insert(folded(part), child);
-                    if !is_last {
-                        let path = format!("{}/{part}", folders[current].path);
-                        folders.push(Folder {
-                            path,
-                            parent: current,
-                            children: BTreeMap::new(),
-                        });
-                        current = next;
-                    }
-                }
-            }
-        }
-    }
-    Ok(folders)
-}
-
-impl Folder {
-    /// The label for the root, `.` and `..` for the others.
-    fn fixed_slots(number: usize) -> usize {
-        if number == 0 { 1 } else { 2 }
-    }
-
-    fn slots(&self, number: usize) -> usize {
-        let of_child = |child: &Child| match exact_short_name(&child.name) {
-            Some(_) => 1,
-            None => 1 + long_name_slots(&child.name),
-        };
-        Self::fixed_slots(number) + self.children.values().map(of_child).sum::<usize>()
-    }
-
-    /// Exact names first, so that no alias takes the name that another entry really has.
-    fn short_names(&self) -> BTreeMap<&str, ShortName> {
-        let names = || self.children.values().map(|child| child.name.as_str());
-        let mut chosen: BTreeMap<&str, ShortName> = names()
-            .filter_map(|name| Some((name, exact_short_name(name)?)))
-            .collect();
-        let mut taken: BTreeSet<ShortName> = chosen.values().copied().collect();
-        for name in names() {
-            if !chosen.contains_key(name) {
-                // At most 65,536 entries compete for a million numbers.
-                let alias = short_alias(name, &taken).expect("a free number is left");
-                taken.insert(alias);
-                chosen.insert(name, alias);
-            }
-        }
-        chosen
-    }
-}
-
 fn lay_out(
     geometry: &Geometry,
     folders: &[Folder],
@@ -281,38 +153,21 @@ fn lay_out(
     for (number, folder) in folders.iter().enumerate() {
         let slots = folder.slots(number);
         let in_fixed_root = fixed_root && number == 0;
-        let most = if in_fixed_root {
-            geometry.root_entries as usize
-        } else {
-            MAX_FOLDER_SLOTS
-        };
+        let most = if in_fixed_root { geometry.root_entries as usize } else { MAX_FOLDER_SLOTS };
         if slots > most {
-            let path = if number == 0 {
-                "/".to_owned()
-            } else {
-                folder.path.clone()
-            };
+            let path = if number == 0 { "/".to_owned() } else { folder.path.clone() };
             return Err(FormatError::FolderFull { path });
         }
-        let bytes = if in_fixed_root {
-            0
-        } else {
-            (slots * SLOT_BYTES) as u64
-        };
+        let bytes = if in_fixed_root { 0 } else { (slots * SLOT_BYTES) as u64 };
         folder_clusters.push(geometry.clusters_for(bytes));
     }
-    let file_clusters: Vec<u64> = files
-        .iter()
-        .map(|file| geometry.clusters_for(file.content.size()))
-        .collect();
+    let file_clusters: Vec<u64> =
+        files.iter().map(|file| geometry.clusters_for(file.content.size())).collect();
     let needed: u64 = folder_clusters.iter().chain(&file_clusters).sum();
     if needed > u64::from(geometry.clusters) {
         let cluster_bytes = u64::from(geometry.cluster_bytes());
         let room = u64::from(geometry.clusters) * cluster_bytes;
-        return Err(FormatError::Full {
-            needed: needed * cluster_bytes,
-            room,
-        });
+        return Err(FormatError::Full { needed: needed * cluster_bytes, room });
     }
     let mut next_free = 2;
     let mut runs = Vec::new();
@@ -325,14 +180,10 @@ fn lay_out(
         runs.push(count);
         start
     };
-    let folder_starts = folder_clusters.into_iter().map(&mut start_of).collect();
-    let file_starts = file_clusters.into_iter().map(&mut start_of).collect();
-    Ok(Layout {
-        folder_starts,
-        file_starts,
-        runs,
-        next_free,
-    })
+    let folders = folder_clusters.into_iter().map(&mut start_of).collect();
+    let files = file_clusters.into_iter().map(&mut start_of).collect();
+    let starts = Starts { folders, files };
+    Ok(Layout { starts, runs, next_free })
 }
 
 /// One allocation table: every run is a chain of neighbours.
@@ -363,81 +214,6 @@ fn encode_table(geometry: &Geometry, runs: &[u32]) -> Vec<u8> {
         cluster = last + 1;
     }
     table
-}
-
-fn encode_folder(
-    number: usize,
-    folder: &Folder,
-    layout: &Layout,
-    files: &[NewFile<'_>],
-    time: Timestamp,
-    label: &ShortName,
-) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if number == 0 {
-        bytes.extend(encode_entry(label, ATTRIBUTE_VOLUME_LABEL, 0, 0, time));
-    } else {
-        let own = layout.folder_starts[number];
-        // A parent that is the root is written as cluster 0, also on FAT32.
-        let parent = if folder.parent == 0 {
-            0
-        } else {
-            layout.folder_starts[folder.parent]
-        };
-        bytes.extend(encode_entry(
-            b".          ",
-            ATTRIBUTE_DIRECTORY,
-            own,
-            0,
-            time,
-        ));
-        bytes.extend(encode_entry(
-            b"..         ",
-            ATTRIBUTE_DIRECTORY,
-            parent,
-            0,
-            time,
-        ));
-    }
-    let short_names = folder.short_names();
-    for child in folder.children.values() {
-        let short = short_names[child.name.as_str()];
-        if exact_short_name(&child.name).is_none() {
-            bytes.extend(long_name_parts(&child.name, &short).concat());
-        }
-        let (attributes, start, size) = match child.item {
-            Item::Folder(index) => (ATTRIBUTE_DIRECTORY, layout.folder_starts[index], 0),
-            Item::File(index) => {
-                let size = files[index].content.size() as u32;
-                (ATTRIBUTE_ARCHIVE, layout.file_starts[index], size)
-            }
-        };
-        bytes.extend(encode_entry(&short, attributes, start, size, time));
-    }
-    bytes
-}
-
-fn encode_entry(
-    short: &ShortName,
-    attributes: u8,
-    start: u32,
-    size: u32,
-    time: Timestamp,
-) -> [u8; SLOT_BYTES] {
-    let mut entry = [0; SLOT_BYTES];
-    let (date, clock) = (time.date.to_le_bytes(), time.time.to_le_bytes());
-    let start = start.to_le_bytes();
-    put(&mut entry, 0, short);
-    entry[11] = attributes;
-    put(&mut entry, 14, &clock);
-    put(&mut entry, 16, &date);
-    put(&mut entry, 18, &date);
-    put(&mut entry, 20, &start[2..]);
-    put(&mut entry, 22, &clock);
-    put(&mut entry, 24, &date);
-    put(&mut entry, 26, &start[..2]);
-    put(&mut entry, 28, &size.to_le_bytes());
-    entry
 }
 
 /// Copies a file into its clusters and clears the rest of the last one, which may hold older bytes.

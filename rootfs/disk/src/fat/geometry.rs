@@ -93,10 +93,7 @@ impl Kind {
         let sizes = [1, 2, 4, MAX_NEW_SECTORS_PER_CLUSTER];
         let below = |limit: u32| {
             let few_enough = |size: &u32| total_sectors / size < limit - MARGIN_CLUSTERS;
-            sizes
-                .into_iter()
-                .find(few_enough)
-                .unwrap_or(MAX_NEW_SECTORS_PER_CLUSTER)
+            sizes.into_iter().find(few_enough).unwrap_or(MAX_NEW_SECTORS_PER_CLUSTER)
         };
         match self {
             Self::Fat12 => below(FAT12_CLUSTERS),
@@ -195,11 +192,7 @@ mod tests {
         while sectors <= 64 * 1024 * 1024 {
             for total in [sectors - 1, sectors, sectors + 1] {
                 let geometry = Geometry::for_new_volume(total).expect("room for clusters");
-                assert_eq!(
-                    Kind::of_clusters(geometry.clusters),
-                    geometry.kind,
-                    "{total}"
-                );
+                assert_eq!(Kind::of_clusters(geometry.clusters), geometry.kind, "{total}");
                 let entries = geometry.fat_bytes() * 8 / u64::from(geometry.kind.bits());
                 assert!(entries >= u64::from(geometry.clusters) + 2, "{total}");
             }

@@ -1,17 +1,19 @@
 //! FAT volumes: the ESP that firmware reads, and SEED, which people edit on any desk machine.
 //!
-//! [`format`] writes a fresh volume from a list of files and touches only the clusters that it uses,
-//! so a large ESP stays sparse. [`Volume`] reads what we, `mkfs.vfat`, mtools, macOS or Windows
-//! wrote. There is nothing in between: to change a file is to format again, which for the one file of
-//! SEED is the simplest thing that can't leave a half-updated volume behind.
+//! [`format`] writes a fresh volume from a list of files and touches only the clusters that it
+//! uses, so a large ESP stays sparse. [`Volume`] reads what we, `mkfs.vfat`, mtools, macOS or
+//! Windows wrote. There is nothing in between: to change a file is to format again, which for the
+//! one file of SEED is the simplest thing that can't leave a half-updated volume behind.
 //!
 //! ```text
 //!  boot sector │ (FAT32: information sector, copies) │ FAT │ FAT │ (FAT12/16: root) │ clusters
 //! ```
 //!
-//! The kind follows from the size alone: FAT12 up to 4 MiB, FAT16 below 64 MiB, FAT32 from there on.
+//! The kind follows from the size alone: FAT12 up to 4 MiB, FAT16 below 64 MiB, FAT32 from there
+//! on.
 
 mod boot_sector;
+mod folder;
 mod format;
 mod geometry;
 mod name;

@@ -1,8 +1,9 @@
-//! Names: the eleven bytes that every entry has, and the long names that Windows 95 put before them.
+//! Names: the eleven bytes that every entry has, and the long names that Windows 95 put before
+//! them.
 //!
-//! A long name is stored backwards, thirteen UTF-16 units at a time, in entries that old systems take
-//! for volume labels. A checksum over the short name ties the parts to their entry; parts that don't
-//! match are leftovers of a system that knew no long names, and are ignored.
+//! A long name is stored backwards, thirteen UTF-16 units at a time, in entries that old systems
+//! take for volume labels. A checksum over the short name ties the parts to their entry; parts that
+//! don't match are leftovers of a system that knew no long names, and are ignored.
 
 use std::collections::BTreeSet;
 
@@ -46,10 +47,7 @@ pub(super) fn check_long_name(name: &str) -> Result<(), BadName> {
     if name.encode_utf16().count() > MAX_NAME_UNITS {
         return Err(BadName::TooLong);
     }
-    if let Some(bad) = name
-        .chars()
-        .find(|&c| c.is_control() || "\"*/:<>?\\|".contains(c))
-    {
+    if let Some(bad) = name.chars().find(|&c| c.is_control() || "\"*/:<>?\\|".contains(c)) {
         return Err(BadName::Character(bad));
     }
     if name.starts_with(' ') || name.ends_with([' ', '.']) {
@@ -103,11 +101,7 @@ fn joined(base: &[u8], extension: &[u8]) -> ShortName {
 /// something got lost or the name is taken, as Windows does it.
 pub(super) fn short_alias(name: &str, taken: &BTreeSet<ShortName>) -> Option<ShortName> {
     let (base, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-    let (base, extension) = if base.is_empty() {
-        (extension, "")
-    } else {
-        (base, extension)
-    };
+    let (base, extension) = if base.is_empty() { (extension, "") } else { (base, extension) };
     let (base, base_lossy) = shortened(base, 8);
     let (extension, extension_lossy) = shortened(extension, 3);
     let plain = joined(&base, &extension);
@@ -120,9 +114,7 @@ pub(super) fn short_alias(name: &str, taken: &BTreeSet<ShortName>) -> Option<Sho
         numbered.extend_from_slice(tail.as_bytes());
         joined(&numbered, &extension)
     };
-    (1..1_000_000)
-        .map(with_tail)
-        .find(|short| !taken.contains(short))
+    (1..1_000_000).map(with_tail).find(|short| !taken.contains(short))
 }
 
 /// Upper case, without dots and spaces, strange characters replaced; and whether anything but
@@ -151,9 +143,7 @@ fn shortened(part: &str, most: usize) -> (Vec<u8>, bool) {
 
 /// Ties long-name parts to the short name.
 fn checksum(short: &ShortName) -> u8 {
-    short
-        .iter()
-        .fold(0_u8, |sum, &byte| sum.rotate_right(1).wrapping_add(byte))
+    short.iter().fold(0_u8, |sum, &byte| sum.rotate_right(1).wrapping_add(byte))
 }
 
 /// How many parts a long name takes.
@@ -199,11 +189,7 @@ impl LongName {
     pub(super) fn push(&mut self, slot: &[u8]) {
         let order = slot[0] & !LAST_PART;
         if slot[0] & LAST_PART != 0 && (1..=MAX_PARTS).contains(&order) {
-            *self = Self {
-                units: Vec::new(),
-                missing: order,
-                checksum: slot[13],
-            };
+            *self = Self { units: Vec::new(), missing: order, checksum: slot[13] };
         }
         if self.missing == 0 || self.missing != order || self.checksum != slot[13] {
             *self = Self::default();
@@ -216,18 +202,11 @@ impl LongName {
 
     /// The long name of the entry with that short name, if there is one; forgets it.
     pub(super) fn take(&mut self, short: &ShortName) -> Option<String> {
-        let Self {
-            mut units,
-            missing,
-            checksum: expected,
-        } = std::mem::take(self);
+        let Self { mut units, missing, checksum: expected } = std::mem::take(self);
         if units.is_empty() || missing != 0 || expected != checksum(short) {
             return None;
         }
-        let length = units
-            .iter()
-            .position(|&unit| unit == 0)
-            .unwrap_or(units.len());
+        let length = units.iter().position(|&unit| unit == 0).unwrap_or(units.len());
         units.truncate(length);
         let name = String::from_utf16(&units).ok()?;
         check_long_name(&name).is_ok().then_some(name)
@@ -238,10 +217,7 @@ impl LongName {
 /// long form is meant in lower case.
 pub(super) fn readable(short: &ShortName, case_flags: u8) -> String {
     let text = |bytes: &[u8], lower: bool| -> String {
-        let end = bytes
-            .iter()
-            .rposition(|&byte| byte != b' ')
-            .map_or(0, |last| last + 1);
+        let end = bytes.iter().rposition(|&byte| byte != b' ').map_or(0, |last| last + 1);
         let character = |byte: &u8| match (byte.is_ascii(), lower) {
             (false, _) => char::REPLACEMENT_CHARACTER,
             (true, true) => char::from(byte.to_ascii_lowercase()),
@@ -251,11 +227,7 @@ pub(super) fn readable(short: &ShortName, case_flags: u8) -> String {
     };
     let base = text(&short[..8], case_flags & 0x08 != 0);
     let extension = text(&short[8..], case_flags & 0x10 != 0);
-    if extension.is_empty() {
-        base
-    } else {
-        format!("{base}.{extension}")
-    }
+    if extension.is_empty() { base } else { format!("{base}.{extension}") }
 }
 
 #[cfg(test)]
@@ -278,9 +250,7 @@ mod tests {
         assert_eq!(alias(".profile"), "PROFILE");
         assert_eq!(alias("ä"), "_~1");
         assert_eq!(
-            exact_short_name("BOOTX64.EFI")
-                .map(|s| readable(&s, 0))
-                .as_deref(),
+            exact_short_name("BOOTX64.EFI").map(|s| readable(&s, 0)).as_deref(),
             Some("BOOTX64.EFI")
         );
         for long in ["linux.efi", "A.B.C", "TOOLONGNAME", "A.", ".A", "A B", "Ä"] {
@@ -290,13 +260,8 @@ mod tests {
 
     #[test]
     fn long_names_come_back_from_their_parts() {
-        for name in [
-            "a",
-            "thirteen chars",
-            "exactly-13-ch",
-            "ünïcödé 🙂.toml",
-            &"x".repeat(255),
-        ] {
+        for name in ["a", "thirteen chars", "exactly-13-ch", "ünïcödé 🙂.toml", &"x".repeat(255)]
+        {
             let short = *b"SHORT~1 TOM";
             let mut collected = LongName::default();
             let parts = long_name_parts(name, &short);
@@ -318,10 +283,6 @@ mod tests {
         }
         assert_eq!(collected.take(b"OTHER      "), None);
         collected.push(&parts[1]);
-        assert_eq!(
-            collected.take(b"ANAME~1    "),
-            None,
-            "the last part never came"
-        );
+        assert_eq!(collected.take(b"ANAME~1    "), None, "the last part never came");
     }
 }

@@ -1,7 +1,8 @@
 //! Reading volumes that others may have written, and that nobody vouches for.
 //!
-//! A chain of clusters is followed only as far as the file's size or the largest directory needs, so
-//! that a loop ends by itself; sizes are checked against the volume before anything is allocated.
+//! A chain of clusters is followed only as far as the file's size or the largest directory needs,
+//! so that a loop ends by itself; sizes are checked against the volume before anything is
+//! allocated.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -109,28 +110,17 @@ impl<R: ReadAt> Volume<R> {
     /// sector has it.
     pub fn label(&self) -> Result<String, ReadError> {
         let root = self.directory_bytes(None)?;
-        let live = root
-            .chunks_exact(SLOT_BYTES)
-            .take_while(|slot| slot[0] != FREE_SLOT);
+        let live = root.chunks_exact(SLOT_BYTES).take_while(|slot| slot[0] != FREE_SLOT);
         let is_label = |slot: &&[u8]| {
             slot[0] != DELETED_SLOT
                 && slot[11] & ATTRIBUTE_VOLUME_LABEL != 0
                 && slot[11] & ATTRIBUTE_LONG_NAME != ATTRIBUTE_LONG_NAME
         };
-        let stored = live
-            .into_iter()
-            .find(is_label)
-            .map(|slot| bytes_at(slot, 0));
+        let stored = live.into_iter().find(is_label).map(|slot| bytes_at(slot, 0));
         let stored: ShortName = stored.unwrap_or(self.boot.label);
         let text: String = stored
             .iter()
-            .map(|&byte| {
-                if byte.is_ascii() {
-                    char::from(byte)
-                } else {
-                    '\u{fffd}'
-                }
-            })
+            .map(|&byte| if byte.is_ascii() { char::from(byte) } else { '\u{fffd}' })
             .collect();
         Ok(text.trim_end_matches([' ', '\0']).to_owned())
     }
@@ -153,11 +143,7 @@ impl<R: ReadAt> Volume<R> {
     pub fn read_file(&self, path: &str, limit: u64) -> Result<Vec<u8>, ReadError> {
         let entry = self.find_file(path)?;
         let size = u64::from(entry.size);
-        let too_large = || ReadError::TooLarge {
-            path: path.to_owned(),
-            size,
-            limit,
-        };
+        let too_large = || ReadError::TooLarge { path: path.to_owned(), size, limit };
         // Before its chain is followed, which may be as long as the size claims.
         if size > limit {
             return Err(too_large());
@@ -179,11 +165,7 @@ impl<R: ReadAt> Volume<R> {
         let size = u64::from(entry.size);
         let clusters = self.geometry().clusters_for(size);
         let runs = self.chain(entry.first_cluster, clusters, true)?;
-        Ok(OpenFile {
-            volume: self,
-            size,
-            runs,
-        })
+        Ok(OpenFile { volume: self, size, runs })
     }
 
     fn geometry(&self) -> &Geometry {
@@ -236,11 +218,7 @@ impl<R: ReadAt> Volume<R> {
         if short[0] == STANDS_FOR_E5 {
             short[0] = DELETED_SLOT;
         }
-        let high = if self.kind() == Kind::Fat32 {
-            u32::from(u16_at(slot, 20))
-        } else {
-            0
-        };
+        let high = if self.kind() == Kind::Fat32 { u32::from(u16_at(slot, 20)) } else { 0 };
         Some(DirectoryEntry {
             name: long.unwrap_or_else(|| readable(&short, slot[12])),
             short_name: readable(&short, 0),
@@ -257,8 +235,7 @@ impl<R: ReadAt> Volume<R> {
             None if geometry.kind == Kind::Fat32 => geometry.root_cluster,
             None => {
                 let mut bytes = vec![0; geometry.root_entries as usize * SLOT_BYTES];
-                self.source
-                    .read_exact_at(geometry.root_offset(), &mut bytes)?;
+                self.source.read_exact_at(geometry.root_offset(), &mut bytes)?;
                 return Ok(bytes);
             }
         };
@@ -267,12 +244,7 @@ impl<R: ReadAt> Volume<R> {
         let clusters: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
         let size = clusters * u64::from(geometry.cluster_bytes());
         let mut bytes = vec![0; size as usize];
-        OpenFile {
-            volume: self,
-            size,
-            runs,
-        }
-        .read_exact_at(0, &mut bytes)?;
+        OpenFile { volume: self, size, runs }.read_exact_at(0, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -283,10 +255,7 @@ impl<R: ReadAt> Volume<R> {
         if exactly && most > u64::from(geometry.clusters) {
             return Err(broken());
         }
-        let mut page = TablePage {
-            start: 0,
-            bytes: Vec::new(),
-        };
+        let mut page = TablePage { start: 0, bytes: Vec::new() };
         let mut runs: Vec<Run> = Vec::new();
         let mut cluster = first;
         for position in 0..most {
@@ -298,10 +267,7 @@ impl<R: ReadAt> Volume<R> {
             }
             match runs.last_mut() {
                 Some(run) if run.first + run.count == cluster => run.count += 1,
-                _ => runs.push(Run {
-                    first: cluster,
-                    count: 1,
-                }),
+                _ => runs.push(Run { first: cluster, count: 1 }),
             }
             cluster = self.table_entry(cluster, &mut page)?;
         }
@@ -321,12 +287,8 @@ impl<R: ReadAt> Volume<R> {
         if !within(page) {
             let length = TABLE_PAGE_BYTES.min(geometry.fat_bytes() - position);
             let mut bytes = vec![0; length as usize];
-            self.source
-                .read_exact_at(geometry.fat_offset(0) + position, &mut bytes)?;
-            *page = TablePage {
-                start: position,
-                bytes,
-            };
+            self.source.read_exact_at(geometry.fat_offset(0) + position, &mut bytes)?;
+            *page = TablePage { start: position, bytes };
         }
         if !within(page) {
             return Err(ReadError::BrokenChain { first: cluster });
@@ -346,10 +308,7 @@ impl<R: ReadAt> ReadAt for OpenFile<'_, R> {
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), AccessFailed> {
-        if offset
-            .checked_add(buffer.len() as u64)
-            .is_none_or(|end| end > self.size)
-        {
+        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.size) {
             let reason = format!("the file has {} bytes", self.size);
             return Err(AccessFailed::new(offset, buffer.len(), reason));
         }
@@ -363,9 +322,7 @@ impl<R: ReadAt> ReadAt for OpenFile<'_, R> {
                 let inside = position - run_start;
                 let step = (run_bytes - inside).min((buffer.len() - done) as u64) as usize;
                 let from = geometry.cluster_offset(run.first) + inside;
-                self.volume
-                    .source
-                    .read_exact_at(from, &mut buffer[done..done + step])?;
+                self.volume.source.read_exact_at(from, &mut buffer[done..done + step])?;
                 done += step;
             }
             run_start += run_bytes;

@@ -13,10 +13,7 @@ const LAST_YEAR: u64 = 2107;
 
 impl Timestamp {
     /// The first moment that FAT knows.
-    pub const EPOCH: Self = Self {
-        date: 1 << 5 | 1,
-        time: 0,
-    };
+    pub const EPOCH: Self = Self { date: 1 << 5 | 1, time: 0 };
 
     /// From seconds since 1970; what FAT can't express becomes the nearest that it can.
     pub fn from_unix(seconds: u64) -> Self {
@@ -26,18 +23,12 @@ impl Timestamp {
         }
         if year > LAST_YEAR {
             // The last two seconds of that year.
-            return Self {
-                date: 0xff9f,
-                time: 0xbf7d,
-            };
+            return Self { date: 0xff9f, time: 0xbf7d };
         }
         let second = seconds % SECONDS_PER_DAY;
         let date = (year - FIRST_YEAR) << 9 | month << 5 | day;
         let time = (second / 3600) << 11 | (second / 60 % 60) << 5 | (second % 60 / 2);
-        Self {
-            date: low_16(date),
-            time: low_16(time),
-        }
+        Self { date: low_16(date), time: low_16(time) }
     }
 }
 
@@ -56,11 +47,7 @@ fn civil_date(days_since_1970: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     (year, month, day)
 }
@@ -73,14 +60,7 @@ mod tests {
     fn known_moments() {
         let fields = |seconds| {
             let Timestamp { date, time } = Timestamp::from_unix(seconds);
-            (
-                1980 + (date >> 9),
-                date >> 5 & 15,
-                date & 31,
-                time >> 11,
-                time >> 5 & 63,
-                time & 31,
-            )
+            (1980 + (date >> 9), date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, time & 31)
         };
         assert_eq!(fields(1_700_000_000), (2023, 11, 14, 22, 13, 10));
         assert_eq!(fields(951_782_400), (2000, 2, 29, 0, 0, 0));

@@ -34,37 +34,20 @@ impl Table {
         let entries = self.encode_entries();
         let last = self.disk_sectors - 1;
         let backup_entries = last - entry_sectors(self.entry_slots);
-        let backup = Place {
-            header: last,
-            other_header: 1,
-            entries: backup_entries,
-        };
-        let primary = Place {
-            header: 1,
-            other_header: last,
-            entries: 2,
-        };
+        let backup = Place { header: last, other_header: 1, entries: backup_entries };
+        let primary = Place { header: 1, other_header: last, entries: 2 };
         Ok(vec![
-            Piece {
-                offset: backup.entries * SECTOR_BYTES,
-                bytes: entries.clone(),
-            },
+            Piece { offset: backup.entries * SECTOR_BYTES, bytes: entries.clone() },
             Piece {
                 offset: backup.header * SECTOR_BYTES,
                 bytes: self.encode_header(&backup, &entries),
             },
-            Piece {
-                offset: primary.entries * SECTOR_BYTES,
-                bytes: entries.clone(),
-            },
+            Piece { offset: primary.entries * SECTOR_BYTES, bytes: entries.clone() },
             Piece {
                 offset: primary.header * SECTOR_BYTES,
                 bytes: self.encode_header(&primary, &entries),
             },
-            Piece {
-                offset: 0,
-                bytes: self.encode_protective_mbr(),
-            },
+            Piece { offset: 0, bytes: self.encode_protective_mbr() },
         ])
     }
 
@@ -119,11 +102,7 @@ impl Table {
         let mut sector = vec![0; SECTOR];
         let covered = u32::try_from(self.disk_sectors - 1).unwrap_or(u32::MAX);
         // The first sector in the old cylinder/head/sector form; the last one is "unknown".
-        put(
-            &mut sector,
-            446,
-            &[0, 0x00, 0x02, 0x00, 0xee, 0xff, 0xff, 0xff],
-        );
+        put(&mut sector, 446, &[0, 0x00, 0x02, 0x00, 0xee, 0xff, 0xff, 0xff]);
         put(&mut sector, 454, &1_u32.to_le_bytes());
         put(&mut sector, 458, &covered.to_le_bytes());
         put(&mut sector, 510, &[0x55, 0xaa]);

@@ -108,9 +108,7 @@ mod tests {
 
     #[test]
     fn the_disk_form_is_mixed_endian() {
-        let guid: Guid = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
-            .parse()
-            .expect("a GUID");
+        let guid: Guid = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b".parse().expect("a GUID");
         let disk = [
             0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0, 0xa0, 0xc9, 0x3e, 0xc9,
             0x3b,
@@ -126,15 +124,7 @@ mod tests {
         for bad in ["", "c12a7328", "c12a7328f81f-11d2-ba4b-00a0c93ec93b-", "ä"] {
             assert!(bad.parse::<Guid>().is_err(), "{bad:?} was taken");
         }
-        assert!(
-            "g12a7328-f81f-11d2-ba4b-00a0c93ec93b"
-                .parse::<Guid>()
-                .is_err()
-        );
-        assert!(
-            "+12a7328-f81f-11d2-ba4b-00a0c93ec93b"
-                .parse::<Guid>()
-                .is_err()
-        );
+        assert!("g12a7328-f81f-11d2-ba4b-00a0c93ec93b".parse::<Guid>().is_err());
+        assert!("+12a7328-f81f-11d2-ba4b-00a0c93ec93b".parse::<Guid>().is_err());
     }
 }

@@ -9,10 +9,10 @@
 //!  last        backup header  <──┘
 //! ```
 //!
-//! [`Table`] is a plain value. [`Table::encode`] turns it into bytes with their offsets, in an order
-//! in which a power cut at any moment leaves at least one good copy. [`read`] takes whichever copy is
-//! good and says what it thought of both. [`Table::relocate`] and [`Table::grow_last`] are what a
-//! node does at its first boot, when the image finds itself on a larger disk.
+//! [`Table`] is a plain value. [`Table::encode`] turns it into bytes with their offsets, in an
+//! order in which a power cut at any moment leaves at least one good copy. [`read`] takes whichever
+//! copy is good and says what it thought of both. [`Table::relocate`] and [`Table::grow_last`] are
+//! what a node does at its first boot, when the image finds itself on a larger disk.
 
 mod encode;
 mod guid;
@@ -87,15 +87,10 @@ pub enum GptError {
     #[error("the partition identity {0} is there twice")]
     GuidTwice(Guid),
     #[error(
-        "partition {number} (sectors {first} to {last}) is not within {usable_first} to {usable_last}"
+        "partition {number} (sectors {first} to {last}) is not within \
+         {usable_first} to {usable_last}"
     )]
-    OutOfBounds {
-        number: u32,
-        first: u64,
-        last: u64,
-        usable_first: u64,
-        usable_last: u64,
-    },
+    OutOfBounds { number: u32, first: u64, last: u64, usable_first: u64, usable_last: u64 },
     #[error("partitions {one} and {other} overlap")]
     Overlap { one: u32, other: u32 },
     #[error("the name {name:?} of partition {number} is longer than 36 UTF-16 units: shorten it")]
@@ -127,9 +122,7 @@ impl Table {
     pub fn new(disk_guid: Guid, disk_sectors: u64) -> Result<Self, GptError> {
         let table_sectors = entry_sectors(USUAL_ENTRY_SLOTS) + 1;
         if disk_sectors < 2 * table_sectors + 2 {
-            return Err(GptError::DiskTooSmall {
-                sectors: disk_sectors,
-            });
+            return Err(GptError::DiskTooSmall { sectors: disk_sectors });
         }
         Ok(Self {
             disk_guid,
@@ -143,23 +136,17 @@ impl Table {
 
     /// The first partition of that type.
     pub fn find_type(&self, type_guid: Guid) -> Option<&Partition> {
-        self.partitions
-            .iter()
-            .find(|partition| partition.type_guid == type_guid)
+        self.partitions.iter().find(|partition| partition.type_guid == type_guid)
     }
 
     /// The partition of that name.
     pub fn find_name(&self, name: &str) -> Option<&Partition> {
-        self.partitions
-            .iter()
-            .find(|partition| partition.name == name)
+        self.partitions.iter().find(|partition| partition.name == name)
     }
 
     /// The partition of that identity.
     pub fn find_guid(&self, guid: Guid) -> Option<&Partition> {
-        self.partitions
-            .iter()
-            .find(|partition| partition.guid == guid)
+        self.partitions.iter().find(|partition| partition.guid == guid)
     }
 
     /// Checks everything that a reader of the table relies on.
@@ -191,9 +178,7 @@ impl Table {
 
     fn check_usable_range(&self) -> Result<(), GptError> {
         if self.entry_slots > MAX_ENTRY_SLOTS {
-            return Err(GptError::TooManySlots {
-                slots: self.entry_slots,
-            });
+            return Err(GptError::TooManySlots { slots: self.entry_slots });
         }
         let table_sectors = entry_sectors(self.entry_slots) + 1;
         let (first, last) = (self.first_usable_lba, self.last_usable_lba);
@@ -210,19 +195,13 @@ impl Table {
     fn check_partition(&self, partition: &Partition) -> Result<(), GptError> {
         let number = partition.number;
         if number == 0 || number > self.entry_slots {
-            return Err(GptError::BadNumber {
-                number,
-                slots: self.entry_slots,
-            });
+            return Err(GptError::BadNumber { number, slots: self.entry_slots });
         }
         if partition.type_guid == Guid::ZERO || partition.guid == Guid::ZERO {
             return Err(GptError::ZeroGuid { number });
         }
         if partition.name.encode_utf16().count() > NAME_UNITS {
-            return Err(GptError::NameTooLong {
-                number,
-                name: partition.name.clone(),
-            });
+            return Err(GptError::NameTooLong { number, name: partition.name.clone() });
         }
         let (first, last) = (partition.first_lba, partition.last_lba);
         if first > last || first < self.first_usable_lba || last > self.last_usable_lba {

@@ -98,9 +98,7 @@ struct Copy {
 pub fn read(disk: &(impl ReadAt + ?Sized)) -> Result<Found, GptError> {
     let disk_sectors = disk.size() / SECTOR_BYTES;
     if disk_sectors < 3 {
-        return Err(GptError::DiskTooSmall {
-            sectors: disk_sectors,
-        });
+        return Err(GptError::DiskTooSmall { sectors: disk_sectors });
     }
     let last = disk_sectors - 1;
     match read_copy(disk, 1, disk_sectors) {
@@ -111,20 +109,12 @@ pub fn read(disk: &(impl ReadAt + ?Sized)) -> Result<Found, GptError> {
                 Ok(_) => Health::Differs,
                 Err(health) => health,
             };
-            Ok(Found {
-                table: primary.table,
-                primary: Health::Good,
-                backup,
-                backup_lba,
-            })
+            Ok(Found { table: primary.table, primary: Health::Good, backup, backup_lba })
         }
         Err(primary) => match read_copy(disk, last, disk_sectors) {
-            Ok(copy) => Ok(Found {
-                table: copy.table,
-                primary,
-                backup: Health::Good,
-                backup_lba: last,
-            }),
+            Ok(copy) => {
+                Ok(Found { table: copy.table, primary, backup: Health::Good, backup_lba: last })
+            }
             Err(backup) => Err(GptError::NoTable { primary, backup }),
         },
     }
@@ -168,17 +158,10 @@ fn read_copy(
     };
     if table.disk_sectors > disk_sectors {
         let sectors = table.disk_sectors;
-        return Err(Health::Bad(CopyFault::Table(Box::new(
-            GptError::DiskTooSmall { sectors },
-        ))));
+        return Err(Health::Bad(CopyFault::Table(Box::new(GptError::DiskTooSmall { sectors }))));
     }
-    table
-        .check()
-        .map_err(|error| Health::Bad(CopyFault::Table(Box::new(error))))?;
-    Ok(Copy {
-        table,
-        other_header_lba,
-    })
+    table.check().map_err(|error| Health::Bad(CopyFault::Table(Box::new(error))))?;
+    Ok(Copy { table, other_header_lba })
 }
 
 fn read_sectors(disk: &(impl ReadAt + ?Sized), lba: u64, buffer: &mut [u8]) -> Result<(), Health> {

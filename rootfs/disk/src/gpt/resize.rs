@@ -15,17 +15,9 @@ impl Table {
     /// usable range follows. Partitions stay; if one no longer fits, the table is left as it was.
     pub fn relocate(&mut self, disk_sectors: u64) -> Result<(), GptError> {
         let table_sectors = entry_sectors(self.entry_slots) + 1;
-        let too_small = GptError::DiskTooSmall {
-            sectors: disk_sectors,
-        };
-        let last_usable_lba = disk_sectors
-            .checked_sub(1 + table_sectors)
-            .ok_or(too_small)?;
-        let moved = Self {
-            disk_sectors,
-            last_usable_lba,
-            ..self.clone()
-        };
+        let too_small = GptError::DiskTooSmall { sectors: disk_sectors };
+        let last_usable_lba = disk_sectors.checked_sub(1 + table_sectors).ok_or(too_small)?;
+        let moved = Self { disk_sectors, last_usable_lba, ..self.clone() };
         moved.check()?;
         *self = moved;
         Ok(())
@@ -37,19 +29,12 @@ impl Table {
         let end = self.last_usable_lba.checked_add(1)?;
         let aligned_end = end - end.checked_rem(alignment_sectors)?;
         let new_last_lba = aligned_end.checked_sub(1)?;
-        let last = self
-            .partitions
-            .iter_mut()
-            .max_by_key(|partition| partition.last_lba)?;
+        let last = self.partitions.iter_mut().max_by_key(|partition| partition.last_lba)?;
         let old_last_lba = last.last_lba;
         if new_last_lba <= old_last_lba {
             return None;
         }
         last.last_lba = new_last_lba;
-        Some(Growth {
-            number: last.number,
-            old_last_lba,
-            new_last_lba,
-        })
+        Some(Growth { number: last.number, old_last_lba, new_last_lba })
     }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// Finds a tool by the environment (`FSCK_FAT=/path`) or in the usual folders. A test that gets none
-/// says so and passes: the tool only is a second opinion.
+/// Finds a tool by the environment (`FSCK_FAT=/path`) or in the usual folders. A test that gets
+/// none says so and passes: the tool only is a second opinion.
 pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
     let variable = tool.to_uppercase().replace(['.', '-'], "_");
     if let Some(named) = std::env::var_os(&variable) {
@@ -12,9 +12,7 @@ pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
     }
     let search = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&search).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let found = folders
-        .map(|folder| folder.join(tool))
-        .find(|candidate| candidate.is_file());
+    let found = folders.map(|folder| folder.join(tool)).find(|candidate| candidate.is_file());
     if found.is_none() {
         println!("skipped: {tool} is not there; name it with {variable}=/path/to/{tool}");
     }
@@ -23,17 +21,8 @@ pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
 
 /// Runs a command, wants success, and gives back what it said.
 pub(crate) fn run(command: &mut Command) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().expect("the tool starts");
+    let Output { status, stdout, stderr } = command.output().expect("the tool starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        status.success(),
-        "{command:?}: {status}\n{}\n{}",
-        text(&stdout),
-        text(&stderr)
-    );
+    assert!(status.success(), "{command:?}: {status}\n{}\n{}", text(&stdout), text(&stderr));
     text(&stdout)
 }

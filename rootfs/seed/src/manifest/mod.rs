@@ -172,20 +172,11 @@ impl Manifest {
     /// Whether names are unique, and whatever is named exists.
     pub fn check(&self) -> Result<(), ManifestError> {
         unique("users", self.users.iter().map(|user| user.name.as_str()))?;
-        unique(
-            "services",
-            self.services.iter().map(|service| service.name.as_str()),
-        )?;
-        unique(
-            "templates",
-            self.templates.iter().map(|template| template.path.as_str()),
-        )?;
+        unique("services", self.services.iter().map(|service| service.name.as_str()))?;
+        unique("templates", self.templates.iter().map(|template| template.path.as_str()))?;
         self.users_exist()?;
-        let services: BTreeMap<&str, &Service> = self
-            .services
-            .iter()
-            .map(|service| (service.name.as_str(), service))
-            .collect();
+        let services: BTreeMap<&str, &Service> =
+            self.services.iter().map(|service| (service.name.as_str(), service)).collect();
         for service in &self.services {
             for needed in &service.needs {
                 if !services.contains_key(needed.as_str()) {
@@ -201,19 +192,10 @@ impl Manifest {
 
     fn users_exist(&self) -> Result<(), ManifestError> {
         let exists = |name: &str| name == "root" || self.users.iter().any(|user| user.name == name);
-        let services = self
-            .services
-            .iter()
-            .map(|s| (s.name.as_str(), &s.user, &s.group));
-        let templates = self
-            .templates
-            .iter()
-            .map(|t| (t.path.as_str(), &t.user, &t.group));
+        let services = self.services.iter().map(|s| (s.name.as_str(), &s.user, &s.group));
+        let templates = self.templates.iter().map(|t| (t.path.as_str(), &t.user, &t.group));
         for (owner, user, group) in services.chain(templates) {
-            let absent = [Some(user), group.as_ref()]
-                .into_iter()
-                .flatten()
-                .find(|n| !exists(n));
+            let absent = [Some(user), group.as_ref()].into_iter().flatten().find(|n| !exists(n));
             if let Some(user) = absent {
                 return Err(ManifestError::NoSuchUser {
                     owner: owner.to_owned(),
@@ -232,10 +214,7 @@ fn unique<'n>(
     let mut seen = BTreeSet::new();
     for name in names {
         if !seen.insert(name) {
-            return Err(ManifestError::Twice {
-                kind,
-                name: name.to_owned(),
-            });
+            return Err(ManifestError::Twice { kind, name: name.to_owned() });
         }
     }
     Ok(())
@@ -248,9 +227,7 @@ fn no_circles(services: &BTreeMap<&str, &Service>) -> Result<(), ManifestError> 
         let before = waiting.len();
         let snapshot = waiting.clone();
         waiting.retain(|name| {
-            services[name]
-                .waits_for()
-                .any(|other| snapshot.contains(other.as_str()))
+            services[name].waits_for().any(|other| snapshot.contains(other.as_str()))
         });
         if waiting.len() == before {
             return Err(circle(services, &waiting));
@@ -262,16 +239,9 @@ fn no_circles(services: &BTreeMap<&str, &Service>) -> Result<(), ManifestError> 
 /// Follows the services that remain until one comes up again.
 fn circle(services: &BTreeMap<&str, &Service>, waiting: &BTreeSet<&str>) -> ManifestError {
     let mut way: Vec<&str> = waiting.first().copied().into_iter().collect();
-    while let Some(next) = way
-        .last()
-        .and_then(|last| services.get(last))
-        .and_then(|service| {
-            service
-                .waits_for()
-                .map(super::scalar::Word::as_str)
-                .find(|name| waiting.contains(name))
-        })
-    {
+    while let Some(next) = way.last().and_then(|last| services.get(last)).and_then(|service| {
+        service.waits_for().map(super::scalar::Word::as_str).find(|name| waiting.contains(name))
+    }) {
         if let Some(start) = way.iter().position(|name| *name == next) {
             way.drain(..start);
             break;
@@ -279,8 +249,5 @@ fn circle(services: &BTreeMap<&str, &Service>, waiting: &BTreeSet<&str>) -> Mani
         way.push(next);
     }
     let service = way.first().copied().unwrap_or_default().to_owned();
-    ManifestError::Circle {
-        through: way[1.min(way.len())..].join(", "),
-        service,
-    }
+    ManifestError::Circle { through: way[1.min(way.len())..].join(", "), service }
 }

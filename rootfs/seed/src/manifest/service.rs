@@ -222,10 +222,7 @@ pub struct Stop {
 
 impl Default for Stop {
     fn default() -> Self {
-        Self {
-            signal: "TERM".to_owned(),
-            timeout: DurationText::from_milliseconds(10_000),
-        }
+        Self { signal: "TERM".to_owned(), timeout: DurationText::from_milliseconds(10_000) }
     }
 }
 

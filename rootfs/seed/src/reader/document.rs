@@ -18,10 +18,7 @@ pub(crate) fn read_document<T: Read>(reader: &mut Reader<'_>) -> Option<T> {
         let kib = text.len().div_ceil(1024);
         let wrong = Wrong::new(
             "the seed is too large",
-            format!(
-                "this file has {kib} KiB; at most {} are read",
-                MAX_SEED_BYTES / 1024
-            ),
+            format!("this file has {kib} KiB; at most {} are read", MAX_SEED_BYTES / 1024),
             "check that this is a seed and no other file",
         );
         reader.report("", &(0..1), wrong);
@@ -34,9 +31,7 @@ pub(crate) fn read_document<T: Read>(reader: &mut Reader<'_>) -> Option<T> {
     for error in &errors {
         // A list that is not closed swallows what follows, and each line of it looks wrong.
         let span = visible(text, &error.span().unwrap_or(0..0));
-        let line_start = text[..span.start]
-            .rfind('\n')
-            .map_or(0, |newline| newline + 1);
+        let line_start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
         let header = text[line_start..].trim_start().starts_with('[');
         let within_repeated = repeated_table
             .is_some_and(|start: usize| !header && !text[start..line_start].contains("\n["));
@@ -51,11 +46,7 @@ pub(crate) fn read_document<T: Read>(reader: &mut Reader<'_>) -> Option<T> {
     }
     reader.after_syntax_error = !errors.is_empty();
     let root = DeValue::Table(document.into_inner());
-    let item = Item {
-        path: String::new(),
-        span: 0..1,
-        value: &root,
-    };
+    let item = Item { path: String::new(), span: 0..1, value: &root };
     let read = T::read(&item, reader);
     if reader.after_syntax_error {
         drop_followers(reader, open_list.unwrap_or(usize::MAX));
@@ -85,12 +76,7 @@ fn visible(text: &str, span: &Range<usize>) -> Range<usize> {
     let at_end = text[start..].is_empty() || text[start..].starts_with('\n');
     match text[..start].char_indices().next_back() {
         Some((last, character)) if at_end && character != '\n' => last..start,
-        _ => {
-            start
-                ..text
-                    .floor_char_boundary(span.end.min(text.len()))
-                    .max(start)
-        }
+        _ => start..text.floor_char_boundary(span.end.min(text.len())).max(start),
     }
 }
 
@@ -109,11 +95,7 @@ fn syntax(error: &Error, header: bool) -> Wrong {
                 "put all of its keys under one header; lists of tables have two brackets: `[[links]]`",
             )
         } else {
-            Wrong::new(
-                "a key is written twice",
-                "was already set above",
-                "keep one of the two",
-            )
+            Wrong::new("a key is written twice", "was already set above", "keep one of the two")
         };
     }
     if message.contains("array") {

@@ -17,10 +17,7 @@ pub(crate) struct Lines {
 impl Lines {
     pub(crate) fn of(text: &str) -> Self {
         let text = &text[..text.floor_char_boundary(MAX_SEED_BYTES.min(text.len()))];
-        let mut lines = Self {
-            starts: Vec::new(),
-            secret: Vec::new(),
-        };
+        let mut lines = Self { starts: Vec::new(), secret: Vec::new() };
         let mut start = 0;
         let mut secret = false;
         // Without the split's last piece, a mistake at the very end would have no line.
@@ -29,10 +26,7 @@ impl Lines {
             if content.starts_with('[') {
                 let name = content.trim_start_matches(['[', ' ', '\t', '"', '\'']);
                 secret = name.starts_with("secrets");
-            } else if content
-                .trim_start_matches(['"', '\''])
-                .starts_with("secrets")
-            {
+            } else if content.trim_start_matches(['"', '\'']).starts_with("secrets") {
                 secret = true;
             }
             lines.starts.push(start);
@@ -44,9 +38,7 @@ impl Lines {
 
     /// The line of a position, counted from 0.
     pub(crate) fn line_of(&self, position: usize) -> usize {
-        self.starts
-            .partition_point(|start| *start <= position)
-            .saturating_sub(1)
+        self.starts.partition_point(|start| *start <= position).saturating_sub(1)
     }
 
     /// Where a line begins.

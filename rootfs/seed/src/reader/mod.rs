@@ -40,6 +40,12 @@ pub(crate) trait Read: Sized {
     /// Reads the value; `None` after at least one problem was reported.
     fn read(item: &Item<'_>, reader: &mut Reader<'_>) -> Option<Self>;
 
+    /// What stands for a value that could not be read, so that the rest can still be checked. The
+    /// problem that was reported keeps it from ever leaving this crate.
+    fn stand_in() -> Option<Self> {
+        None
+    }
+
     /// The keys of the table that this value is, or is a list of.
     fn section() -> Option<SectionDoc> {
         None
@@ -75,6 +81,7 @@ pub(crate) struct Reader<'t> {
     lines: Lines,
     problems: Vec<(Range<usize>, Problem)>,
     uncollected: usize,
+    unsound: BTreeSet<String>,
     places: BTreeMap<String, Range<usize>>,
     /// After a mistake of syntax keys may be missing that were in fact written.
     after_syntax_error: bool,
@@ -90,6 +97,7 @@ impl<'t> Reader<'t> {
             lines: Lines::of(text),
             problems: Vec::new(),
             uncollected: 0,
+            unsound: BTreeSet::new(),
             places: BTreeMap::new(),
             after_syntax_error: false,
             reading_default: false,
@@ -105,18 +113,17 @@ impl<'t> Reader<'t> {
 
     /// Reports a mistake at a span of the text.
     pub(crate) fn report(&mut self, path: &str, span: &Range<usize>, wrong: Wrong) {
+        let top = path.split(['.', '[']).next().unwrap_or_default();
+        if !self.unsound.contains(top) {
+            self.unsound.insert(top.to_owned());
+        }
         if self.problems.len() >= MAX_COLLECTED {
             self.uncollected += 1;
             return;
         }
         let line = self.lines.line_of(span.start);
         let secret = path.starts_with("secrets") || self.lines.is_secret(line);
-        let at = Place {
-            line,
-            line_start: self.lines.start(line),
-            span,
-            secret,
-        };
+        let at = Place { line, line_start: self.lines.start(line), span, secret };
         let problem = Problem::at(self.file, self.text, path, &at, wrong);
         // One mistake is told once: a second finding about the same characters only repeats it.
         let told = self.problems.iter().any(|(_, old)| {
@@ -149,31 +156,21 @@ impl<'t> Reader<'t> {
 
     /// The top-level sections that something was reported about.
     pub(crate) fn unsound_sections(&self) -> BTreeSet<String> {
-        let top = |problem: &Problem| problem.key.split(['.', '[']).next().map(str::to_owned);
-        self.problems
-            .iter()
-            .filter_map(|(_, problem)| top(problem))
-            .collect()
+        self.unsound.clone()
     }
 
     /// Whether nothing was reported about any key below this path.
     pub(crate) fn is_sound_below(&self, path: &str) -> bool {
         !self.after_syntax_error
             && !self.problems.iter().any(|(_, problem)| {
-                problem
-                    .key
-                    .strip_prefix(path)
-                    .is_some_and(|rest| rest.starts_with(['.', '[']))
+                problem.key.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '[']))
             })
     }
 
     /// All problems in the order of the file.
     pub(crate) fn into_problems(mut self) -> Problems {
         self.problems.sort_by_key(|(span, _)| span.start);
-        let mut problems = Problems {
-            left_out: self.uncollected,
-            ..Problems::default()
-        };
+        let mut problems = Problems { left_out: self.uncollected, ..Problems::default() };
         for (_, problem) in self.problems {
             problems.push(problem);
         }
@@ -203,17 +200,13 @@ impl<'a> Table<'a> {
                 reader.report(&path, &key.span(), unknown_key(name, &item.path, known));
             }
         }
-        Some(Self {
-            path: item.path.clone(),
-            span: item.span.clone(),
-            entries,
-        })
+        Some(Self { path: item.path.clone(), span: item.span.clone(), entries })
     }
 
     /// Reads a key that must be there.
     pub(crate) fn required<T: Read>(&self, key: &str, reader: &mut Reader<'_>) -> Option<T> {
         if let Some(value) = self.entry(key) {
-            return self.read(key, value, reader);
+            return self.read(key, value, reader).or_else(T::stand_in);
         }
         if !reader.after_syntax_error {
             let table = shown_table(&self.path);
@@ -227,7 +220,7 @@ impl<'a> Table<'a> {
                 ),
             );
         }
-        None
+        T::stand_in()
     }
 
     /// The mend for a missing key: a table is added in another way than a value.
@@ -257,11 +250,8 @@ impl<'a> Table<'a> {
         }
         // The span of a default is that of the table which lacks the key.
         let parsed = DeValue::parse(default).ok()?;
-        let item = Item {
-            path: join(&self.path, key),
-            span: self.span.clone(),
-            value: parsed.get_ref(),
-        };
+        let item =
+            Item { path: join(&self.path, key), span: self.span.clone(), value: parsed.get_ref() };
         let outer = std::mem::replace(&mut reader.reading_default, true);
         let read = T::read(&item, reader);
         reader.reading_default = outer;
@@ -280,24 +270,13 @@ impl<'a> Table<'a> {
     ) -> Option<T> {
         let path = join(&self.path, key);
         reader.note_place(&path, value.span());
-        T::read(
-            &Item {
-                path,
-                span: value.span(),
-                value: value.get_ref(),
-            },
-            reader,
-        )
+        T::read(&Item { path, span: value.span(), value: value.get_ref() }, reader)
     }
 }
 
 /// The dotted path of a key in the table at `path`.
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// How messages name the table at `path`.
@@ -306,11 +285,7 @@ fn shown_table(path: &str) -> String {
         return "the seed".to_owned();
     }
     let plain = plain_path(path);
-    if path.ends_with(']') {
-        format!("[[{plain}]]")
-    } else {
-        format!("[{plain}]")
-    }
+    if path.ends_with(']') { format!("[[{plain}]]") } else { format!("[{plain}]") }
 }
 
 /// A path without the positions in lists, as headers are written.
@@ -334,24 +309,13 @@ fn unknown_key(name: &str, path: &str, known: &[&str]) -> Wrong {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("remove it; {table} knows {}", known.join(", ")),
     };
-    Wrong::new(
-        format!("{table} has no key `{}`", shorten(name)),
-        "unknown key",
-        mend,
-    )
+    Wrong::new(format!("{table} has no key `{}`", shorten(name)), "unknown key", mend)
 }
 
 /// Text of the seed that is quoted in a message, cut to a readable length.
 pub(crate) fn shorten(text: &str) -> String {
     const SHOWN: usize = 40;
-    let clean: String = text
-        .chars()
-        .take(SHOWN)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if text.chars().nth(SHOWN).is_some() {
-        format!("{clean}…")
-    } else {
-        clean
-    }
+    let clean: String =
+        text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(SHOWN).is_some() { format!("{clean}…") } else { clean }
 }

@@ -15,6 +15,7 @@
 ///         other: Type = default("'1s'");
 ///     }
 ///     rules = function_that_checks_the_whole;
+///     stand_in = "what stands for it, as TOML, when it could not be read";
 /// }
 /// ```
 macro_rules! section {
@@ -42,6 +43,7 @@ macro_rules! section {
             )+
         }
         $(rules = $rules:path;)?
+        $(stand_in = $stand_in:literal;)?
     ) => {
         $(#[doc = $doc])+
         #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -72,6 +74,12 @@ macro_rules! section {
                 $( $rules(&read, item, reader); )?
                 Some(read)
             }
+
+            $(
+                fn stand_in() -> Option<Self> {
+                    $crate::reader::read_document(&mut $crate::reader::Reader::new("", $stand_in))
+                }
+            )?
 
             fn section() -> Option<$crate::reference::SectionDoc> {
                 Some($crate::reference::SectionDoc {

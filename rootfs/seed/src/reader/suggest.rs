@@ -28,9 +28,7 @@ fn distance(left: &[char], right: &[char]) -> usize {
         let mut current = vec![row + 1];
         for (column, r) in right.iter().enumerate() {
             let substituted = last[column] + usize::from(l != r);
-            let mut best = substituted
-                .min(last[column + 1] + 1)
-                .min(current[column] + 1);
+            let mut best = substituted.min(last[column + 1] + 1).min(current[column] + 1);
             let swapped = row > 0 && column > 0 && left[row - 1] == *r && *l == right[column - 1];
             if swapped {
                 best = best.min(before_last[column - 1] + 1);

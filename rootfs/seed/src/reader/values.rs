@@ -46,11 +46,7 @@ pub(crate) fn not_a(wanted: &str, value: &DeValue<'_>) -> Wrong {
         ("number", _) => "write a whole number without quotes".to_owned(),
         _ => "write `true` or `false` without quotes".to_owned(),
     };
-    Wrong::new(
-        format!("a {wanted} belongs here, not {given}"),
-        format!("is {given}"),
-        mend,
-    )
+    Wrong::new(format!("a {wanted} belongs here, not {given}"), format!("is {given}"), mend)
 }
 
 /// The text of an item, or a problem.
@@ -135,11 +131,7 @@ impl<T: Read> Read for Vec<T> {
         for (index, element) in elements.iter().enumerate() {
             let path = format!("{}[{index}]", item.path);
             reader.note_place(&path, element.span());
-            let element = Item {
-                path,
-                span: element.span(),
-                value: element.get_ref(),
-            };
+            let element = Item { path, span: element.span(), value: element.get_ref() };
             list.extend(T::read(&element, reader));
         }
         Some(list)
@@ -176,11 +168,7 @@ impl<T: Read> Read for BTreeMap<String, T> {
             let path = join(&item.path, key.get_ref());
             // A rule about an entry concerns its key as often as its value, so the key is marked.
             reader.note_place(&path, key.span());
-            let entry = Item {
-                path,
-                span: value.span(),
-                value: value.get_ref(),
-            };
+            let entry = Item { path, span: value.span(), value: value.get_ref() };
             if let Some(value) = T::read(&entry, reader) {
                 map.insert(key.get_ref().to_string(), value);
             }
@@ -211,20 +199,13 @@ pub(crate) fn unknown_word(
     known: &[&str],
     reader: &mut Reader<'_>,
 ) {
-    let list = known
-        .iter()
-        .map(|word| format!("\"{word}\""))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let list = known.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
     let mend = match super::nearest(given, known.iter().copied()) {
         Some(meant) => format!("did you mean \"{meant}\"? (known: {list})"),
         None => format!("use one of {list}"),
     };
-    let wrong = Wrong::new(
-        format!("\"{}\" is no {kind}", shorten(given)),
-        format!("unknown {kind}"),
-        mend,
-    );
+    let wrong =
+        Wrong::new(format!("\"{}\" is no {kind}", shorten(given)), format!("unknown {kind}"), mend);
     reader.report(&item.path, &item.span, wrong);
 }
 

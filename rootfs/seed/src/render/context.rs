@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use crate::section::{ClusterNode, Permit, Role, Seed, Vip};
+use crate::section::{ClusterNode, Permit, Role, Secrets, Seed, Vip};
 
 /// Keys of the context that are no tables of the seed.
 const DERIVED: &[&str] = &["roles", "self", "nodes", "vip", "database_vip"];
@@ -28,32 +28,28 @@ pub fn context(seed: &Seed) -> Value {
     if let Some(secrets) = &seed.secrets {
         context.insert("secrets".to_owned(), secrets.expose());
     }
-    let roles = Role::ALL.iter().map(|role| {
-        (
-            role.word().to_owned(),
-            Value::Bool(seed.node.roles.contains(role)),
-        )
-    });
+    let roles = Role::ALL
+        .iter()
+        .map(|role| (role.word().to_owned(), Value::Bool(seed.node.roles.contains(role))));
     context.insert("roles".to_owned(), Value::Object(roles.collect()));
     context.insert("self".to_owned(), this_node(seed));
-    let nodes = Role::ALL.iter().map(|role| {
-        (
-            role.word().to_owned(),
-            seed.cluster.with_role(*role).map(node).collect(),
-        )
-    });
-    context.insert("nodes".to_owned(), Value::Object(nodes.collect()));
-    let vips = seed
-        .vips
+    let nodes = Role::ALL
         .iter()
-        .map(|vip| (vip.name.to_string(), with_addresses(vip)));
+        .map(|role| (role.word().to_owned(), seed.cluster.with_role(*role).map(node).collect()));
+    context.insert("nodes".to_owned(), Value::Object(nodes.collect()));
+    let vips = seed.vips.iter().map(|vip| (vip.name.to_string(), with_addresses(vip)));
     context.insert("vip".to_owned(), Value::Object(vips.collect()));
     let database = seed.vips.iter().find(|vip| vip.permit == Permit::Database);
-    context.insert(
-        "database_vip".to_owned(),
-        database.map_or(Value::Null, with_addresses),
-    );
+    context.insert("database_vip".to_owned(), database.map_or(Value::Null, with_addresses));
     Value::Object(context)
+}
+
+/// The same context with a placeholder for every secret: for `builder render`, whose output people
+/// read and paste.
+pub fn display_context(seed: &Seed) -> Value {
+    let mut shown = context(&seed.redacted());
+    shown["secrets"] = Secrets::placeholders(seed);
+    shown
 }
 
 /// Whether a dotted key is something that the context can have on some node.
@@ -63,24 +59,14 @@ pub fn knows_input(key: &str) -> bool {
 }
 
 fn this_node(seed: &Seed) -> Value {
-    let others = || {
-        seed.cluster
-            .nodes
-            .iter()
-            .filter(|other| other.name != seed.node.name)
-    };
+    let others = || seed.cluster.nodes.iter().filter(|other| other.name != seed.node.name);
     let member = seed.node.roles.contains(&Role::Database);
     let peer = others().find(|other| member && other.roles.contains(&Role::Database));
     let first_server = seed.cluster.with_role(Role::Server).next();
-    let mut this = seed
-        .cluster
-        .node(&seed.node.name)
-        .map_or_else(|| json!({}), node);
+    let mut this = seed.cluster.node(&seed.node.name).map_or_else(|| json!({}), node);
     this["peers"] = others().map(node).collect();
     this["database_peer"] = peer.map_or(Value::Null, node);
-    this["first_server"] = first_server
-        .is_some_and(|first| first.name == seed.node.name)
-        .into();
+    this["first_server"] = first_server.is_some_and(|first| first.name == seed.node.name).into();
     this
 }
 

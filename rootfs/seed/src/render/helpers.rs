@@ -45,16 +45,8 @@ struct Function {
 }
 
 const FUNCTIONS: &[Function] = &[
-    Function {
-        name: "eq",
-        parameters: 2,
-        compute: |given| Some((given[0] == given[1]).into()),
-    },
-    Function {
-        name: "ne",
-        parameters: 2,
-        compute: |given| Some((given[0] != given[1]).into()),
-    },
+    Function { name: "eq", parameters: 2, compute: |given| Some((given[0] == given[1]).into()) },
+    Function { name: "ne", parameters: 2, compute: |given| Some((given[0] != given[1]).into()) },
     Function {
         name: "and",
         parameters: 2,
@@ -75,26 +67,10 @@ const FUNCTIONS: &[Function] = &[
         parameters: 1,
         compute: |given| Some(escaped_for_conf(given[0]).into()),
     },
-    Function {
-        name: "join",
-        parameters: 2,
-        compute: join,
-    },
-    Function {
-        name: "contains",
-        parameters: 2,
-        compute: contains,
-    },
-    Function {
-        name: "indent",
-        parameters: 2,
-        compute: indent,
-    },
-    Function {
-        name: "bracket",
-        parameters: 1,
-        compute: bracket,
-    },
+    Function { name: "join", parameters: 2, compute: join },
+    Function { name: "contains", parameters: 2, compute: contains },
+    Function { name: "indent", parameters: 2, compute: indent },
+    Function { name: "bracket", parameters: 1, compute: bracket },
     Function {
         name: "quote",
         parameters: 1,
@@ -108,16 +84,7 @@ const FUNCTIONS: &[Function] = &[
     Function {
         name: "address",
         parameters: 1,
-        compute: |given| {
-            Some(
-                plain(given[0])
-                    .parse::<Cidr>()
-                    .ok()?
-                    .address()
-                    .to_string()
-                    .into(),
-            )
-        },
+        compute: |given| Some(plain(given[0]).parse::<Cidr>().ok()?.address().to_string().into()),
     },
     Function {
         name: "prefix",
@@ -134,11 +101,7 @@ const FUNCTIONS: &[Function] = &[
         parameters: 1,
         compute: |given| Some(duration(given[0])?.milliseconds().into()),
     },
-    Function {
-        name: "bytes",
-        parameters: 1,
-        compute: |given| Some(size(given[0])?.get().into()),
-    },
+    Function { name: "bytes", parameters: 1, compute: |given| Some(size(given[0])?.get().into()) },
     Function {
         name: "mebibytes",
         parameters: 1,
@@ -184,29 +147,17 @@ fn contains(given: &[&Value]) -> Option<Value> {
 fn indent(given: &[&Value]) -> Option<Value> {
     let width = usize::try_from(given[1].as_u64()?.min(MAX_INDENT)).ok()?;
     let lines = plain(given[0]);
-    Some(
-        lines
-            .trim_end()
-            .replace('\n', &format!("\n{}", " ".repeat(width)))
-            .into(),
-    )
+    Some(lines.trim_end().replace('\n', &format!("\n{}", " ".repeat(width))).into())
 }
 
 fn bracket(given: &[&Value]) -> Option<Value> {
     let host = given[0].as_str()?;
-    Some(if host.contains(':') {
-        format!("[{host}]").into()
-    } else {
-        host.into()
-    })
+    Some(if host.contains(':') { format!("[{host}]").into() } else { host.into() })
 }
 
 /// A text for `postgresql.conf`.
 fn escaped_for_conf(value: &Value) -> String {
-    format!(
-        "'{}'",
-        plain(value).replace('\\', "\\\\").replace('\'', "''")
-    )
+    format!("'{}'", plain(value).replace('\\', "\\\\").replace('\'', "''"))
 }
 
 fn duration(value: &Value) -> Option<DurationText> {
@@ -240,9 +191,7 @@ impl HelperDef for StrictIf {
         state: &mut RenderContext<'reg, 'rc>,
         out: &mut dyn Output,
     ) -> HelperResult {
-        let condition = helper
-            .param(0)
-            .ok_or(RenderErrorReason::ParamNotFoundForIndex("if", 0))?;
+        let condition = helper.param(0).ok_or(RenderErrorReason::ParamNotFoundForIndex("if", 0))?;
         if condition.is_value_missing() {
             return Err(RenderError::strict_error(condition.relative_path()));
         }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::manifest::{FileMode, Manifest, Template};
 
-pub use context::{context, knows_input};
+pub use context::{context, display_context, knows_input};
 
 /// The largest file that a template may become. Configurations are some KiB; certificates too.
 pub const MAX_RENDERED_BYTES: usize = 1024 * 1024;
@@ -110,21 +110,15 @@ pub fn render(
     engine.set_strict_mode(true);
     engine.register_escape_fn(no_escape);
     helpers::register(&mut engine);
-    engine
-        .register_template_string(template, source)
-        .map_err(|error| RenderError::Syntax {
-            template: template.to_owned(),
-            line: error.pos().map_or(1, |(line, _)| line),
-            reason: first_line(&error.reason().to_string()),
-        })?;
-    let text = engine
-        .render(template, &restricted)
-        .map_err(|error| explain(template, inputs, &error))?;
+    engine.register_template_string(template, source).map_err(|error| RenderError::Syntax {
+        template: template.to_owned(),
+        line: error.pos().map_or(1, |(line, _)| line),
+        reason: first_line(&error.reason().to_string()),
+    })?;
+    let text =
+        engine.render(template, &restricted).map_err(|error| explain(template, inputs, &error))?;
     if text.len() > MAX_RENDERED_BYTES {
-        return Err(RenderError::TooLarge {
-            template: template.to_owned(),
-            bytes: text.len(),
-        });
+        return Err(RenderError::TooLarge { template: template.to_owned(), bytes: text.len() });
     }
     Ok(text)
 }
@@ -169,8 +163,7 @@ pub fn is_met(when: Option<&str>, context: &Value) -> bool {
 
 /// The value of a dotted key.
 pub fn lookup<'c>(context: &'c Value, key: &str) -> Option<&'c Value> {
-    key.split('.')
-        .try_fold(context, |value, part| value.get(part))
+    key.split('.').try_fold(context, |value, part| value.get(part))
 }
 
 /// The context with nothing but the declared inputs.
@@ -202,9 +195,8 @@ fn value_or_null(context: &Value, key: &str) -> Option<Value> {
 
 /// Puts a value at a dotted key, making the tables on the way.
 fn insert(tree: &mut Value, key: &str, value: Value) {
-    let (first, rest) = key
-        .split_once('.')
-        .map_or((key, None), |(first, rest)| (first, Some(rest)));
+    let (first, rest) =
+        key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
     if !tree.is_object() {
         *tree = Value::Object(Map::new());
     }
@@ -227,19 +219,11 @@ fn explain(template: &str, inputs: &[String], error: &handlebars::RenderError) -
             variable: variable.clone().unwrap_or_else(|| "?".to_owned()),
             declared: inputs.join(", "),
         },
-        reason => RenderError::Failed {
-            template,
-            line,
-            reason: first_line(&reason.to_string()),
-        },
+        reason => RenderError::Failed { template, line, reason: first_line(&reason.to_string()) },
     }
 }
 
 /// Handlebars draws its errors over several lines; the first says what is the matter.
 fn first_line(text: &str) -> String {
-    text.lines()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or(text)
-        .trim()
-        .to_owned()
+    text.lines().find(|line| !line.trim().is_empty()).unwrap_or(text).trim().to_owned()
 }

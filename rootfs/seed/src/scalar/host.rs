@@ -29,10 +29,8 @@ fn host_name(text: &str) -> Result<(), Wrong> {
             && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     // Something like 192.168.1.300 is meant as an address and must not pass as a name.
-    let numeric = text
-        .rsplit('.')
-        .next()
-        .is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit()));
+    let numeric =
+        text.rsplit('.').next().is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit()));
     if text.len() <= MAX_HOST && !numeric && text.split('.').all(label) {
         return Ok(());
     }
@@ -53,10 +51,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// A host and its port; `None` if either is invalid.
     pub(crate) fn new(host: &str, port: u16) -> Option<Self> {
-        Some(Self {
-            host: host.parse().ok()?,
-            port: Some(port).filter(|port| *port > 0)?,
-        })
+        Some(Self { host: host.parse().ok()?, port: Some(port).filter(|port| *port > 0)? })
     }
 
     /// The URL of the endpoint.
@@ -87,18 +82,13 @@ impl FromStr for Endpoint {
             )
         };
         let (host, port) = text.rsplit_once(':').ok_or_else(|| refuse("has no port"))?;
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|inner| inner.strip_suffix(']'));
+        let bare = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
         if bare.is_none() && host.contains(':') {
             return Err(refuse("needs brackets around the IPv6 address"));
         }
         let port = port.parse::<u16>().ok().filter(|port| *port > 0);
         let port = port.ok_or_else(|| refuse("has no valid port"))?;
-        Ok(Self {
-            host: bare.unwrap_or(host).parse()?,
-            port,
-        })
+        Ok(Self { host: bare.unwrap_or(host).parse()?, port })
     }
 }
 
@@ -127,32 +117,20 @@ fn url(text: &str) -> Result<(), Wrong> {
             "write it like \"https://192.168.77.10:6443\"; passwords belong into [secrets]",
         )
     };
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let Some(rest) = rest else {
-        return Err(refuse(
-            "begins with neither http:// nor https://".to_owned(),
-        ));
+        return Err(refuse("begins with neither http:// nor https://".to_owned()));
     };
     if text.len() > MAX_URL || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'"') {
-        return Err(refuse(
-            "is too long or has a character that URLs don't have".to_owned(),
-        ));
+        return Err(refuse("is too long or has a character that URLs don't have".to_owned()));
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {
         return Err(refuse("contains a user or a password".to_owned()));
     }
-    let bare = authority
-        .strip_prefix('[')
-        .and_then(|inner| inner.strip_suffix(']'));
+    let bare = authority.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
     let valid = authority.parse::<Endpoint>().is_ok()
         || bare.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
         || (!authority.contains(':') && authority.parse::<HostName>().is_ok());
-    if valid {
-        Ok(())
-    } else {
-        Err(refuse(format!("\"{}\" is no host", shorten(authority))))
-    }
+    if valid { Ok(()) } else { Err(refuse(format!("\"{}\" is no host", shorten(authority)))) }
 }

@@ -82,20 +82,10 @@ fn suggest_label(text: &str) -> String {
         .chars()
         .take(MAX_LABEL)
         .map(|c| c.to_ascii_lowercase())
-        .map(|c| {
-            if c.is_ascii_lowercase() || c.is_ascii_digit() {
-                c
-            } else {
-                '-'
-            }
-        })
+        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
         .collect();
     let mended = mended.trim_matches('-');
-    if mended.is_empty() {
-        "node1".to_owned()
-    } else {
-        mended.to_owned()
-    }
+    if mended.is_empty() { "node1".to_owned() } else { mended.to_owned() }
 }
 
 fn link_name(text: &str) -> Result<(), Wrong> {
@@ -105,9 +95,8 @@ fn link_name(text: &str) -> Result<(), Wrong> {
         format!("has {} characters", text.chars().count())
     } else if text == "lo" || text == "all" || text == "default" {
         "is reserved by the kernel".to_owned()
-    } else if let Some(bad) = text
-        .chars()
-        .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
+    } else if let Some(bad) =
+        text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
     {
         format!("contains {}", show_character(bad))
     } else if text.starts_with('.') {
@@ -139,9 +128,8 @@ fn identifier(text: &str) -> Result<(), Wrong> {
         "is empty".to_owned()
     } else if text.len() > MAX_IDENTIFIER {
         format!("has {} characters", text.chars().count())
-    } else if let Some(bad) = text
-        .chars()
-        .find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_'))
+    } else if let Some(bad) =
+        text.chars().find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_'))
     {
         format!("contains {}", show_character(bad))
     } else if text.starts_with(|c: char| c.is_ascii_digit()) {

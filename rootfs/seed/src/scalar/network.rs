@@ -22,11 +22,7 @@ pub(crate) fn address_from(text: &str) -> Result<IpAddr, Wrong> {
             format!("write it as \"{address}\""),
         ));
     }
-    Err(Wrong::new(
-        what,
-        "is no address",
-        "write it like \"192.168.77.1\" or \"fd77::1\"",
-    ))
+    Err(Wrong::new(what, "is no address", "write it like \"192.168.77.1\" or \"fd77::1\""))
 }
 
 /// An address together with the length of its network's prefix.
@@ -82,11 +78,7 @@ impl Cidr {
 
 /// The lowest `count` bits set.
 fn ones(count: u32) -> u128 {
-    if count >= 128 {
-        u128::MAX
-    } else {
-        (1 << count) - 1
-    }
+    if count >= 128 { u128::MAX } else { (1 << count) - 1 }
 }
 
 /// The address's bits as a number.
@@ -127,11 +119,7 @@ impl FromStr for Cidr {
             });
         };
         let Ok(address) = address.parse::<IpAddr>() else {
-            return Err(Wrong::new(
-                what,
-                "is no address",
-                "write it like \"192.168.77.11/24\"",
-            ));
+            return Err(Wrong::new(what, "is no address", "write it like \"192.168.77.11/24\""));
         };
         let most = if address.is_ipv4() { 32 } else { 128 };
         match length.parse::<u8>() {
@@ -254,9 +242,7 @@ impl FromStr for MacAddress {
         let mut bytes = [0; 6];
         let mut pairs = text.split([':', '-']);
         for byte in &mut bytes {
-            let pair = pairs
-                .next()
-                .ok_or_else(|| refuse("has fewer than six pairs"))?;
+            let pair = pairs.next().ok_or_else(|| refuse("has fewer than six pairs"))?;
             let digits = pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit());
             *byte = match u8::from_str_radix(pair, 16) {
                 Ok(value) if digits => value,
@@ -306,10 +292,7 @@ impl FromStr for AddressRange {
     fn from_str(text: &str) -> Result<Self, Wrong> {
         if text.contains('/') {
             let network = text.parse::<Network>()?.cidr();
-            return Ok(Self {
-                first: network.network(),
-                last: network.last(),
-            });
+            return Ok(Self { first: network.network(), last: network.last() });
         }
         let refuse = |why: &str| {
             Wrong::new(
@@ -319,11 +302,7 @@ impl FromStr for AddressRange {
             )
         };
         let (first, last) = text.split_once('-').ok_or_else(|| refuse("is no range"))?;
-        let read = |end: &str| {
-            end.trim()
-                .parse::<IpAddr>()
-                .map_err(|_| refuse("is no range"))
-        };
+        let read = |end: &str| end.trim().parse::<IpAddr>().map_err(|_| refuse("is no range"));
         let (first, last) = (read(first)?, read(last)?);
         if first.is_ipv4() != last.is_ipv4() {
             return Err(refuse("mixes IPv4 and IPv6"));

@@ -11,22 +11,12 @@ use crate::reader::{shorten, text_value};
 const MAX_MILLISECONDS: u64 = 366 * 24 * 3600 * 1000;
 
 /// Units of durations in milliseconds, the longest first, as they are printed.
-const DURATION_UNITS: &[(&str, u64)] = &[
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1000),
-    ("ms", 1),
-];
+const DURATION_UNITS: &[(&str, u64)] =
+    &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 /// Units of sizes in bytes, the largest first.
-const SIZE_UNITS: &[(&str, u64)] = &[
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const SIZE_UNITS: &[(&str, u64)] =
+    &[("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// A duration such as `"100ms"`, `"10cs"` (hundredths, as VRRP counts), `"1s"`, `"5m"`, `"2h"`,
 /// `"1d"`. It prints with the largest unit that leaves a whole number.
@@ -130,15 +120,9 @@ impl FromStr for Bytes {
         if unit.is_empty() {
             return Err(refuse("has no unit".to_owned()));
         }
-        let factor = SIZE_UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .map(|(_, factor)| *factor);
+        let factor = SIZE_UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
         let factor = factor.ok_or_else(|| refuse(format!("\"{}\" is no unit", shorten(unit))))?;
-        number
-            .checked_mul(factor)
-            .map(Self)
-            .ok_or_else(|| refuse("is too large".to_owned()))
+        number.checked_mul(factor).map(Self).ok_or_else(|| refuse("is too large".to_owned()))
     }
 }
 
@@ -155,10 +139,7 @@ text_value!(Bytes, "size");
 
 /// Prints with the largest unit that divides the value; the last unit is 1 and always does.
 fn write_largest(value: u64, units: &[(&str, u64)], out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match units
-        .iter()
-        .find(|(_, factor)| value.is_multiple_of(*factor))
-    {
+    match units.iter().find(|(_, factor)| value.is_multiple_of(*factor)) {
         Some((unit, factor)) => write!(out, "{}{unit}", value / factor),
         None => write!(out, "{value}"),
     }

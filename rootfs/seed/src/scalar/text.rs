@@ -75,19 +75,13 @@ fn absolute_path(text: &str) -> Result<(), Wrong> {
     } else {
         return Ok(());
     };
-    Err(Wrong::new(
-        "a path from the root belongs here",
-        why,
-        "write it like \"/state/backup\"",
-    ))
+    Err(Wrong::new("a path from the root belongs here", why, "write it like \"/state/backup\""))
 }
 
 fn time_zone(text: &str) -> Result<(), Wrong> {
     let part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic())
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+'))
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+'))
     };
     if text.len() <= 64 && text.split('/').all(part) {
         return Ok(());

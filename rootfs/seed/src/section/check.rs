@@ -87,11 +87,7 @@ fn has_its_subject(check: &Check, item: &Item<'_>, reader: &mut Reader<'_>) {
         }
     }
     if check.interval.milliseconds() == 0 || check.timeout.milliseconds() == 0 {
-        let key = if check.interval.milliseconds() == 0 {
-            "interval"
-        } else {
-            "timeout"
-        };
+        let key = if check.interval.milliseconds() == 0 { "interval" } else { "timeout" };
         let wrong = Wrong::new(
             "a check needs time",
             format!("`{key}` is zero"),

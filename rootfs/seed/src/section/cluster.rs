@@ -26,14 +26,13 @@ section! {
         /// All nodes, this one included.
         nodes: Vec<ClusterNode> = required;
     }
+    stand_in = "name = 'unread'\nnodes = []";
 }
 
 impl Cluster {
     /// The nodes that have a role, in the order of the seed.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &ClusterNode> {
-        self.nodes
-            .iter()
-            .filter(move |node| node.roles.contains(&role))
+        self.nodes.iter().filter(move |node| node.roles.contains(&role))
     }
 
     /// The node of this name.

@@ -119,20 +119,12 @@ section! {
 }
 
 fn exactly_one_match(read: &LinkMatch, item: &Item<'_>, reader: &mut Reader<'_>) {
-    let given = [
-        read.mac.is_some(),
-        read.name.is_some(),
-        read.driver.is_some(),
-    ];
+    let given = [read.mac.is_some(), read.name.is_some(), read.driver.is_some()];
     let count = given.iter().filter(|one| **one).count();
     if count == 1 || !reader.is_sound_below(&item.path) {
         return;
     }
-    let why = if count == 0 {
-        "matches by nothing"
-    } else {
-        "matches by several things"
-    };
+    let why = if count == 0 { "matches by nothing" } else { "matches by several things" };
     let wrong = Wrong::new(
         "a link is matched by exactly one of mac, name and driver",
         why,

@@ -51,6 +51,7 @@ section! {
         /// Serial or graphical console for messages, beside those the kernel was told of.
         console: Console = optional;
     }
+    stand_in = "name = 'unread'\nroles = []";
 }
 
 section! {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::problem::{Problems, Wrong};
 use crate::reader::{Item, Read, Reader, Table, read_document, section};
-use crate::scalar::Secret;
+use crate::scalar::{REDACTED, Secret};
 use crate::section::{Authentication, BackupTarget, Datastore, Role, SecretMap, Seed};
 
 /// The password of VRRPv2 is a field of eight bytes.
@@ -35,6 +35,21 @@ macro_rules! secrets {
         }
 
         impl Secrets {
+            /// A placeholder for every secret that a seed can have, set or not: for showing the
+            /// files of a node to people.
+            pub fn placeholders(seed: &Seed) -> Value {
+                let of_vips: Map<String, Value> =
+                    seed.vips.iter().map(|vip| (vip.name.to_string(), REDACTED.into())).collect();
+                let mut all = Map::new();
+                for key in [$( stringify!($text) ),+] {
+                    all.insert(key.to_owned(), REDACTED.into());
+                }
+                for key in [$( stringify!($map) ),+] {
+                    all.insert(key.to_owned(), Value::Object(of_vips.clone()));
+                }
+                Value::Object(all)
+            }
+
             /// The single texts that are set, by key.
             fn texts(&self) -> Vec<(&'static str, &Secret)> {
                 let all = [$( (stringify!($text), self.$text.as_ref()) ),+];
@@ -104,9 +119,7 @@ impl Read for SecretsFile {
     }
 
     fn read(item: &Item<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        Table::open(item, &["secrets"], reader)?
-            .required("secrets", reader)
-            .map(Self)
+        Table::open(item, &["secrets"], reader)?.required("secrets", reader).map(Self)
     }
 }
 
@@ -131,9 +144,7 @@ impl Secrets {
             open.insert(key.to_owned(), Value::from(text.expose()));
         }
         for (key, map) in self.maps() {
-            let map = map
-                .iter()
-                .map(|(name, text)| (name.clone(), Value::from(text.expose())));
+            let map = map.iter().map(|(name, text)| (name.clone(), Value::from(text.expose())));
             open.insert(key.to_owned(), Value::Object(map.collect()));
         }
         Value::Object(open)
@@ -171,10 +182,7 @@ impl Secrets {
         let has = |role| seed.node.roles.contains(&role);
         let mut needed = Vec::new();
         let mut need = |keys: &[&str], why| {
-            needed.extend(keys.iter().map(|key| NeededSecret {
-                key: (*key).to_owned(),
-                why,
-            }));
+            needed.extend(keys.iter().map(|key| NeededSecret { key: (*key).to_owned(), why }));
         };
         if !seed.node.roles.is_empty() {
             let why = "every node proves who it is";
@@ -182,11 +190,7 @@ impl Secrets {
         }
         if has(Role::Database) {
             need(
-                &[
-                    "replication_certificate",
-                    "replication_key",
-                    "heartbeat_key",
-                ],
+                &["replication_certificate", "replication_key", "heartbeat_key"],
                 "the database pair replicates and watches itself",
             );
         }
@@ -208,21 +212,12 @@ impl Secrets {
         match datastore.filter(|_| has(Role::Server)) {
             Some(Datastore::Etcd) | None => {}
             Some(_) => {
-                need(
-                    &["client_certificate", "client_key"],
-                    "K3s reaches its datastore with it",
-                );
+                need(&["client_certificate", "client_key"], "K3s reaches its datastore with it");
             }
         }
-        let backup = seed
-            .database
-            .as_ref()
-            .and_then(|database| database.backup.as_ref());
+        let backup = seed.database.as_ref().and_then(|database| database.backup.as_ref());
         if backup.is_some_and(|backup| backup.target == BackupTarget::S3) {
-            need(
-                &["backup_access_key", "backup_secret_key"],
-                "backups go to an S3 store",
-            );
+            need(&["backup_access_key", "backup_secret_key"], "backups go to an S3 store");
         }
         for vip in &seed.vips {
             let (map, why) = match vip.authentication {
@@ -232,10 +227,7 @@ impl Secrets {
                     ("vrrp_keys", "the VIP's adverts are signed with it")
                 }
             };
-            needed.push(NeededSecret {
-                key: format!("{map}.{}", vip.name),
-                why,
-            });
+            needed.push(NeededSecret { key: format!("{map}.{}", vip.name), why });
         }
         needed
     }
@@ -243,10 +235,9 @@ impl Secrets {
     /// Whether the secret of this dotted key is set.
     pub fn has(&self, key: &str) -> bool {
         match key.split_once('.') {
-            Some((map, name)) => self
-                .maps()
-                .iter()
-                .any(|(key, entries)| *key == map && entries.contains_key(name)),
+            Some((map, name)) => {
+                self.maps().iter().any(|(key, entries)| *key == map && entries.contains_key(name))
+            }
             None => self.texts().iter().any(|(set, _)| *set == key),
         }
     }

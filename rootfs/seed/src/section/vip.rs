@@ -114,8 +114,6 @@ section! {
 impl Vip {
     /// The addresses of one family.
     pub fn family(&self, ipv4: bool) -> impl Iterator<Item = &Cidr> {
-        self.addresses
-            .iter()
-            .filter(move |cidr| cidr.address().is_ipv4() == ipv4)
+        self.addresses.iter().filter(move |cidr| cidr.address().is_ipv4() == ipv4)
     }
 }

@@ -3,10 +3,8 @@
 use super::{Findings, Rule, repeated, rule};
 use crate::section::Seed;
 
-pub(super) const RULES: &[Rule] = &[
-    rule(&["balancer"], some_frontend),
-    rule(&["balancer", "cluster"], frontends_have_servers),
-];
+pub(super) const RULES: &[Rule] =
+    &[rule(&["balancer"], some_frontend), rule(&["balancer", "cluster"], frontends_have_servers)];
 
 fn some_frontend(seed: &Seed, findings: &mut Findings<'_, '_>) {
     let Some(balancer) = &seed.balancer else {
@@ -20,11 +18,7 @@ fn some_frontend(seed: &Seed, findings: &mut Findings<'_, '_>) {
             "add [[balancer.frontends]] with name, port and server_role",
         );
     }
-    let names: Vec<_> = balancer
-        .frontends
-        .iter()
-        .map(|frontend| &frontend.name)
-        .collect();
+    let names: Vec<_> = balancer.frontends.iter().map(|frontend| &frontend.name).collect();
     for (index, _) in repeated(&names) {
         findings.at(
             &format!("balancer.frontends[{index}].name"),

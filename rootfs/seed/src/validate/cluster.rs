@@ -49,12 +49,7 @@ fn nodes_differ(seed: &Seed, findings: &mut Findings<'_, '_>) {
 
 fn contains_this_node(seed: &Seed, findings: &mut Findings<'_, '_>) {
     let name = &seed.node.name;
-    let Some(index) = seed
-        .cluster
-        .nodes
-        .iter()
-        .position(|node| node.name == *name)
-    else {
+    let Some(index) = seed.cluster.nodes.iter().position(|node| node.name == *name) else {
         findings.at(
             "node.name",
             "this node is not among the nodes of its cluster",
@@ -71,12 +66,7 @@ fn contains_this_node(seed: &Seed, findings: &mut Findings<'_, '_>) {
     };
     let other = &seed.cluster.nodes[index].roles;
     if sorted(other) != sorted(&seed.node.roles) {
-        let words: Vec<_> = seed
-            .node
-            .roles
-            .iter()
-            .map(|role| format!("\"{role}\""))
-            .collect();
+        let words: Vec<_> = seed.node.roles.iter().map(|role| format!("\"{role}\"")).collect();
         findings.at(
             &format!("cluster.nodes[{index}].roles"),
             "the node's roles differ between [node] and [[cluster.nodes]]",
@@ -87,22 +77,14 @@ fn contains_this_node(seed: &Seed, findings: &mut Findings<'_, '_>) {
 }
 
 fn own_addresses_are_on_links(seed: &Seed, findings: &mut Findings<'_, '_>) {
-    let Some(index) = seed
-        .cluster
-        .nodes
-        .iter()
-        .position(|node| node.name == seed.node.name)
-    else {
+    let Some(index) = seed.cluster.nodes.iter().position(|node| node.name == seed.node.name) else {
         return;
     };
     if seed.links.iter().all(|link| link.addresses.is_empty()) {
         return;
     }
     let own = |address| {
-        seed.links
-            .iter()
-            .flat_map(|link| &link.addresses)
-            .any(|cidr| cidr.address() == address)
+        seed.links.iter().flat_map(|link| &link.addresses).any(|cidr| cidr.address() == address)
     };
     for (position, address) in seed.cluster.nodes[index].addresses.iter().enumerate() {
         if !own(*address) {
@@ -151,10 +133,7 @@ fn quorums_are_odd(seed: &Seed, findings: &mut Findings<'_, '_>) {
 }
 
 fn embedded_etcd_is_odd(seed: &Seed, findings: &mut Findings<'_, '_>) {
-    let etcd = seed
-        .k3s
-        .as_ref()
-        .is_some_and(|k3s| k3s.datastore == Some(Datastore::Etcd));
+    let etcd = seed.k3s.as_ref().is_some_and(|k3s| k3s.datastore == Some(Datastore::Etcd));
     let count = seed.cluster.with_role(Role::Server).count();
     // One server is no cluster, and a sound choice for a test.
     if etcd && count > 0 && count.is_multiple_of(2) {

@@ -140,10 +140,8 @@ fn heartbeat_has_margin(seed: &Seed, findings: &mut Findings<'_, '_>) {
     let Some(failover) = &seed.failover else {
         return;
     };
-    let (interval, loss) = (
-        failover.heartbeat.interval.milliseconds(),
-        failover.heartbeat.loss.milliseconds(),
-    );
+    let (interval, loss) =
+        (failover.heartbeat.interval.milliseconds(), failover.heartbeat.loss.milliseconds());
     if interval == 0 || loss < interval.saturating_mul(LEAST_HEARTBEATS_IN_LOSS) {
         findings.at(
             "failover.heartbeat",
@@ -155,10 +153,7 @@ fn heartbeat_has_margin(seed: &Seed, findings: &mut Findings<'_, '_>) {
 }
 
 fn witness_is_a_third(seed: &Seed, findings: &mut Findings<'_, '_>) {
-    let Some(witness) = seed
-        .failover
-        .as_ref()
-        .and_then(|failover| failover.witness.as_ref())
+    let Some(witness) = seed.failover.as_ref().and_then(|failover| failover.witness.as_ref())
     else {
         return;
     };
@@ -187,16 +182,11 @@ fn channels_exist(seed: &Seed, findings: &mut Findings<'_, '_>) {
             continue;
         }
         let link = seed.links.iter().find(|link| link.name == channel.link);
-        let networks = link
-            .map(|link| link.addresses.as_slice())
-            .unwrap_or_default();
+        let networks = link.map(|link| link.addresses.as_slice()).unwrap_or_default();
         if !networks.iter().any(|own| own.contains(channel.peer)) {
             findings.at(
                 &path("peer"),
-                format!(
-                    "the peer of channel \"{}\" can't be reached there",
-                    channel.name
-                ),
+                format!("the peer of channel \"{}\" can't be reached there", channel.name),
                 format!("is in no network of \"{}\"", channel.link),
                 "use the peer's address on that very link",
             );
@@ -273,14 +263,8 @@ fn etcd_timers(seed: &Seed, findings: &mut Findings<'_, '_>) {
         findings.at(
             "etcd.election",
             "an election of etcd takes at least five heartbeats",
-            format!(
-                "`election` is less than five times `heartbeat` ({})",
-                etcd.heartbeat
-            ),
-            format!(
-                "write `election = \"{}ms\"` or more",
-                heartbeat.max(1).saturating_mul(10)
-            ),
+            format!("`election` is less than five times `heartbeat` ({})", etcd.heartbeat),
+            format!("write `election = \"{}ms\"` or more", heartbeat.max(1).saturating_mul(10)),
         );
     }
 }

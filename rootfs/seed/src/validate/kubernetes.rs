@@ -17,9 +17,7 @@ pub(super) const RULES: &[Rule] = &[
 
 /// The section, if this node has the role.
 fn of_role(seed: &Seed, role: Role) -> Option<&K3s> {
-    seed.k3s
-        .as_ref()
-        .filter(|_| seed.node.roles.contains(&role))
+    seed.k3s.as_ref().filter(|_| seed.node.roles.contains(&role))
 }
 
 fn server_has_a_datastore(seed: &Seed, findings: &mut Findings<'_, '_>) {
@@ -95,11 +93,7 @@ fn datastore_exists(seed: &Seed, findings: &mut Findings<'_, '_>) {
 
 /// Whether the list has networks of IPv4 and of IPv6.
 fn families(networks: &[Network]) -> (bool, bool) {
-    let has = |ipv4| {
-        networks
-            .iter()
-            .any(|net| net.cidr().address().is_ipv4() == ipv4)
-    };
+    let has = |ipv4| networks.iter().any(|net| net.cidr().address().is_ipv4() == ipv4);
     (has(true), has(false))
 }
 
@@ -127,10 +121,7 @@ fn networks_are_apart(seed: &Seed, findings: &mut Findings<'_, '_>) {
             );
         }
     }
-    let lists = [
-        ("cluster_cidr", &k3s.cluster_cidr),
-        ("service_cidr", &k3s.service_cidr),
-    ];
+    let lists = [("cluster_cidr", &k3s.cluster_cidr), ("service_cidr", &k3s.service_cidr)];
     for (key, networks) in lists {
         for (index, network) in networks.iter().enumerate() {
             let clash = seed.links.iter().find(|link| {
@@ -153,11 +144,7 @@ fn networks_are_apart(seed: &Seed, findings: &mut Findings<'_, '_>) {
 fn dns_is_a_service(seed: &Seed, findings: &mut Findings<'_, '_>) {
     let Some(k3s) = &seed.k3s else { return };
     for (index, address) in k3s.cluster_dns.iter().enumerate() {
-        if !k3s
-            .service_cidr
-            .iter()
-            .any(|net| net.cidr().contains(*address))
-        {
+        if !k3s.service_cidr.iter().any(|net| net.cidr().contains(*address)) {
             findings.at(
                 &format!("k3s.cluster_dns[{index}]"),
                 "the cluster's DNS is a service",

@@ -19,11 +19,7 @@ const MAX_NAME_SERVERS: usize = 3;
 fn some_link(seed: &Seed, findings: &mut Findings<'_, '_>) {
     if seed.links.iter().all(|link| link.addresses.is_empty()) {
         findings.at(
-            if seed.links.is_empty() {
-                "node"
-            } else {
-                "links[0]"
-            },
+            if seed.links.is_empty() { "node" } else { "links[0]" },
             "a node needs an address",
             "no link has one",
             "add [[links]] with name, match and addresses",
@@ -118,12 +114,7 @@ pub(super) fn no_such_link(seed: &Seed, path: &str, name: &str, findings: &mut F
         None if names.is_empty() => "add the link to [[links]]".to_owned(),
         None => format!("name one of the links: {}", names.join(", ")),
     };
-    findings.at(
-        path,
-        format!("there is no link \"{name}\""),
-        "not in [[links]]",
-        mend,
-    );
+    findings.at(path, format!("there is no link \"{name}\""), "not in [[links]]", mend);
 }
 
 /// Reports a link's name unless the link exists.
@@ -150,11 +141,7 @@ fn addresses_are_hosts(seed: &Seed, findings: &mut Findings<'_, '_>) {
                     &format!("links[{index}].addresses[{position}]"),
                     format!("{address} is no address that a host can have"),
                     "network, broadcast, multicast or loopback address",
-                    format!(
-                        "use another address of {}/{}",
-                        cidr.network(),
-                        cidr.prefix()
-                    ),
+                    format!("use another address of {}/{}", cidr.network(), cidr.prefix()),
                 );
             }
         }
@@ -175,9 +162,7 @@ fn routes_lead_somewhere(seed: &Seed, findings: &mut Findings<'_, '_>) {
             .filter(|link| route.link.as_ref().is_none_or(|name| link.name == *name));
         // A link-local gateway is on every link, so the link must be named instead.
         let local = matches!(route.via, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local());
-        let reachable = usable
-            .flat_map(|link| &link.addresses)
-            .any(|own| own.contains(route.via));
+        let reachable = usable.flat_map(|link| &link.addresses).any(|own| own.contains(route.via));
         if !(reachable || local && route.link.is_some()) {
             findings.at(
                 &path("via"),
@@ -197,11 +182,8 @@ fn routes_lead_somewhere(seed: &Seed, findings: &mut Findings<'_, '_>) {
             );
         }
     }
-    let keys: Vec<_> = seed
-        .routes
-        .iter()
-        .map(|route| (route.to, route.via.is_ipv4(), route.metric))
-        .collect();
+    let keys: Vec<_> =
+        seed.routes.iter().map(|route| (route.to, route.via.is_ipv4(), route.metric)).collect();
     for (index, _) in repeated(&keys) {
         findings.at(
             &format!("routes[{index}]"),

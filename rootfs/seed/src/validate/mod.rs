@@ -75,15 +75,8 @@ pub(crate) fn validate(seed: &Seed, reader: &mut Reader<'_>) {
     // Taken once: what one rule finds must not silence the next.
     let unsound = reader.unsound_sections();
     for rule in RULES.iter().copied().flatten() {
-        let mut findings = Findings {
-            reader: &mut *reader,
-            unsound: &unsound,
-        };
-        if rule
-            .sections
-            .iter()
-            .all(|section| findings.is_sound(section))
-        {
+        let mut findings = Findings { reader: &mut *reader, unsound: &unsound };
+        if rule.sections.iter().all(|section| findings.is_sound(section)) {
             (rule.check)(seed, &mut findings);
         }
     }
@@ -91,12 +84,6 @@ pub(crate) fn validate(seed: &Seed, reader: &mut Reader<'_>) {
 
 /// The position of every element that is equal to an earlier one, with that earlier one's.
 fn repeated<T: PartialEq>(list: &[T]) -> Vec<(usize, usize)> {
-    let first = |index: usize| {
-        list[..index]
-            .iter()
-            .position(|earlier| *earlier == list[index])
-    };
-    (1..list.len())
-        .filter_map(|index| Some((index, first(index)?)))
-        .collect()
+    let first = |index: usize| list[..index].iter().position(|earlier| *earlier == list[index]);
+    (1..list.len()).filter_map(|index| Some((index, first(index)?))).collect()
 }

@@ -4,17 +4,7 @@ use super::{Findings, Rule, rule};
 use crate::section::{Role, Seed};
 
 pub(super) const RULES: &[Rule] = &[rule(
-    &[
-        "node",
-        "database",
-        "patroni",
-        "k3s",
-        "balancer",
-        "etcd",
-        "witness",
-        "registry",
-        "operators",
-    ],
+    &["node", "database", "patroni", "k3s", "balancer", "etcd", "witness", "registry", "operators"],
     ports_are_distinct,
 )];
 
@@ -43,28 +33,16 @@ fn ports_are_distinct(seed: &Seed, findings: &mut Findings<'_, '_>) {
 fn listeners(seed: &Seed) -> Vec<Listener> {
     let mut all = Vec::new();
     let mut add = |port: crate::scalar::Port, owner: &str, key: &str| {
-        all.push(Listener {
-            port: port.get(),
-            owner: owner.to_owned(),
-            key: key.to_owned(),
-        });
+        all.push(Listener { port: port.get(), owner: owner.to_owned(), key: key.to_owned() });
     };
     if let Some(database) = &seed.database {
         add(database.port, "the database", "database.port");
-        add(
-            database.replication_port,
-            "replication",
-            "database.replication_port",
-        );
+        add(database.replication_port, "replication", "database.replication_port");
     }
     if let Some(patroni) = &seed.patroni {
         add(patroni.rest_port, "Patroni", "patroni.rest_port");
     }
-    if let Some(k3s) = seed
-        .k3s
-        .as_ref()
-        .filter(|_| seed.node.roles.contains(&Role::Server))
-    {
+    if let Some(k3s) = seed.k3s.as_ref().filter(|_| seed.node.roles.contains(&Role::Server)) {
         add(k3s.port, "the Kubernetes API", "k3s.port");
     }
     if let Some(etcd) = &seed.etcd {
@@ -84,11 +62,7 @@ fn listeners(seed: &Seed) -> Vec<Listener> {
         // Front ends on addresses of their own may share a port with others.
         if frontend.listen.is_empty() {
             let owner = format!("front end \"{}\"", frontend.name);
-            add(
-                frontend.port,
-                &owner,
-                &format!("balancer.frontends[{index}].port"),
-            );
+            add(frontend.port, &owner, &format!("balancer.frontends[{index}].port"));
         }
     }
     all

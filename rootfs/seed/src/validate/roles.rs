@@ -46,21 +46,9 @@ fn some_role(seed: &Seed, findings: &mut Findings<'_, '_>) {
 
 fn compatible(seed: &Seed, findings: &mut Findings<'_, '_>) {
     const EXCLUSIVE: &[(Role, Role, &str)] = &[
-        (
-            Role::Server,
-            Role::Agent,
-            "a server already runs workloads; remove \"agent\"",
-        ),
-        (
-            Role::Database,
-            Role::Patroni,
-            "both run PostgreSQL; keep the one that manages it",
-        ),
-        (
-            Role::Database,
-            Role::Witness,
-            "a voter for the pair must survive it; use a third node",
-        ),
+        (Role::Server, Role::Agent, "a server already runs workloads; remove \"agent\""),
+        (Role::Database, Role::Patroni, "both run PostgreSQL; keep the one that manages it"),
+        (Role::Database, Role::Witness, "a voter for the pair must survive it; use a third node"),
     ];
     let position = |role| seed.node.roles.iter().position(|own| *own == role);
     for (first, second, mend) in EXCLUSIVE {
@@ -81,18 +69,11 @@ fn section_for_each_role(seed: &Seed, findings: &mut Findings<'_, '_>) {
         if present || !findings.is_sound(section) {
             continue;
         }
-        let index = seed
-            .node
-            .roles
-            .iter()
-            .position(|role| served.contains(role));
+        let index = seed.node.roles.iter().position(|role| served.contains(role));
         if let Some(index) = index {
             findings.at(
                 &format!("node.roles[{index}]"),
-                format!(
-                    "the role \"{}\" needs a section [{section}]",
-                    seed.node.roles[index]
-                ),
+                format!("the role \"{}\" needs a section [{section}]", seed.node.roles[index]),
                 format!("there is no [{section}]"),
                 format!("add [{section}], or remove the role"),
             );

@@ -4,10 +4,7 @@ use super::{Findings, Rule, rule};
 use crate::section::{Secrets, Seed};
 
 pub(super) const RULES: &[Rule] = &[
-    rule(
-        &["secrets", "node", "vips", "k3s", "database"],
-        all_are_there,
-    ),
+    rule(&["secrets", "node", "vips", "k3s", "database"], all_are_there),
     rule(&["secrets", "vips"], none_is_stray),
 ];
 
@@ -27,10 +24,7 @@ fn all_are_there(seed: &Seed, findings: &mut Findings<'_, '_>) {
 
 fn none_is_stray(seed: &Seed, findings: &mut Findings<'_, '_>) {
     let Some(secrets) = &seed.secrets else { return };
-    let maps = [
-        ("vrrp_passwords", &secrets.vrrp_passwords),
-        ("vrrp_keys", &secrets.vrrp_keys),
-    ];
+    let maps = [("vrrp_passwords", &secrets.vrrp_passwords), ("vrrp_keys", &secrets.vrrp_keys)];
     for (map, entries) in maps {
         for name in entries.keys() {
             if !seed.vips.iter().any(|vip| vip.name.as_str() == name) {

@@ -26,22 +26,14 @@ fn pool_is_served(seed: &Seed, findings: &mut Findings<'_, '_>) {
 }
 
 fn pool_is_free(seed: &Seed, findings: &mut Findings<'_, '_>) {
-    let Some(pool) = seed
-        .services
-        .as_ref()
-        .and_then(|services| services.pool.as_ref())
-    else {
+    let Some(pool) = seed.services.as_ref().and_then(|services| services.pool.as_ref()) else {
         return;
     };
     let nodes = seed.cluster.nodes.iter().flat_map(|node| {
-        node.addresses
-            .iter()
-            .map(move |address| (*address, format!("node \"{}\"", node.name)))
+        node.addresses.iter().map(move |address| (*address, format!("node \"{}\"", node.name)))
     });
     let vips = seed.vips.iter().flat_map(|vip| {
-        vip.addresses
-            .iter()
-            .map(move |cidr| (cidr.address(), format!("VIP \"{}\"", vip.name)))
+        vip.addresses.iter().map(move |cidr| (cidr.address(), format!("VIP \"{}\"", vip.name)))
     });
     let taken: Vec<(IpAddr, String)> = nodes.chain(vips).collect();
     for (index, range) in pool.ranges.iter().enumerate() {
@@ -65,10 +57,7 @@ fn pool_is_free(seed: &Seed, findings: &mut Findings<'_, '_>) {
 }
 
 fn one_service_balancer(seed: &Seed, findings: &mut Findings<'_, '_>) {
-    let pool = seed
-        .services
-        .as_ref()
-        .is_some_and(|services| services.pool.is_some());
+    let pool = seed.services.as_ref().is_some_and(|services| services.pool.is_some());
     let server = seed.node.roles.contains(&Role::Server);
     let Some(k3s) = seed.k3s.as_ref().filter(|_| pool && server) else {
         return;
@@ -84,10 +73,7 @@ fn one_service_balancer(seed: &Seed, findings: &mut Findings<'_, '_>) {
 }
 
 fn pool_links_exist(seed: &Seed, findings: &mut Findings<'_, '_>) {
-    let pool = seed
-        .services
-        .as_ref()
-        .and_then(|services| services.pool.as_ref());
+    let pool = seed.services.as_ref().and_then(|services| services.pool.as_ref());
     for (index, link) in pool.iter().flat_map(|pool| &pool.links).enumerate() {
         let path = format!("services.pool.links[{index}]");
         link_exists(seed, &path, link.as_str(), findings);
@@ -95,11 +81,7 @@ fn pool_links_exist(seed: &Seed, findings: &mut Findings<'_, '_>) {
 }
 
 fn some_operator(seed: &Seed, findings: &mut Findings<'_, '_>) {
-    if seed
-        .operators
-        .as_ref()
-        .is_some_and(|operators| operators.fingerprints.is_empty())
-    {
+    if seed.operators.as_ref().is_some_and(|operators| operators.fingerprints.is_empty()) {
         findings.at(
             "operators.fingerprints",
             "a door that nobody may enter is better not made",

@@ -87,11 +87,7 @@ fn stand_on_links(seed: &Seed, findings: &mut Findings<'_, '_>) {
             if !networks.iter().any(|own| own.contains(cidr.address())) {
                 findings.at(
                     &format!("vips[{index}].addresses[{position}]"),
-                    format!(
-                        "nobody on link \"{}\" would look for {}",
-                        vip.link,
-                        cidr.address()
-                    ),
+                    format!("nobody on link \"{}\" would look for {}", vip.link, cidr.address()),
                     format!("is in no network of \"{}\"", vip.link),
                     "use an address in a network of the link, or add the network to the link",
                 );
@@ -114,11 +110,8 @@ fn addresses_are_free(seed: &Seed, findings: &mut Findings<'_, '_>) {
                 .iter()
                 .flat_map(|link| &link.addresses)
                 .any(|own| own.address() == cidr.address());
-            let owner = seed
-                .cluster
-                .nodes
-                .iter()
-                .find(|node| node.addresses.contains(&cidr.address()));
+            let owner =
+                seed.cluster.nodes.iter().find(|node| node.addresses.contains(&cidr.address()));
             // VRRP lets the owner of an address offer it to others, with priority 255.
             if vip.priority.get() == OWNER || !(own || owner.is_some()) {
                 continue;
@@ -140,10 +133,7 @@ fn fit_their_version(seed: &Seed, findings: &mut Findings<'_, '_>) {
         let path = |key: &str| format!("vips[{index}].{key}");
         match vip.version {
             VrrpVersion::V2 => {
-                let position = vip
-                    .addresses
-                    .iter()
-                    .position(|cidr| cidr.address().is_ipv6());
+                let position = vip.addresses.iter().position(|cidr| cidr.address().is_ipv6());
                 if let Some(position) = position {
                     findings.at(
                         &path(&format!("addresses[{position}]")),

@@ -1,0 +1,167 @@
+//! `builder lock` from the command line, against an archive in a folder.
+
+#[path = "debian_archive/fixture.rs"]
+#[expect(dead_code, reason = "of the miniature archive, only its key and packer are wanted here")]
+mod fixture;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use builder::debian::digest::Digest;
+use pgp::composed::ArmorOptions;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Without an end of validity, so that the test does not depend on today.
+const RELEASE: &str = "Origin: Mini\nSuite: stable\nCodename: mini\n\
+    Date: Tue, 18 Nov 2025 02:10:24 UTC\nAcquire-By-Hash: no\nSHA256:\n";
+
+const DEFINITION: &str = r#"
+name = "mini"
+summary = "for tests"
+version = "1.0"
+architecture = "amd64"
+overlays = ["tool"]
+[debian]
+suites = ["mini"]
+[kernel]
+package = "linux-image-mini"
+early_modules = []
+command_line = ["quiet"]
+[partitions]
+esp = "34MiB"
+slot = "2MiB"
+seed = "1MiB"
+state = "1MiB"
+"#;
+
+const OVERLAY: &str = r#"
+summary = "a tool"
+[[packages]]
+name = "tool"
+executables = ["/usr/bin/tool"]
+"#;
+
+/// A project, an archive and a cache.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self { folder: tempfile::tempdir().expect("a folder") };
+        desk.write("project/images/mini.toml", DEFINITION.as_bytes());
+        desk.write("project/overlays/tool/overlay.toml", OVERLAY.as_bytes());
+        desk.write("project/overlays/tool/README.md", b"A tool.\n");
+        let public = fixture::key().to_public_key().to_armored_string(ArmorOptions::default());
+        desk.write("keyring.asc", public.expect("armoured").as_bytes());
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        fs::write(path, bytes).expect("written");
+    }
+
+    /// Publishes these versions; a lock needs the packages' hashes, not their files.
+    fn publish(&self, packages: &[(&str, &str, &str)]) {
+        let stanza = |(name, version, fields): &(&str, &str, &str)| {
+            let digest = Digest::of(format!("{name} {version}").as_bytes());
+            format!(
+                "Package: {name}\nVersion: {version}\nArchitecture: amd64\n{fields}\
+                 Filename: pool/{name}_{version}.deb\nSize: 100\nSHA256: {digest}\n\
+                 Description: {name}\n\n"
+            )
+        };
+        let stanzas: Vec<String> = packages.iter().map(stanza).collect();
+        let text = stanzas.concat();
+        let packed = fixture::xz(text.as_bytes());
+        let mut release = RELEASE.to_owned();
+        for (name, bytes) in [("Packages", text.as_bytes()), ("Packages.xz", &packed)] {
+            let path = format!("main/binary-amd64/{name}");
+            let line = format!(" {} {} {path}\n", Digest::of(bytes), bytes.len());
+            release.push_str(&line);
+            self.write(&format!("archive/dists/mini/{path}"), bytes);
+        }
+        let signed = fixture::clear_sign(&release, fixture::key());
+        self.write("archive/dists/mini/InRelease", signed.as_bytes());
+    }
+
+    fn lock(&self, more: &[&str]) -> (i32, String) {
+        let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        let output = Command::new(env!("CARGO_BIN_EXE_builder"))
+            .arg("--quiet")
+            .arg(flag("project", &self.path("project")))
+            .arg(flag("cache", &self.path("cache")))
+            .args(["lock", "--image", "mini"])
+            .arg(flag("keyring", &self.path("keyring.asc")))
+            .arg(format!("--mirror=file:{}", self.path("archive").display()))
+            .args(more)
+            .output()
+            .expect("it runs");
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        (output.status.code().expect("it ends by itself"), text)
+    }
+}
+
+const FIRST: [(&str, &str, &str); 4] = [
+    ("linux-image-mini", "6.12", ""),
+    ("systemd-boot-efi", "257", ""),
+    ("tool", "1.0", "Depends: library\n"),
+    ("library", "1.0", ""),
+];
+
+#[test]
+fn a_lock_is_written_checked_and_followed() {
+    let desk = Desk::new();
+    desk.publish(&FIRST);
+    let (code, text) = desk.lock(&["--check"]);
+    assert_eq!(code, 1, "there is none yet: {text}");
+    assert!(text.contains("mini.lock"), "{text}");
+
+    let (code, text) = desk.lock(&[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.starts_with("4 packages locked in ") && text.contains("mini.lock"), "{text}");
+    let path = desk.path("project/images/mini.lock");
+    let lock = fs::read_to_string(&path).expect("written beside the definition");
+    assert!(lock.contains(&Digest::of(b"library 1.0").to_string()), "{lock}");
+    assert_eq!(desk.lock(&["--check"]).0, 0);
+
+    let mut newer = FIRST;
+    newer[2].2 = "Depends: another\n";
+    newer[3] = ("another", "3", "");
+    newer[0].1 = "6.13";
+    desk.publish(&newer);
+    let (code, text) = desk.lock(&["--check"]);
+    assert_eq!(code, 3, "{text}");
+    for line in ["another: none -> 3", "library: 1.0 -> none", "linux-image-mini: 6.12 -> 6.13"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert_eq!(fs::read_to_string(&path).expect("there"), lock, "--check writes nothing");
+    let (code, json) = desk.lock(&["--check", "--json"]);
+    let json: Value = serde_json::from_str(&json).expect("one JSON object");
+    assert_eq!((code, json["current"].as_bool()), (3, Some(false)));
+    assert_eq!(json["changes"].as_array().map(Vec::len), Some(3));
+
+    assert_eq!(desk.lock(&[]).0, 0);
+    assert_eq!(desk.lock(&["--check"]).0, 0);
+}
+
+#[test]
+fn a_lock_that_can_not_be_read_is_written_anew() {
+    let desk = Desk::new();
+    desk.publish(&FIRST);
+    desk.write("project/images/mini.lock", b"not a lock");
+    let (code, text) = desk.lock(&["--check"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("builder lock"), "the mend is named: {text}");
+    assert_eq!(desk.lock(&[]).0, 0);
+    assert_eq!(desk.lock(&["--check"]).0, 0);
+}
