@@ -148,3 +148,15 @@ fn a_seed_that_was_torn_by_a_power_cut_is_replaced() {
     let shown = builder(["seed", text(&image)]).ended(0);
     assert!(shown.out.contains("node1 in tiny, with its secrets"), "{}", shown.out);
 }
+
+#[test]
+fn what_was_flashed_onto_a_larger_used_disk_is_verified() {
+    let (folder, image) = image(Choice { seed: Some(SEED), ..Choice::SHIPPED });
+    let disk = folder.path().join("disk.raw");
+    used_disk(&disk, 90 * MIB);
+    let bad = builder(["verify", text(&disk)]);
+    assert_ne!(bad.code, 0, "{}", bad.out);
+    flash(&image, &disk, &["--yes"]).ended(0);
+    builder(["verify", text(&image)]).ended(0);
+    builder(["verify", text(&disk)]).ended(0);
+}

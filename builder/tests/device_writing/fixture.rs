@@ -17,6 +17,7 @@ use builder::progress::Progress;
 use builder::root::compose::Composition;
 use builder::root::content::Content;
 use builder::root::definition::Definition;
+use builder::root::origins;
 use builder::root::tree::{Node, Origin, Tree, TreePath};
 use seed::manifest::{MANIFEST_PATH, Manifest};
 
@@ -141,6 +142,7 @@ pub(crate) fn write_image(path: &Path, choice: Choice) {
     let text = manifest.to_json().expect("written");
     add(&mut root, MANIFEST_PATH, text.as_bytes());
     add(&mut root, "/usr/lib/noise", &noise(900_000));
+    origins::add_to(&mut root).expect("added");
     let mut initramfs = Tree::default();
     add(&mut initramfs, "/init", b"init");
     let dev = TreePath::new("/dev").expect("a path");
