@@ -12,6 +12,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 const SPINNER_TICK: Duration = Duration::from_millis(120);
 /// Bars for shorter transfers would only flicker.
 const BAR_BYTES_MIN: u64 = 512 * 1024;
+/// How a transfer looks: what, how much of how much, how fast, how much longer.
+const TRANSFER: &str = "{msg:28!} [{wide_bar}] {bytes:>9} of {total_bytes:9} \
+    {bytes_per_sec:>11} {eta:>4}";
 
 /// Where progress is shown.
 pub struct Progress {
@@ -84,9 +87,7 @@ impl Progress {
         let bar = match &self.mode {
             Mode::Bars(bars) if total.is_none_or(|total| total >= BAR_BYTES_MIN) => {
                 let bar = bars.add(total.map_or_else(ProgressBar::no_length, ProgressBar::new));
-                bar.set_style(style(
-                    "{msg:32!} [{wide_bar}] {bytes:>10} of {total_bytes:10} {bytes_per_sec:>12} {eta:>4}",
-                ));
+                bar.set_style(style(TRANSFER));
                 bar.set_message(label.to_owned());
                 Some(bar)
             }

@@ -53,7 +53,7 @@ pub(super) struct ReachArguments {
     /// A Debian mirror to use instead of the image definition's or the host's; may be repeated
     #[arg(long, value_name = "URL")]
     mirror: Vec<String>,
-    /// OpenPGP keys to trust instead of Debian's archive keys
+    /// A keyring to trust instead of Debian's archive keys
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
     /// Use only what is in the cache
@@ -96,7 +96,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let Built { images, base } = build(&arguments.request(context)?, &context.progress)?;
     let report =
         Report { images, seconds: started.elapsed().as_secs_f64(), packages: base.record.packages };
-    context.print(&report, &summary(&report, base.record.root_used_bytes))?;
+    context.print(&report, &summary(&report, base.record.root_used_bytes, arguments.format))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -121,21 +121,22 @@ pub(super) fn build_one(
 }
 
 /// What was made, how large, how long, and what to type next.
-fn summary(report: &Report, root_bytes: u64) -> String {
-    let mut text = String::new();
-    for image in &report.images {
-        let (path, disk) = (image.path.display(), readable_bytes(image.bytes));
-        text.push_str(&format!(
-            "{path}  {disk} disk, {} root, verity {}…\n",
-            readable_bytes(root_bytes),
-            &image.verity_root[..12]
-        ));
-    }
-    text.push_str(&format!("{} packages, {:.1} s\n", report.packages, report.seconds));
-    if let Some(image) = report.images.first() {
-        let verb =
-            if image.path.extension().is_some_and(|it| it == "raw") { "run" } else { "seed" };
-        text.push_str(&format!("next: builder {verb} {}\n", image.path.display()));
-    }
-    text
+fn summary(report: &Report, root_bytes: u64, format: Format) -> String {
+    let root = readable_bytes(root_bytes);
+    let what = if format == Format::Raw { "disk" } else { "file" };
+    let image = |image: &BuiltImage| {
+        let (path, file) = (image.path.display(), readable_bytes(image.bytes));
+        format!("{path}  {file} {what}, {root} root, verity {}…", &image.verity_root[..12])
+    };
+    let mut lines: Vec<String> = report.images.iter().map(image).collect();
+    lines.push(format!("{} packages, {:.1} s", report.packages, report.seconds));
+    lines.extend(report.images.first().map(|image| {
+        let path = image.path.display();
+        match format {
+            Format::Raw => format!("next: builder run {path}"),
+            Format::RawZst => format!("next: builder flash {path} DEVICE"),
+            Format::Qcow2 => "next: give it to a virtual machine that starts by UEFI".to_owned(),
+        }
+    }));
+    lines.join("\n")
 }

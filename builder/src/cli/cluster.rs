@@ -53,20 +53,18 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
 }
 
 fn summary(report: &Report) -> String {
-    let mut text = String::new();
-    for seed in &report.seeds {
-        text.push_str(&format!("{}\n", seed.display()));
-    }
+    let mut lines: Vec<String> = report.seeds.iter().map(|it| it.display().to_string()).collect();
     let secrets = report.secrets.display();
-    text.push_str(&if report.new_secrets {
-        format!("{secrets}  new keys and tokens: keep a copy, and keep it private\n")
+    lines.push(if report.new_secrets {
+        format!("{secrets}  new keys and tokens: keep a copy, and keep it private")
     } else {
-        format!("{secrets}  keys and tokens that were there are used again\n")
+        format!("{secrets}  keys and tokens that were there are used again")
     });
-    text.push_str(&format!("operator's certificate {}\n", report.operator_fingerprint));
-    let arguments: String =
-        report.seeds.iter().map(|seed| format!(" --seed {}", seed.display())).collect();
-    text.push_str(&format!("next: builder check{arguments}\n"));
-    text.push_str(&format!("      builder build --image edge{arguments}\n"));
-    text
+    lines.push(format!("operator's certificate {}", report.operator_fingerprint));
+    let arguments: Vec<String> =
+        report.seeds.iter().map(|seed| format!("--seed {}", seed.display())).collect();
+    let arguments = arguments.join(" ");
+    lines.push(format!("next: builder check {arguments}"));
+    lines.push(format!("      builder build --image edge {arguments}"));
+    lines.join("\n")
 }

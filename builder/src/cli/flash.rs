@@ -21,8 +21,9 @@ use crate::progress::readable_bytes;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  sudo builder flash out/edge-node1.raw /dev/sdb\n  \
     builder flash out/lab-node1.raw disk.raw --force --yes\n\n\
-    A disk that is mounted, in use, too small, or that this machine runs from is refused, whatever\n\
-    the flags. The partition table is written last: after Ctrl-C the disk has no partitions.")]
+    A disk that is mounted, in use, too small, or that this machine runs from is refused,\n\
+    whatever the flags. The partition table is written last: after Ctrl-C the disk has no\n\
+    partitions.")]
 pub(super) struct Arguments {
     /// The image: raw or raw.zst
     #[arg(value_name = "IMAGE")]
@@ -67,7 +68,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
             format!("nothing was written to {}:{}", device.display(), lines.concat()).into()
         );
     }
-    eprint!("{}", description(&source, &image_facts, &device_facts));
+    eprintln!("{}", description(&source, &image_facts, &device_facts));
     for warning in warnings(&image_facts) {
         eprintln!("warning: {warning}");
     }
@@ -104,12 +105,9 @@ fn description(source: &Source, image: &ImageFacts, device: &DeviceFacts) -> Str
         SeedState::Empty => "no node yet",
         SeedState::Bad => "with a bad seed",
     };
-    let mut text = format!(
-        "image   {} {} ({node}), {}\n",
-        source.name,
-        source.version,
-        readable_bytes(image.bytes)
-    );
+    let Source { name, version, .. } = source;
+    let mut lines =
+        vec![format!("image   {name} {version} ({node}), {}", readable_bytes(image.bytes))];
     let maker = [&device.vendor, &device.model].into_iter().flatten().cloned();
     let mut words: Vec<String> = maker.collect();
     words.extend(device.bytes.map(readable_bytes));
@@ -121,11 +119,11 @@ fn description(source: &Source, image: &ImageFacts, device: &DeviceFacts) -> Str
     if device.kind == Kind::File {
         words.push(if device.bytes.is_some() { "a file" } else { "a new file" }.to_owned());
     }
-    text.push_str(&format!("device  {}: {}\n", device.path().display(), words.join(", ")));
-    for partition in &device.partitions {
-        text.push_str(&format!("        {} {}\n", partition.name, readable_bytes(partition.bytes)));
-    }
-    text
+    lines.push(format!("device  {}: {}", device.path().display(), words.join(", ")));
+    lines.extend(device.partitions.iter().map(|partition| {
+        format!("        {} {}", partition.name, readable_bytes(partition.bytes))
+    }));
+    lines.join("\n")
 }
 
 /// Wants the device's name, or yes, from a person.
@@ -149,16 +147,13 @@ fn confirm(device: &DeviceFacts) -> Result<(), Box<dyn Error>> {
 fn summary(report: &Report<'_>, device: &DeviceFacts) -> String {
     let seconds = report.seconds;
     let device_path = report.device.display();
-    let mut text = format!(
-        "{device_path}  wrote {} and read it back alike, {seconds:.1} s\n",
-        readable_bytes(report.bytes)
-    );
-    match device.kind {
-        Kind::File => text.push_str(&format!("next: builder run {device_path}\n")),
-        Kind::Disk | Kind::Partition { .. } => {
-            text.push_str("next: unplug it, or let the kernel read the new partition table with\n");
-            text.push_str(&format!("      blockdev --rereadpt {device_path}\n"));
-        }
-    }
-    text
+    let next = match device.kind {
+        Kind::File => format!("next: builder run {device_path}"),
+        Kind::Disk | Kind::Partition { .. } => format!(
+            "next: unplug it, or let the kernel read the new partition table with\n      \
+             blockdev --rereadpt {device_path}"
+        ),
+    };
+    let bytes = readable_bytes(report.bytes);
+    format!("{device_path}  wrote {bytes} and read it back alike, {seconds:.1} s\n{next}")
 }

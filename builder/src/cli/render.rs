@@ -1,4 +1,8 @@
 //! `builder render`: the files that a node would have, on the desk.
+//!
+//! The overlays' templates go through the code that the node runs at boot. Without `--with-secrets`
+//! no secret is read or made: those that the node needs are shown by their names, and those that
+//! only a person can add to a site's folder count as absent unless the seed itself has them.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -188,27 +192,30 @@ fn choose(mut report: Report, path: &str) -> Result<Report, Box<dyn Error>> {
     }
     if let Some(when) = report.absent.get(path) {
         let node = &report.node;
-        return Err(format!("{node} has no {path}, because its seed has no {when}").into());
+        return Err(format!("{node} has no {path}: it is for nodes with {when}").into());
     }
     let known: Vec<&str> = report.files.iter().map(|file| file.path.as_str()).collect();
     Err(format!("no template makes {path}; there are {}", known.join(", ")).into())
 }
 
 fn listing(report: &Report) -> String {
-    let mut text = String::new();
-    for FileReport { path, mode, user, group, text: content } in &report.files {
+    let file = |FileReport { path, mode, user, group, text }: &FileReport| {
         let owner = group.as_ref().map_or(user.clone(), |group| format!("{user}:{group}"));
-        let end = if content.ends_with('\n') || content.is_empty() { "" } else { "\n" };
-        text.push_str(&format!("==> {path} ({mode} {owner}) <==\n{content}{end}\n"));
-    }
-    for (path, when) in &report.absent {
-        text.push_str(&format!("not on this node: {path} (its seed has no {when})\n"));
-    }
-    text
+        let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
+        format!("==> {path} ({mode} {owner}) <==\n{text}{end}")
+    };
+    let mut parts: Vec<String> = report.files.iter().map(file).collect();
+    parts.extend(
+        report
+            .absent
+            .iter()
+            .map(|(path, when)| format!("not on this node: {path} (for nodes with {when})")),
+    );
+    parts.join("\n")
 }
 
 fn write_all(report: &Report, folder: &Path) -> Result<String, Box<dyn Error>> {
-    let mut text = String::new();
+    let mut written_paths = Vec::new();
     for file in &report.files {
         let path = folder.join(file.path.trim_start_matches('/'));
         let unfinished = Unfinished::create(&path)?;
@@ -220,7 +227,7 @@ fn write_all(report: &Report, folder: &Path) -> Result<String, Box<dyn Error>> {
             .and_then(|()| set(mode));
         written.map_err(|error| format!("{}: {error}", path.display()))?;
         unfinished.finish()?;
-        text.push_str(&format!("{}\n", path.display()));
+        written_paths.push(path.display().to_string());
     }
-    Ok(text)
+    Ok(written_paths.join("\n"))
 }

@@ -77,25 +77,23 @@ fn show(context: &Context, arguments: &Arguments) -> Outcome {
     let image = &arguments.image;
     let source = Source::open(image, &context.progress)?;
     let identity = identify(&source)?;
-    let mut text = match &identity {
-        None => format!("{}: no seed yet\n", image.display()),
+    let mut lines = vec![match &identity {
+        None => format!("{}: no seed yet", image.display()),
         Some(Identity { seed: Ok(seed), .. }) => {
             let sealed = if seed.secrets.is_some() { "with" } else { "without" };
             let (node, cluster) = (&seed.node.name, &seed.cluster.name);
-            format!("{}: {node} in {cluster}, {sealed} its secrets\n", image.display())
+            format!("{}: {node} in {cluster}, {sealed} its secrets", image.display())
         }
-        Some(Identity { seed: Err(problems), .. }) => format!("{problems}\n"),
-    };
+        Some(Identity { seed: Err(problems), .. }) => problems.to_string(),
+    }];
     let redacted = identity.as_ref().filter(|_| arguments.show).map(|it| redacted(&it.text));
-    if let Some(redacted) = &redacted {
-        text.push_str(&format!("\n{redacted}"));
-    }
+    lines.extend(redacted.iter().map(|redacted| format!("\n{redacted}")));
     if let Some(path) = &arguments.export {
         let Some(identity) = &identity else {
             return Err(format!("{}: there is no seed to export", image.display()).into());
         };
         export(path, &identity.text)?;
-        text.push_str(&format!("exported with its secrets to {}\n", path.display()));
+        lines.push(format!("exported with its secrets to {}", path.display()));
     }
     let good = identity.as_ref().is_none_or(|identity| identity.seed.is_ok());
     let (seed, problems) = match identity.map(|identity| identity.seed) {
@@ -114,7 +112,7 @@ fn show(context: &Context, arguments: &Arguments) -> Outcome {
         seed: redacted,
         exported: arguments.export.as_deref(),
     };
-    context.print(&report, &text)?;
+    context.print(&report, &lines.join("\n"))?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -127,7 +125,8 @@ fn set(context: &Context, image: &Path, seed_path: &Path) -> Outcome {
         let lines: String = lines.collect();
         return Err(format!("{} is in use:{lines}", image.display()).into());
     }
-    let replaced = identify(&source)?.and_then(|identity| identity.seed.ok());
+    // A volume that can't be read, as after a power cut, is a reason to write it and not to refuse.
+    let replaced = identify(&source).ok().flatten().and_then(|identity| identity.seed.ok());
     let (_, checked) = seeds::read(seed_path)?;
     let sealed = seeds::seal_all(&[seed_path.to_owned()], &context.progress)?;
     let Some(sealed) = sealed.into_iter().next() else {

@@ -1,7 +1,7 @@
 //! Writing according to a plan, and reading back what was written.
 //!
 //! ```text
-//!  wipe head and tail ─> sync ─> pieces ─> sync ─> forget ─> compare ─> tail ─> sync ─> head ─> sync
+//!  wipe head, tail ─> sync ─> pieces ─> sync ─> forget ─> compare ─> tail ─> sync ─> head ─> sync
 //! ```
 //!
 //! The partition table is wiped first and written last, after everything else was read back and
@@ -27,7 +27,7 @@ use super::plan::{Piece, PieceContent, Plan, PlanError};
 use super::source::Source;
 use super::target::{Target, TargetError};
 use crate::image::sparse::{self, Run};
-use crate::progress::{Bytes, Progress};
+use crate::progress::{Bytes, Progress, readable_bytes};
 
 /// Writes are as large as this and end at its multiples: several erase blocks of any flash.
 const CHUNK_BYTES: u64 = 4 << 20;
@@ -112,12 +112,14 @@ pub fn write_planned(
     let bar = progress.bytes("writing", Some(total));
     each_chunk(image, &pieces, &bar, |part, offset| disk.write(part, offset))?;
     disk.sync()?;
-    bar.finish("wrote", total);
+    drop(bar);
+    progress.note(&format!("wrote {}", readable_bytes(total)));
 
     disk.forget()?;
     let bar = progress.bytes("reading back", Some(total));
     each_chunk(image, &pieces, &bar, |part, offset| disk.compare(part, offset))?;
-    bar.finish("read back", total);
+    drop(bar);
+    progress.note(&format!("read back {}", readable_bytes(total)));
 
     let ends = [(&plan.tail, plan.tail_offset), (&plan.head, 0)];
     for (bytes, offset) in ends {
@@ -200,9 +202,10 @@ impl Disk<'_> {
             .file()
             .read_exact_at(&mut found, offset)
             .map_err(|source| FlashError::ReadBack { path: path(), offset, source })?;
-        match wanted.iter().zip(&found).position(|(one, other)| one != other) {
-            None => Ok(()),
-            Some(at) => Err(FlashError::Differs { path: path(), offset: offset + at as u64 }),
+        if wanted == found {
+            return Ok(());
         }
+        let at = wanted.iter().zip(&found).take_while(|(one, other)| one == other).count();
+        Err(FlashError::Differs { path: path(), offset: offset + at as u64 })
     }
 }

@@ -58,7 +58,8 @@ pub fn identify(source: &Source) -> Result<Option<Identity>, IdentifyError> {
     Ok(identity)
 }
 
-/// Gives the image in `target`, which `source` has open for reading, another seed. `text` is sealed.
+/// Gives the image in `target`, which `source` has open for reading, another seed; `text` is
+/// sealed.
 pub fn replace(
     source: &Source,
     target: &Target,

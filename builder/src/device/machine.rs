@@ -122,7 +122,9 @@ impl Machine {
 
     /// Whether a loop device shows this file, which then must not change below it.
     pub fn uses_of_file(&self, path: &Path) -> Vec<Use> {
-        let Ok(path) = path.canonicalize() else { return Vec::new() };
+        let Ok(path) = path.canonicalize() else {
+            return Vec::new();
+        };
         let shows = |name: &String| {
             let backing = self.folder(name).map(|folder| folder.join("loop/backing_file"));
             backing.and_then(|file| attribute(&file)).is_some_and(|file| Path::new(&file) == path)
@@ -223,7 +225,9 @@ impl Machine {
         for _ in 0..LAYERS_MAX {
             let mut below = BTreeSet::new();
             for name in layer {
-                let Some(folder) = self.folder(&name) else { continue };
+                let Some(folder) = self.folder(&name) else {
+                    continue;
+                };
                 let whole = partition_parent(&folder).unwrap_or_else(|| name.clone());
                 below.extend(names_in(&folder.join("slaves")));
                 disks.insert(whole);
@@ -239,7 +243,7 @@ impl Machine {
 
 /// The disk of a partition; a partition's folder lies in its disk's.
 fn partition_parent(folder: &Path) -> Option<String> {
-    folder.join("partition").exists().then(|| ())?;
+    folder.join("partition").exists().then_some(())?;
     Some(folder.parent()?.file_name()?.to_str()?.to_owned())
 }
 

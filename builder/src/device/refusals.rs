@@ -172,20 +172,29 @@ mod tests {
 
     #[test]
     fn each_fact_that_matters_is_refused_with_its_mend() {
-        let held = Use::Held { device: "sdb2".to_owned(), by: "md0".to_owned() };
-        let swap = Use::Swap { device: "sdb3".to_owned() };
+        let with = |change: fn(&mut DeviceFacts)| {
+            let mut device = stick();
+            change(&mut device);
+            device
+        };
+        let used = |one| {
+            let uses = vec![one];
+            DeviceFacts { uses, ..stick() }
+        };
+        let device = || "sdb2".to_owned();
+        let held = Use::Held { device: device(), by: "md0".to_owned() };
+        let swap = Use::Swap { device: device() };
+        let of = "sdb".to_owned();
+        let kind = Kind::Partition { of };
         let table = [
-            (
-                DeviceFacts { kind: Kind::Partition { of: "sdb".to_owned() }, ..stick() },
-                "name /dev/sdb",
-            ),
-            (DeviceFacts { is_system: true, ..stick() }, "this machine runs from sdb"),
-            (DeviceFacts { uses: vec![mounted()], ..stick() }, "umount /mnt"),
-            (DeviceFacts { uses: vec![swap], ..stick() }, "swapoff /dev/sdb3"),
-            (DeviceFacts { uses: vec![held], ..stick() }, "sdb2 is part of md0"),
-            (DeviceFacts { read_only: true, ..stick() }, "sdb is read-only"),
-            (DeviceFacts { sector_bytes: 4096, ..stick() }, "sectors of 4096 bytes"),
-            (DeviceFacts { bytes: Some(GIB - 512), ..stick() }, "needs 1.0 GB"),
+            (DeviceFacts { kind, ..stick() }, "name /dev/sdb"),
+            (with(|it| it.is_system = true), "this machine runs from sdb"),
+            (used(mounted()), "umount /mnt"),
+            (used(swap), "swapoff /dev/sdb2"),
+            (used(held), "sdb2 is part of md0"),
+            (with(|it| it.read_only = true), "sdb is read-only"),
+            (with(|it| it.sector_bytes = 4096), "sectors of 4096 bytes"),
+            (with(|it| it.bytes = Some(GIB - 512)), "needs 1.0 GB"),
         ];
         for (device, said) in table {
             let found = refusals(&device, &edge());

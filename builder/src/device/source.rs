@@ -68,14 +68,16 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens an image file or, if that is allowed by `seed`'s use of it, a written device.
+    /// Opens an image file, or a device that one was written to.
     pub fn open(path: &Path, progress: &Progress) -> Result<Self, SourceError> {
         let fail = |source| SourceError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(fail)?;
         let format = formats::detect(&file).map_err(fail)?;
         let file = match format {
             Format::Raw => file,
-            Format::Qcow2 => return Err(SourceError::Qcow2 { path: path.to_owned() }),
+            Format::Qcow2 => {
+                return Err(SourceError::Qcow2 { path: path.to_owned() });
+            }
             Format::RawZst => unpack(path, file, progress)?,
         };
         Self::of(open_image(path, file)?, format)

@@ -73,7 +73,9 @@ pub(super) fn facts(path: &Path, machine: &Machine) -> Result<DeviceFacts, Targe
             }
             return Ok(DeviceFacts::of_file(path.display().to_string(), None, Vec::new()));
         }
-        Err(source) => return Err(TargetError::Open { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(TargetError::Open { path: path.to_owned(), source });
+        }
     };
     if metadata.file_type().is_block_device() {
         let number = metadata.rdev();
@@ -117,7 +119,9 @@ impl Target {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(TargetError::Busy { path }),
-            Err(errno) => return Err(TargetError::Open { path, source: errno.into() }),
+            Err(errno) => {
+                return Err(TargetError::Open { path, source: errno.into() });
+            }
         }
         Ok(Self { path, fresh: facts.bytes.is_none(), place: Place::Existing(file) })
     }

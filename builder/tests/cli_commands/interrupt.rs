@@ -1,0 +1,141 @@
+//! Ctrl-C in the middle of a flash, and of a build that waits for its mirror.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use builder::image::layout::Part;
+use builder::image::open::OpenImage;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::fixture::{Choice, DEFINITION, MIB, SEED, noise, part_files, used_disk};
+use crate::support::{command, text};
+
+/// What Ctrl-C is in a shell's eyes.
+const INTERRUPTED: i32 = 130;
+const WAIT: Duration = Duration::from_secs(30);
+/// So much is written that there is a middle.
+const STORED_BYTES: u64 = 192 * MIB;
+
+/// An image whose state partition is full, so that writing it takes a while.
+fn large_image(folder: &Path) -> std::path::PathBuf {
+    let path = folder.join("large.raw");
+    crate::fixture::write_image(&path, Choice::SHIPPED);
+    let file = File::options().read(true).write(true).open(&path).expect("opened");
+    let image = OpenImage::open(&path).expect("an image");
+    let start = image.partition(Part::State).expect("there").offset_bytes();
+    let mut table = image.table.table.clone();
+    let bytes = start + STORED_BYTES + MIB;
+    file.set_len(bytes).expect("sized");
+    table.relocate(bytes / 512).expect("larger");
+    table.grow_last(2048).expect("grown");
+    for piece in table.encode().expect("a table") {
+        file.write_all_at(&piece.bytes, piece.offset).expect("written");
+    }
+    let filling = noise(usize::try_from(MIB).expect("small"));
+    for mib in 0..STORED_BYTES / MIB {
+        file.write_all_at(&filling, start + mib * MIB).expect("written");
+    }
+    path
+}
+
+fn start(image: &Path, disk: &Path) -> Child {
+    let arguments = ["flash", text(image), text(disk), "--yes", "-q"];
+    let mut command = command();
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("it starts")
+}
+
+/// Waits until something is so, and fails if the flash ends before.
+fn wait_for(child: &mut Child, what: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !what() {
+        assert!(child.try_wait().expect("asked").is_none(), "it ended too early");
+        assert!(begun.elapsed() < WAIT, "nothing happened");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn interrupt(child: &mut Child) {
+    kill_process(Pid::from_child(child), Signal::INT).expect("sent");
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(INTERRUPTED));
+}
+
+#[test]
+fn a_new_file_vanishes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = large_image(folder.path());
+    let disk = folder.path().join("disk.raw");
+    let mut child = start(&image, &disk);
+    wait_for(&mut child, || !part_files(folder.path()).is_empty());
+    interrupt(&mut child);
+    assert_eq!(part_files(folder.path()), Vec::<String>::new());
+    assert!(!disk.exists());
+}
+
+#[test]
+fn a_disk_is_left_without_partitions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = large_image(folder.path());
+    let disk = folder.path().join("disk.raw");
+    used_disk(&disk, fs::metadata(&image).expect("there").len() + 3 * MIB);
+    let mut child = start(&image, &disk);
+    // The first partition is written after the table was wiped.
+    let file = File::open(&disk).expect("opened");
+    let begun = || {
+        let mut byte = [0xa5];
+        file.read_exact_at(&mut byte, MIB).expect("read");
+        byte != [0xa5]
+    };
+    wait_for(&mut child, begun);
+    interrupt(&mut child);
+    let left = OpenImage::open(&disk).expect_err("no table").to_string();
+    assert!(left.contains("primary missing, backup missing"), "{left}");
+}
+
+/// A project whose node binaries come from a script in the place of cargo.
+fn put_project(root: &Path) {
+    let put = |inside: &str, content: &str| {
+        let path = root.join(inside);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(&path, content).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("set");
+    };
+    put("images/tiny.toml", &DEFINITION.replace("6MiB", "8MiB"));
+    put("overlays/README.md", "none");
+    put("node1.toml", SEED);
+    let target = "target/node/x86_64-unknown-linux-gnu/node";
+    put("cargo", &format!("#!/bin/sh\nmkdir -p {target} && echo init > {target}/init\n"));
+}
+
+#[test]
+fn a_build_that_waits_for_its_mirror_ends_and_leaves_no_image() {
+    let folder = tempfile::tempdir().expect("a folder");
+    put_project(folder.path());
+    let mirror = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", mirror.local_addr().expect("bound"));
+    let inside = |name: &str| folder.path().join(name);
+    let mut command = command();
+    command.env("CARGO", inside("cargo")).env("no_proxy", "*").current_dir(folder.path());
+    command.arg("--cache").arg(inside("cache")).arg("--project").arg(folder.path());
+    command.args(["build", "--image", "tiny", "--seed", "node1.toml", "--mirror", &address]);
+    let mut child = command.stderr(Stdio::null()).spawn().expect("it starts");
+    mirror.set_nonblocking(true).expect("set");
+    // The mirror takes the call and never answers.
+    let call = RefCell::new(None);
+    wait_for(&mut child, || {
+        if let Ok((stream, _)) = mirror.accept() {
+            call.replace(Some(stream));
+        }
+        call.borrow().is_some()
+    });
+    interrupt(&mut child);
+    assert!(!inside("out").exists());
+    assert_eq!(fs::read_dir(inside("cache/bases")).map_or(0, Iterator::count), 0);
+}
