@@ -47,8 +47,9 @@ fn the_report_has_the_promised_form_and_the_cache_is_enough_afterwards() {
     }
     assert!(first["seconds"].is_f64() && first["packages"].as_u64() > Some(20), "{first}");
     let mut offline = build(&seed, &folder.path().join("two"));
-    // A mirror that nobody answers at: with --offline it must not even be asked.
-    offline.args(["--offline", "--anew", "--mirror", "http://127.0.0.1:9/debian"]);
+    // A proxy that nobody answers at: with --offline it must not even be asked.
+    offline.args(["--offline", "--anew"]);
+    offline.env("http_proxy", "http://127.0.0.1:9").env("https_proxy", "http://127.0.0.1:9");
     let second = report(&offline.output().expect("it runs"));
     assert_eq!(image["sha256"], second["images"][0]["sha256"]);
 }
