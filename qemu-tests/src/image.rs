@@ -36,25 +36,11 @@ impl Bench {
     }
 
     fn set_up() -> Self {
-        let project = Project::find(None).expect("the tests run in a checkout");
         let cache = project::cache_folder(None).expect("a cache folder");
-        let progress = Progress::new(false);
         let folder = tempfile::tempdir().expect("a folder for images");
-        let request = Request {
-            seeds: vec![project.root().join("images/lab/node1.toml")],
-            project,
-            cache: cache.clone(),
-            image: "lab".to_owned(),
-            out: folder.path().to_owned(),
-            reach: Reach::default(),
-            k3s: None,
-            format: Format::Raw,
-            anew: false,
-        };
-        let built = build::build(&request, &progress).unwrap_or_else(|error| panic!("{error}"));
-        let qemu =
-            Qemu::find(&cache, &request.reach, &progress).unwrap_or_else(|error| panic!("{error}"));
-        let image = built.images[0].path.clone();
+        let image = build("lab", None, folder.path());
+        let qemu = Qemu::find(&cache, &Reach::default(), &Progress::new(false))
+            .unwrap_or_else(|error| panic!("{error}"));
         let kernel = folder.path().join("kernel");
         let open = OpenImage::open(&image).expect("what was built can be read");
         let slot = open.kernel(disk::boot::Slot::A).expect("slot A has a kernel");
@@ -91,11 +77,29 @@ impl Bench {
             memory_mib: MEMORY_MIB,
             processors: 2,
             start,
-            disk: Some(disk),
+            disks: vec![disk],
             cards: Vec::new(),
             console: Console::Output,
             control: Some(folder.join("control")),
             end_on_restart: true,
         }
     }
+}
+
+/// Builds an image of the lab's first node.
+pub fn build(image: &str, k3s: Option<&Path>, out: &Path) -> PathBuf {
+    let project = Project::find(None).expect("the tests run in a checkout");
+    let request = Request {
+        seeds: vec![project.root().join("images/lab/node1.toml")],
+        project,
+        cache: project::cache_folder(None).expect("a cache folder"),
+        image: image.to_owned(),
+        out: out.to_owned(),
+        reach: Reach::default(),
+        k3s: k3s.map(Path::to_owned),
+        format: Format::Raw,
+        anew: false,
+    };
+    let built = build::build(&request, &Progress::new(false));
+    built.unwrap_or_else(|error| panic!("{error}")).images[0].path.clone()
 }

@@ -84,7 +84,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         memory_mib: u32::try_from(arguments.memory.bytes() >> 20)?,
         processors: arguments.processors,
         start,
-        disk: Some(disk),
+        disks: vec![disk],
         cards: cards(&image)?,
         console: if std::io::stdin().is_terminal() { Console::Terminal } else { Console::Output },
         control: None,

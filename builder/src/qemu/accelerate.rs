@@ -61,7 +61,7 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
             initramfs: None,
             command_line: "console=ttyS0 panic=-1".to_owned(),
         },
-        disk: None,
+        disks: Vec::new(),
         cards: Vec::new(),
         console: Console::Output,
         control: None,

@@ -45,7 +45,8 @@ pub struct Machine {
     pub memory_mib: u32,
     pub processors: u32,
     pub start: Start,
-    pub disk: Option<PathBuf>,
+    /// Raw disk files: the machine's own first, then what is plugged into it.
+    pub disks: Vec<PathBuf>,
     pub cards: Vec<Card>,
     pub console: Console,
     /// A unix socket for QEMU's control protocol.
@@ -73,9 +74,10 @@ impl Machine {
             Console::Output => arguments.pair("-serial", "stdio"),
         };
         self.start_arguments(&mut arguments);
-        if let Some(disk) = &self.disk {
-            let drive = format!("file={},format=raw,if=none,id=disk", escaped(disk));
-            arguments.pair("-drive", drive).pair("-device", "virtio-blk-pci,drive=disk");
+        for (number, disk) in self.disks.iter().enumerate() {
+            let drive = format!("file={},format=raw,if=none,id=disk{number}", escaped(disk));
+            let device = format!("virtio-blk-pci,drive=disk{number}");
+            arguments.pair("-drive", drive).pair("-device", device);
         }
         for (number, card) in self.cards.iter().enumerate() {
             arguments.pair("-netdev", format!("{},id=net{number}", card.backend));
@@ -145,7 +147,7 @@ mod tests {
             memory_mib: 512,
             processors: 2,
             start,
-            disk: Some(PathBuf::from("/out/a,b.raw")),
+            disks: vec![PathBuf::from("/out/a,b.raw")],
             cards: vec![Card { mac: "52:54:00:00:00:01".to_owned(), backend: "user".to_owned() }],
             console: Console::Output,
             control: None,
