@@ -15,6 +15,7 @@ pub mod cli;
 pub mod cluster;
 pub mod debian;
 pub mod device;
+pub mod explain;
 pub mod image;
 pub mod k3s;
 pub mod node;

@@ -5,14 +5,12 @@
 //! key has the right bytes, so nothing is assembled twice.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
-use seed::manifest::Manifest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -132,7 +130,7 @@ impl Inputs<'_> {
             extras: self.k3s_files()?,
             links: self.k3s_links(),
             k3s_version: self.k3s.map(|k3s| k3s.version.clone()),
-            manifest: empty_manifest(self.source.date()),
+            source_date: self.source.date(),
         };
         let composition = compose::compose(ingredients, &packages)?;
         let manifest = &composition.manifest;
@@ -213,26 +211,6 @@ fn extra(path: String, from: &Path, mode: u16) -> Result<Extra, BaseError> {
     let file = File::open(from).map_err(fail)?;
     let length = file.metadata().map_err(fail)?.len();
     Ok(Extra { path, content: Content::Slice { file: Arc::new(file), offset: 0, length }, mode })
-}
-
-/// A manifest with what the composition can't know; it fills in the rest.
-fn empty_manifest(source_date: u64) -> Manifest {
-    Manifest {
-        name: String::new(),
-        version: String::new(),
-        seed_format: seed::section::FORMAT,
-        source_date,
-        architecture: String::new(),
-        stand_in: false,
-        debug: false,
-        overlays: Vec::new(),
-        packages: Vec::new(),
-        users: Vec::new(),
-        modules: Vec::new(),
-        sysctls: BTreeMap::new(),
-        templates: Vec::new(),
-        services: Vec::new(),
-    }
 }
 
 /// Every file below an overlay, in a stable order.

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::unfinished;
+use crate::{explain, unfinished};
 pub use context::{Common, Context};
 
 /// Builds, checks, writes and boots the appliance image.
@@ -74,23 +74,9 @@ pub fn main() -> ExitCode {
         Command::Seed(arguments) => seed::run(&context, &arguments),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {}", chain(error.as_ref()));
+        eprintln!("error: {}", explain::chain(error.as_ref()));
         ExitCode::FAILURE
     })
-}
-
-/// An error with all its causes; a cause that its effect already quotes is not said twice.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let said = next.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

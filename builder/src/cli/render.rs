@@ -114,30 +114,12 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The part of the image's manifest that says what is rendered, named as composing names it.
+/// The part of the image's manifest that says what is rendered.
 fn manifest_of(definition: &Definition, overlays: &[Overlay]) -> Manifest {
-    let templates = overlays.iter().flat_map(|overlay| {
-        overlay.manifest.templates.iter().map(|template| Template {
-            source: format!("{}/{}", overlay.name, template.source),
-            ..template.clone()
-        })
-    });
-    Manifest {
-        name: definition.name.clone(),
-        version: definition.version.clone(),
-        seed_format: seed::section::FORMAT,
-        source_date: 0,
-        architecture: definition.architecture.debian().to_owned(),
-        stand_in: false,
-        debug: false,
-        overlays: Vec::new(),
-        packages: Vec::new(),
-        users: Vec::new(),
-        modules: Vec::new(),
-        sysctls: BTreeMap::new(),
-        templates: templates.collect(),
-        services: Vec::new(),
-    }
+    let architecture = definition.architecture.debian();
+    let mut manifest = Manifest::new(&definition.name, &definition.version, architecture, 0);
+    manifest.templates = overlays.iter().flat_map(Overlay::templates).collect();
+    manifest
 }
 
 /// A template's text, by the name that it has in a manifest.

@@ -130,7 +130,9 @@ pub fn inspect(image: &OpenImage, with_files: bool) -> (Inspection, Option<Root>
             Err(error) => faults.push(error.to_string()),
         }
         if root.is_none() {
-            root = Root::open(image, kernel).map_err(|error| faults.push(chain(&error))).ok();
+            root = Root::open(image, kernel)
+                .map_err(|error| faults.push(crate::explain::chain(&error)))
+                .ok();
         }
     }
     let files = root.as_ref().map(all_files).unwrap_or_default();
@@ -158,20 +160,6 @@ pub fn inspect(image: &OpenImage, with_files: bool) -> (Inspection, Option<Root>
         faults,
     };
     (inspection, root)
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let said = next.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = next.source();
-    }
-    text
 }
 
 fn partitions(image: &OpenImage) -> Vec<PartitionFacts> {

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 
 use seed::manifest::{
     FileMode, MANIFEST_PATH, Manifest, ManifestError, OverlayRecord, RENDERED_PATH, TEMPLATES_PATH,
-    Template,
 };
 use thiserror::Error;
 
@@ -106,8 +105,8 @@ pub struct Ingredients<'a> {
     pub links: Vec<(String, String)>,
     /// The release of K3s, if the image has one.
     pub k3s_version: Option<String>,
-    /// Facts that only the caller knows: dates, formats and packages' versions are filled in later.
-    pub manifest: Manifest,
+    /// The time of the image, in Unix seconds.
+    pub source_date: u64,
 }
 
 /// Puts the trees together.
@@ -115,7 +114,7 @@ pub fn compose(
     ingredients: Ingredients<'_>,
     source: &dyn PackageSource,
 ) -> Result<Composition, ComposeError> {
-    let Ingredients { definition, overlays, init, extras, links, k3s_version, mut manifest } =
+    let Ingredients { definition, overlays, init, extras, links, k3s_version, source_date } =
         ingredients;
     let mut root = lay_overlays(overlays, source)?;
     let kernel = find_kernel(definition, source)?;
@@ -129,7 +128,7 @@ pub fn compose(
 
     let own = Extra { path: format!("{OWN_FOLDER}/init"), content: init, mode: 0o755 };
     lay_own(&mut root, extras.into_iter().chain([own]), links)?;
-    fill_manifest(&mut manifest, definition, overlays, &selection);
+    let mut manifest = manifest_of(definition, overlays, &selection, source_date);
     for (record, overlay) in manifest.overlays.iter_mut().zip(overlays) {
         record.version = overlay.manifest.k3s.as_ref().and(k3s_version.clone());
     }
@@ -401,16 +400,16 @@ fn check_links(root: &Tree) -> Result<(), ComposeError> {
     Ok(())
 }
 
-/// The manifest's lists, from what the overlays say and what went into the tree.
-fn fill_manifest(
-    manifest: &mut Manifest,
+/// What the definition and the overlays say of the image.
+fn manifest_of(
     definition: &Definition,
     overlays: &[Overlay],
     selection: &ModuleSelection,
-) {
-    manifest.name.clone_from(&definition.name);
-    manifest.version.clone_from(&definition.version);
-    definition.architecture.debian().clone_into(&mut manifest.architecture);
+    source_date: u64,
+) -> Manifest {
+    let architecture = definition.architecture.debian();
+    let Definition { name, version, .. } = definition;
+    let mut manifest = Manifest::new(name, version, architecture, source_date);
     for overlay in overlays {
         let Overlay { name, manifest: wishes, .. } = overlay;
         manifest.overlays.push(OverlayRecord { name: name.clone(), version: None });
@@ -421,11 +420,9 @@ fn fill_manifest(
         manifest.modules.extend(loaded.cloned());
         manifest.sysctls.extend(wishes.sysctls.clone());
         manifest.services.extend(wishes.services.iter().cloned());
-        manifest.templates.extend(wishes.templates.iter().map(|template| {
-            // On the node the templates of all overlays lie in one folder.
-            Template { source: format!("{name}/{}", template.source), ..template.clone() }
-        }));
+        manifest.templates.extend(overlay.templates());
     }
+    manifest
 }
 
 /// The packages that left something in a tree, by name.

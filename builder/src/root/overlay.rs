@@ -166,6 +166,16 @@ impl Overlay {
         list(&base)?.into_iter().map(place).collect()
     }
 
+    /// Its templates under the names that they have on a node, where those of all overlays lie in one
+    /// folder.
+    pub fn templates(&self) -> impl Iterator<Item = Template> {
+        let named = |template: &Template| Template {
+            source: format!("{}/{}", self.name, template.source),
+            ..template.clone()
+        };
+        self.manifest.templates.iter().map(named)
+    }
+
     /// The text of one of its templates.
     pub fn template(&self, source: &str) -> Result<Vec<u8>, OverlayError> {
         let path = self.folder.join("templates").join(source);

@@ -78,7 +78,7 @@ pub fn verify(image: &OpenImage, progress: &Progress) -> Verdict {
     match boot_files::read_all(image) {
         Ok(files) => boot::check(image, &files, date, &mut checks),
         Err(error) => {
-            checks.note("boot partition", Err(super::inspect::chain(&error)));
+            checks.note("boot partition", Err(crate::explain::chain(&error)));
         }
     }
     identity::check(image, manifest.as_ref(), &mut checks);

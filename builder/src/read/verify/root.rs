@@ -7,13 +7,13 @@ use disk::verity::{BLOCK_BYTES, Superblock, to_hex};
 use seed::manifest::Manifest;
 
 use super::Checks;
+use crate::explain::chain;
 use crate::image::ext4::read::EntryKind;
 use crate::image::layout::{Part, derived_guid};
 use crate::image::open::{OpenImage, SlotKernel};
 use crate::image::region::Region;
 use crate::image::verity;
 use crate::progress::Bytes;
-use crate::read::inspect::chain;
 use crate::read::root::{Root, check_span};
 
 /// Checks one slot and returns its manifest, if that can be trusted.

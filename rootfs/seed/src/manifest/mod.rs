@@ -152,6 +152,26 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The manifest of an image that has nothing in it yet.
+    pub fn new(name: &str, version: &str, architecture: &str, source_date: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            seed_format: crate::section::FORMAT,
+            source_date,
+            architecture: architecture.to_owned(),
+            stand_in: false,
+            debug: false,
+            overlays: Vec::new(),
+            packages: Vec::new(),
+            users: Vec::new(),
+            modules: Vec::new(),
+            sysctls: BTreeMap::new(),
+            templates: Vec::new(),
+            services: Vec::new(),
+        }
+    }
+
     /// Reads a manifest and checks it.
     pub fn from_json(text: &str) -> Result<Self, ManifestError> {
         if text.len() > MAX_MANIFEST_BYTES {
