@@ -36,7 +36,9 @@ fn identity(format: &str, verity_root: &str) -> Guid {
 fn spdx(manifest: &Manifest, verity_root: &str) -> Value {
     const ROOT: &str = "SPDXRef-Image";
     const DOCUMENT: &str = "SPDXRef-DOCUMENT";
-    let relation = |from: &str, kind: &str, to: &str| json!({"spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to});
+    let relation = |from: &str, kind: &str, to: &str| {
+        json!({"spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to})
+    };
     let mut packages = vec![spdx_package(
         ROOT,
         &manifest.name,
