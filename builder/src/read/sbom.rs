@@ -36,9 +36,6 @@ fn identity(format: &str, verity_root: &str) -> Guid {
 fn spdx(manifest: &Manifest, verity_root: &str) -> Value {
     const ROOT: &str = "SPDXRef-Image";
     const DOCUMENT: &str = "SPDXRef-DOCUMENT";
-    let relation = |from: &str, kind: &str, to: &str| {
-        json!({"spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to})
-    };
     let mut packages = vec![spdx_package(
         ROOT,
         &manifest.name,
@@ -200,4 +197,13 @@ fn encoded(text: &str) -> String {
             _ => format!("%{byte:02X}"),
         })
         .collect()
+}
+
+/// One edge of an SPDX document's graph.
+fn relation(from: &str, kind: &str, to: &str) -> Value {
+    json!({
+        "spdxElementId": from,
+        "relationshipType": kind,
+        "relatedSpdxElement": to,
+    })
 }
