@@ -12,6 +12,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::build::packages::ArchivePackages;
@@ -93,6 +94,7 @@ pub const ORACLES: Tool = Tool {
         programs("dosfstools", &["/usr/sbin/fsck.fat", "/usr/sbin/mkfs.fat"]),
         programs("mtools", &["/usr/bin/mtools"]),
         programs("cpio", &["/usr/bin/cpio"]),
+        programs("genisoimage", &["/usr/bin/genisoimage"]),
         data("systemd-boot-efi", &["/usr/lib/systemd/boot/efi/*.efi.stub"]),
         programs("gdisk", &["/usr/sbin/sgdisk"]),
         programs("cryptsetup-bin", &["/usr/sbin/veritysetup"]),
@@ -134,7 +136,7 @@ impl Tool {
         reach: &Reach,
         progress: &Progress,
     ) -> Result<Unpacked, ToolError> {
-        let folder = cache.join("tools").join(self.name);
+        let folder = cache.join("tools").join(self.folder_name());
         let done = folder.join("complete");
         if done.is_file() {
             return Ok(Unpacked { folder });
@@ -158,6 +160,12 @@ impl Tool {
             return Err(ToolError::Write { path: folder, source });
         }
         Ok(Unpacked { folder })
+    }
+
+    /// Changes with what the tool consists of, so that an older one in a cache is not taken for it.
+    fn folder_name(&self) -> String {
+        let digest = Sha256::digest(format!("{SUITES:?} {:?}", self.parts));
+        format!("{}-{}", self.name, &disk::verity::to_hex(&digest)[..8])
     }
 
     /// A script for each program, for callers that want one path to run. It finds its own folder,

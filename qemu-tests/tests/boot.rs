@@ -2,12 +2,17 @@
 
 use std::fs::OpenOptions;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
+use builder::build::source::Reach;
 use builder::image::identity;
 use builder::image::layout::Part;
 use builder::image::open::OpenImage;
 use builder::image::sparse::ImageHasher;
+use builder::progress::Progress;
+use builder::project;
+use builder::tools::ORACLES;
 use disk::fat;
 use qemu_tests::guest::Guest;
 use qemu_tests::image::{self, Bench};
@@ -107,31 +112,59 @@ fn a_bad_seed_is_explained_on_the_console_and_nothing_is_configured() {
     assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
 }
 
-#[test]
-fn a_stick_with_a_nocloud_volume_names_a_node_that_has_no_seed() {
-    let bench = Bench::get();
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut machine = bench.machine(&bench.image, false, folder.path());
-    erase_seed(&machine.disks[0]);
+/// The two files of a NoCloud volume that makes a machine the lab's second node.
+fn nocloud_files() -> [(&'static str, Vec<u8>); 2] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
     let seed = std::fs::read_to_string(root.join("images/lab/node2.toml")).expect("a seed");
     let indented: String = seed.lines().map(|line| format!("  {line}\n")).collect();
-    let user_data = format!("#cloud-config\nhostname: node2\nseed: |\n{indented}").into_bytes();
-    let meta_data = b"local-hostname: node2\n".to_vec();
-    let spec =
-        fat::Spec { size_bytes: 1 << 20, serial: 1, label: "CIDATA", time: fat::Timestamp::EPOCH };
-    let files = [
-        fat::NewFile { path: "meta-data", content: &meta_data },
-        fat::NewFile { path: "user-data", content: &user_data },
-    ];
-    let stick = folder.path().join("stick.img");
-    std::fs::write(&stick, fat::format_to_vec(&spec, &files).expect("formatted")).expect("written");
-    machine.disks.push(stick);
+    let user_data = format!("#cloud-config\nhostname: node2\nseed: |\n{indented}");
+    [("meta-data", b"local-hostname: node2\n".to_vec()), ("user-data", user_data.into_bytes())]
+}
+
+/// Boots a machine whose SEED partition is blank, with a stick in it.
+fn boot_with_stick(stick: &Path, folder: &Path) {
+    let bench = Bench::get();
+    let mut machine = bench.machine(&bench.image, false, folder);
+    erase_seed(&machine.disks[0]);
+    machine.disks.push(stick.to_owned());
     let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
     let ready = guest.console.wait_for("edgepair: ready node=node2", BOOT_LIMIT);
     assert!(ready.is_some(), "{}", guest.console.transcript());
     guest.press_power_button().expect("pressed");
     assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
+}
+
+#[test]
+fn a_fat_stick_for_nocloud_names_a_node_that_has_no_seed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let time = fat::Timestamp::EPOCH;
+    let spec = fat::Spec { size_bytes: 1 << 20, serial: 1, label: "CIDATA", time };
+    let named = nocloud_files();
+    let files: Vec<fat::NewFile<'_>> =
+        named.iter().map(|(path, content)| fat::NewFile { path, content }).collect();
+    let stick = folder.path().join("stick.img");
+    std::fs::write(&stick, fat::format_to_vec(&spec, &files).expect("formatted")).expect("written");
+    boot_with_stick(&stick, folder.path());
+}
+
+#[test]
+fn an_iso_as_cloud_tools_make_it_names_a_node_that_has_no_seed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, content) in nocloud_files() {
+        std::fs::write(folder.path().join(name), content).expect("written");
+    }
+    let cache = project::cache_folder(None).expect("a cache folder");
+    let tools = ORACLES.obtain(&cache, &Reach::default(), &Progress::new(false));
+    let tools = tools.unwrap_or_else(|error| panic!("{error}"));
+    let stick = folder.path().join("stick.iso");
+    let made = Command::new(tools.program("genisoimage"))
+        .args(["-quiet", "-volid", "cidata", "-joliet", "-rock", "-output"])
+        .arg(&stick)
+        .args(["user-data", "meta-data"])
+        .current_dir(folder.path())
+        .status();
+    assert!(made.is_ok_and(|status| status.success()), "genisoimage makes the volume");
+    boot_with_stick(&stick, folder.path());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! - [`boot`]: what the kernel's command line tells stage 1;
 //! - [`gpt`]: the partition table, with its backup, and growing the last partition;
+//! - [`iso`]: NoCloud volumes, read;
 //! - [`fat`]: the ESP and the SEED volume, written fresh and read back;
 //! - [`verity`]: where a dm-verity hash tree lies and how the kernel is told about it.
 //!
@@ -13,6 +14,7 @@ mod access;
 pub mod boot;
 pub mod fat;
 pub mod gpt;
+pub mod iso;
 mod little_endian;
 pub mod verity;
 

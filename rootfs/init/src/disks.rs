@@ -54,7 +54,7 @@ pub(crate) fn names() -> Vec<String> {
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| {
-            !["loop", "ram", "dm-", "zram", "fd", "sr"].iter().any(|kind| name.starts_with(kind))
+            !["loop", "ram", "dm-", "zram", "fd"].iter().any(|kind| name.starts_with(kind))
         })
         .collect();
     names.sort();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  1. the SEED partition of the disk that we booted from
-//!  2. any volume labelled SEED (seed.toml) or CIDATA (NoCloud): a USB stick
+//!  2. any volume labelled SEED (seed.toml) or CIDATA (NoCloud), FAT or ISO 9660: a stick
 //!  3. QEMU's fw_cfg, as opt/seed
 //! ```
 //! The first place that has a seed decides, good or bad: a node must not quietly fall back to an
@@ -11,8 +11,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use disk::ReadAt;
-use disk::fat::{ReadError, Volume};
+use disk::iso::{self, IsoError};
+use disk::{ReadAt, fat};
 use seed::nocloud;
 
 use crate::disks::{self, BlockDevice};
@@ -62,7 +62,10 @@ pub(crate) fn search() -> Search {
                 return search;
             }
             Ok(None) => {}
-            Err(complaint) => search.complaints.push(format!("{}: {complaint}", device.display())),
+            Err(complaint) => {
+                search.complaints.push(format!("{}: {complaint}", device.display()));
+                return search;
+            }
         }
     }
     match fs::read_to_string(FW_CFG) {
@@ -73,26 +76,43 @@ pub(crate) fn search() -> Search {
     search
 }
 
-/// The seed on a FAT volume, if it is one of ours; other volumes are none of our business.
+/// The seed on a volume, if it is one of ours; other volumes are none of our business.
 fn seed_on_volume(device: &impl ReadAt) -> Result<Option<String>, String> {
-    let Ok(volume) = Volume::open(device) else { return Ok(None) };
-    let Ok(label) = volume.label() else { return Ok(None) };
+    if let Ok(volume) = fat::Volume::open(device)
+        && let Ok(label) = volume.label()
+    {
+        return seed_by_label(&label, &|name, limit| match volume.read_file(name, limit) {
+            Err(fat::ReadError::NotFound(_)) => Ok(None),
+            other => other.map(Some).map_err(|error| error.to_string()),
+        });
+    }
+    let Ok(volume) = iso::Volume::open(device) else { return Ok(None) };
+    seed_by_label(volume.label(), &|name, limit| match volume.read_file(name, limit) {
+        Err(IsoError::NotFound(_)) => Ok(None),
+        other => other.map(Some).map_err(|error| error.to_string()),
+    })
+}
+
+/// Reads a file of a volume, within a limit of bytes; none if it isn't there.
+type ReadFile<'a> = &'a dyn Fn(&str, u64) -> Result<Option<Vec<u8>>, String>;
+
+/// The label says what is on the volume: a seed, or a NoCloud pair of files with one inside.
+fn seed_by_label(label: &str, read: ReadFile<'_>) -> Result<Option<String>, String> {
     if label.eq_ignore_ascii_case(SEED_LABEL) {
-        return read_text(&volume, SEED_FILE);
+        return read_text(SEED_FILE, seed::MAX_SEED_BYTES, read);
     }
     if !label.eq_ignore_ascii_case(nocloud::VOLUME_LABEL) {
         return Ok(None);
     }
-    let Some(user_data) = read_text(&volume, "user-data")? else { return Ok(None) };
+    let user_data = read_text("user-data", nocloud::MAX_USER_DATA_BYTES, read)?;
+    let Some(user_data) = user_data else { return Ok(None) };
     nocloud::find_seed(&user_data).map(Some).map_err(|error| error.to_string())
 }
 
-fn read_text<R: ReadAt>(volume: &Volume<R>, name: &str) -> Result<Option<String>, String> {
-    match volume.read_file(name, seed::MAX_SEED_BYTES as u64) {
-        Ok(bytes) => String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| format!("{name} is no UTF-8 text: save it as UTF-8")),
-        Err(ReadError::NotFound(_)) => Ok(None),
-        Err(error) => Err(format!("{name}: {error}")),
-    }
+fn read_text(name: &str, limit: usize, read: ReadFile<'_>) -> Result<Option<String>, String> {
+    let Some(bytes) = read(name, limit as u64).map_err(|error| format!("{name}: {error}"))? else {
+        return Ok(None);
+    };
+    let no_text = |_| format!("{name} is no UTF-8 text: save it as UTF-8");
+    String::from_utf8(bytes).map(Some).map_err(no_text)
 }
