@@ -1,40 +1,25 @@
 //! `builder lock` from the command line, against an archive in a folder.
 
-#[path = "debian_archive/fixture.rs"]
-#[expect(dead_code, reason = "of the miniature archive, only its key and packer are wanted here")]
-mod fixture;
+mod shared {
+    pub(crate) mod archive_pieces;
+    pub(crate) mod command;
+    pub(crate) mod definition;
+}
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use builder::debian::digest::Digest;
-use pgp::composed::ArmorOptions;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use shared::archive_pieces::{clear_sign, key, keyring, xz};
+use shared::command::{command, finish};
+use shared::definition::definition_text;
 
 /// Without an end of validity, so that the test does not depend on today.
 const RELEASE: &str = "Origin: Mini\nSuite: stable\nCodename: mini\n\
     Date: Tue, 18 Nov 2025 02:10:24 UTC\nAcquire-By-Hash: no\nSHA256:\n";
-
-const DEFINITION: &str = r#"
-name = "mini"
-summary = "for tests"
-version = "1.0"
-architecture = "amd64"
-overlays = ["tool"]
-[debian]
-suites = ["mini"]
-[kernel]
-package = "linux-image-mini"
-early_modules = []
-command_line = ["quiet"]
-[partitions]
-esp = "34MiB"
-slot = "2MiB"
-seed = "1MiB"
-state = "1MiB"
-"#;
 
 const OVERLAY: &str = r#"
 summary = "a tool"
@@ -51,11 +36,12 @@ struct Desk {
 impl Desk {
     fn new() -> Self {
         let desk = Self { folder: tempfile::tempdir().expect("a folder") };
-        desk.write("project/images/mini.toml", DEFINITION.as_bytes());
+        let definition = definition_text(&["tool"], [2, 1, 1]);
+        let definition = definition.replace("tiny", "mini").replace("trixie", "mini");
+        desk.write("project/images/mini.toml", definition.as_bytes());
         desk.write("project/overlays/tool/overlay.toml", OVERLAY.as_bytes());
         desk.write("project/overlays/tool/README.md", b"A tool.\n");
-        let public = fixture::key().to_public_key().to_armored_string(ArmorOptions::default());
-        desk.write("keyring.asc", public.expect("armoured").as_bytes());
+        desk.write("keyring.asc", keyring().as_bytes());
         desk
     }
 
@@ -81,7 +67,7 @@ impl Desk {
         };
         let stanzas: Vec<String> = packages.iter().map(stanza).collect();
         let text = stanzas.concat();
-        let packed = fixture::xz(text.as_bytes());
+        let packed = xz(text.as_bytes());
         let mut release = RELEASE.to_owned();
         for (name, bytes) in [("Packages", text.as_bytes()), ("Packages.xz", &packed)] {
             let path = format!("main/binary-amd64/{name}");
@@ -89,25 +75,23 @@ impl Desk {
             release.push_str(&line);
             self.write(&format!("archive/dists/mini/{path}"), bytes);
         }
-        let signed = fixture::clear_sign(&release, fixture::key());
+        let signed = clear_sign(&release, key());
         self.write("archive/dists/mini/InRelease", signed.as_bytes());
     }
 
     fn lock(&self, more: &[&str]) -> (i32, String) {
         let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
-        let output = Command::new(env!("CARGO_BIN_EXE_builder"))
+        let mut command = command();
+        command
             .arg("--quiet")
             .arg(flag("project", &self.path("project")))
             .arg(flag("cache", &self.path("cache")))
             .args(["lock", "--image", "mini"])
             .arg(flag("keyring", &self.path("keyring.asc")))
             .arg(format!("--mirror=file:{}", self.path("archive").display()))
-            .args(more)
-            .output()
-            .expect("it runs");
-        let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        (output.status.code().expect("it ends by itself"), text)
+            .args(more);
+        let ran = finish(&mut command);
+        (ran.code, ran.out + &ran.err)
     }
 }
 

@@ -49,6 +49,21 @@ pub(super) struct SmallFile {
     pub(super) validator: Option<Validator>,
 }
 
+impl Wanted<'_> {
+    /// How many bytes are taken before it must be something else.
+    fn limit(&self) -> u64 {
+        self.size.unwrap_or(UNKNOWN_SIZE_BYTES_MAX)
+    }
+}
+
+/// A file that one address is asked for, and where to tell how much of it has come.
+#[derive(Clone, Copy, Debug)]
+struct Request<'a> {
+    wanted: &'a Wanted<'a>,
+    url: &'a str,
+    bytes: &'a Bytes<'a>,
+}
+
 impl Store {
     /// The file from the cache, or downloaded into it.
     pub fn obtain(&self, wanted: &Wanted<'_>, progress: &Progress) -> Result<File, StoreError> {
@@ -69,7 +84,7 @@ impl Store {
         let bytes = progress.bytes(wanted.label, wanted.size);
         let mut last = None;
         for url in &wanted.urls {
-            match self.try_address(&mut partial, wanted, url, &bytes) {
+            match self.try_address(&mut partial, Request { wanted, url, bytes: &bytes }) {
                 Ok(()) => {
                     let length = partial.length;
                     let file = partial.finish(&path)?;
@@ -95,46 +110,26 @@ impl Store {
         })
     }
 
-    fn try_address(
-        &self,
-        partial: &mut Partial,
-        wanted: &Wanted<'_>,
-        url: &str,
-        bytes: &Bytes<'_>,
-    ) -> Result<(), StoreError> {
-        let mut wait = FIRST_WAIT;
-        for attempt in 1..=ATTEMPTS {
+    fn try_address(&self, partial: &mut Partial, request: Request<'_>) -> Result<(), StoreError> {
+        retried(|| {
             let resumed = partial.length > 0;
-            let error = match self.transfer(partial, wanted, url, bytes) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            let again = match &error {
-                StoreError::Http(error) => error.is_transient(),
-                StoreError::Truncated { .. } => true,
-                // What a resumed download was begun with may be old; from the start it may fit.
-                StoreError::Mismatch { .. } => resumed,
-                _ => false,
-            };
-            if !again || attempt == ATTEMPTS {
-                return Err(error);
-            }
-            std::thread::sleep(wait);
-            wait *= 2;
-        }
-        Ok(())
+            self.transfer(partial, request).map_err(|error| {
+                let again = match &error {
+                    StoreError::Http(error) => error.is_transient(),
+                    StoreError::Truncated { .. } => true,
+                    // What a resumed download was begun with may be old; from the start it may fit.
+                    StoreError::Mismatch { .. } => resumed,
+                    _ => false,
+                };
+                (error, again)
+            })
+        })
     }
 
     /// One request, from where the partial file ends to the end.
-    fn transfer(
-        &self,
-        partial: &mut Partial,
-        wanted: &Wanted<'_>,
-        url: &str,
-        bytes: &Bytes<'_>,
-    ) -> Result<(), StoreError> {
-        let limit = wanted.size.unwrap_or(UNKNOWN_SIZE_BYTES_MAX);
-        if partial.length > limit {
+    fn transfer(&self, partial: &mut Partial, request: Request<'_>) -> Result<(), StoreError> {
+        let Request { wanted, url, .. } = request;
+        if partial.length > wanted.limit() {
             partial.restart()?;
         }
         // An earlier run may have got everything and been killed before the rename.
@@ -142,7 +137,7 @@ impl Store {
             return Ok(());
         }
         if wanted.size != Some(partial.length) {
-            self.receive(partial, limit, wanted.label, url, bytes)?;
+            self.receive(partial, request)?;
         }
         if let Some(size) = wanted.size
             && partial.length < size
@@ -164,14 +159,8 @@ impl Store {
     }
 
     /// Appends what the server has beyond the partial file.
-    fn receive(
-        &self,
-        partial: &mut Partial,
-        limit: u64,
-        label: &str,
-        url: &str,
-        bytes: &Bytes<'_>,
-    ) -> Result<(), StoreError> {
+    fn receive(&self, partial: &mut Partial, request: Request<'_>) -> Result<(), StoreError> {
+        let url = request.url;
         let answer = match self.http.get(url, partial.length, None) {
             // The server's file ends before ours does, so ours is of something else.
             Err(HttpError::Status { status: RANGE_NOT_SATISFIABLE, .. }) => {
@@ -187,8 +176,8 @@ impl Store {
         if offset != partial.length {
             partial.restart()?;
         }
-        bytes.set(partial.length);
-        copy(&mut reader, partial, limit, label, url, bytes)
+        request.bytes.set(partial.length);
+        copy(&mut reader, partial, request)
     }
 
     /// Downloads what is missing of these packages, several at a time.
@@ -247,19 +236,12 @@ impl Store {
         limit: u64,
         known: Option<&Validator>,
     ) -> Result<Option<SmallFile>, StoreError> {
-        let mut wait = FIRST_WAIT;
-        for attempt in 1.. {
-            let error = match self.read_small(url, limit, known) {
-                Err(StoreError::Http(error)) if error.is_transient() => error,
-                other => return other,
-            };
-            if attempt == ATTEMPTS {
-                return Err(error.into());
-            }
-            std::thread::sleep(wait);
-            wait *= 2;
-        }
-        Ok(None)
+        retried(|| {
+            self.read_small(url, limit, known).map_err(|error| {
+                let again = matches!(&error, StoreError::Http(error) if error.is_transient());
+                (error, again)
+            })
+        })
     }
 
     fn read_small(
@@ -289,14 +271,28 @@ impl Store {
     }
 }
 
+/// Does it again while it fails in a way that may pass, [`ATTEMPTS`] times at most. A failure says
+/// with itself whether it may.
+fn retried<T>(mut attempt: impl FnMut() -> Result<T, (StoreError, bool)>) -> Result<T, StoreError> {
+    let mut wait = FIRST_WAIT;
+    let mut count = 0;
+    loop {
+        count += 1;
+        match attempt() {
+            Ok(done) => return Ok(done),
+            Err((_, true)) if count < ATTEMPTS => std::thread::sleep(wait),
+            Err((error, _)) => return Err(error),
+        }
+        wait *= 2;
+    }
+}
+
 fn copy(
     reader: &mut dyn Read,
     partial: &mut Partial,
-    limit: u64,
-    label: &str,
-    url: &str,
-    bytes: &Bytes<'_>,
+    Request { wanted, url, bytes }: Request<'_>,
 ) -> Result<(), StoreError> {
+    let limit = wanted.limit();
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let count = match reader.read(&mut chunk) {
@@ -307,7 +303,7 @@ fn copy(
         };
         if partial.length + count as u64 > limit {
             partial.restart()?;
-            let (label, url) = (label.to_owned(), url.to_owned());
+            let (label, url) = (wanted.label.to_owned(), url.to_owned());
             return Err(StoreError::TooLong { label, url, limit });
         }
         partial.append(&chunk[..count])?;

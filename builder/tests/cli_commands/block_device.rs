@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use builder::image::open::OpenImage;
 use rustix::fs::OFlags;
 
-use crate::fixture::{Choice, SEED, image};
+use crate::shared::flashable::{Choice, SEED, image};
 use crate::support::{builder, text};
 
 #[test]

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use builder::image::formats::{Format, write};
 use builder::image::layout::Part;
 use builder::image::open::OpenImage;
 
-use crate::fixture::{Choice, MIB, SEED, image, part_files, used_disk};
-use crate::support::{Ran, builder, text};
+use crate::shared::command::Ran;
+use crate::shared::flashable::{Choice, MIB, SEED, image, used_disk};
+use crate::support::{builder, part_files, text};
 
 fn flash(image: &Path, device: &Path, more: &[&str]) -> Ran {
     builder(["flash", text(image), text(device)].iter().chain(more))
@@ -32,7 +33,7 @@ fn without_a_terminal_only_yes_writes() {
         assert!(!report[key].is_null(), "{key}");
     }
     assert!(fs::read(&image).expect("read") == fs::read(&disk).expect("read"));
-    assert_eq!(part_files(folder.path()), Vec::<String>::new());
+    assert_eq!(part_files(folder.path()), Vec::<PathBuf>::new());
 }
 
 #[test]

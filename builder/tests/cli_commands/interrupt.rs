@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,8 +13,11 @@ use builder::image::layout::Part;
 use builder::image::open::OpenImage;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::fixture::{Choice, DEFINITION, MIB, SEED, noise, part_files, used_disk};
-use crate::support::{command, text};
+use crate::shared::command::command;
+use crate::shared::definition::definition_text;
+use crate::shared::flashable::{Choice, MIB, SEED, used_disk, write_image};
+use crate::shared::noise::noise;
+use crate::support::{part_files, text};
 
 /// What Ctrl-C is in a shell's eyes.
 const INTERRUPTED: i32 = 130;
@@ -23,9 +26,9 @@ const WAIT: Duration = Duration::from_secs(30);
 const STORED_BYTES: u64 = 192 * MIB;
 
 /// An image whose state partition is full, so that writing it takes a while.
-fn large_image(folder: &Path) -> std::path::PathBuf {
+fn large_image(folder: &Path) -> PathBuf {
     let path = folder.join("large.raw");
-    crate::fixture::write_image(&path, Choice::SHIPPED);
+    write_image(&path, Choice::SHIPPED);
     let file = File::options().read(true).write(true).open(&path).expect("opened");
     let image = OpenImage::open(&path).expect("an image");
     let start = image.partition(Part::State).expect("there").offset_bytes();
@@ -75,7 +78,7 @@ fn a_new_file_vanishes() {
     let mut child = start(&image, &disk);
     wait_for(&mut child, || !part_files(folder.path()).is_empty());
     interrupt(&mut child);
-    assert_eq!(part_files(folder.path()), Vec::<String>::new());
+    assert_eq!(part_files(folder.path()), Vec::<PathBuf>::new());
     assert!(!disk.exists());
 }
 
@@ -107,7 +110,7 @@ fn put_project(root: &Path) {
         fs::write(&path, content).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("set");
     };
-    put("images/tiny.toml", &DEFINITION.replace("6MiB", "8MiB"));
+    put("images/tiny.toml", &definition_text(&[], [8, 2, 5]));
     put("overlays/README.md", "none");
     put("node1.toml", SEED);
     let target = "target/node/x86_64-unknown-linux-gnu/node";

@@ -1,12 +1,19 @@
 //! The real `builder`, started as a person or a script starts it.
 
-#[path = "../device_writing/fixture.rs"]
-mod fixture;
-
 mod block_device;
 mod flash;
 mod interrupt;
 mod render;
 mod seeds;
+#[path = "../shared"]
+mod shared {
+    pub(crate) mod command;
+    pub(crate) mod definition;
+    pub(crate) mod flashable;
+    pub(crate) mod noise;
+    mod tiny_image;
+    mod tiny_stub;
+    mod trees;
+}
 mod support;
 mod usage;

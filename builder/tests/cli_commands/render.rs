@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::fixture::SEED;
-use crate::support::{builder, root, text};
+use crate::shared::command::{Ran, root};
+use crate::shared::definition::definition_text;
+use crate::shared::flashable::SEED;
+use crate::support::{builder, text};
 
 /// A project with one overlay, whose templates use a secret and a condition.
 fn project() -> tempfile::TempDir {
@@ -15,13 +17,7 @@ fn project() -> tempfile::TempDir {
         fs::create_dir_all(path.parent().expect("a folder")).expect("made");
         fs::write(path, content).expect("written");
     };
-    put(
-        "images/tiny.toml",
-        "name = \"tiny\"\nsummary = \"t\"\nversion = \"1\"\narchitecture = \"amd64\"\n\
-         overlays = [\"one\"]\n[debian]\nsuites = [\"trixie\"]\n[kernel]\npackage = \"k\"\n\
-         early_modules = []\ncommand_line = []\n[partitions]\nesp = \"64MiB\"\nslot = \"1MiB\"\n\
-         seed = \"1MiB\"\nstate = \"1MiB\"\n",
-    );
+    put("images/tiny.toml", &definition_text(&["one"], [1, 1, 1]));
     put(
         "overlays/one/overlay.toml",
         "summary = \"t\"\n[[templates]]\nsource = \"token.hbs\"\npath = \"/etc/token\"\n\
@@ -34,7 +30,7 @@ fn project() -> tempfile::TempDir {
     folder
 }
 
-fn render(project: &Path, arguments: &[&str]) -> crate::support::Ran {
+fn render(project: &Path, arguments: &[&str]) -> Ran {
     let seed = project.join("node1.toml");
     let common = ["render", "--image", "tiny", "--project", text(project), "--seed", text(&seed)];
     builder(common.iter().chain(arguments))

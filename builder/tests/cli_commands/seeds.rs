@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::{builder, command, files, finish, root, text};
+use crate::shared::command::{command, finish, root};
+use crate::support::{builder, files, text};
 
 #[test]
 fn every_good_seed_is_good() {

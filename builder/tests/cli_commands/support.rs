@@ -1,18 +1,11 @@
-//! Starting the builder, and what came of it.
+//! What a run of the builder must have come to, and files for and of it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// What a run left.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
+use crate::shared::command::{Ran, command, finish};
 
 impl Ran {
     /// Wants this exit code.
@@ -30,28 +23,9 @@ impl Ran {
     }
 }
 
-/// The builder with a cache of nobody's, and no terminal.
-pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_builder"));
-    command.stdin(Stdio::null()).env("EDGEPAIR_CACHE", "/nonexistent").current_dir(root());
-    command
-}
-
 /// Runs the builder to its end.
 pub(crate) fn builder<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Ran {
     finish(command().args(arguments))
-}
-
-pub(crate) fn finish(command: &mut Command) -> Ran {
-    let output = command.output().expect("it starts");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    let code = output.status.code().expect("it ends by itself");
-    Ran { code, out: text(output.stdout), err: text(output.stderr) }
-}
-
-/// The workspace.
-pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_owned()
 }
 
 /// The files of a folder whose names end so, in order.
@@ -68,4 +42,9 @@ pub(crate) fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
 /// A path as an argument.
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("text")
+}
+
+/// What is left over in a folder although nobody gave it a name.
+pub(crate) fn part_files(folder: &Path) -> Vec<PathBuf> {
+    files(folder, ".part")
 }

@@ -1,27 +1,21 @@
 //! Makes the miniature archive: `.deb`s, indexes, and a release signed with a key made for it.
 
 use std::fmt::Write as _;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use builder::debian::archive::{Archive, ArchiveError, ArchiveRequest};
 use builder::debian::digest::Digest;
 use builder::debian::{Network, Package, Store};
 use builder::progress::Progress;
-use pgp::composed::{
-    ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedSecretKey,
-    SubkeyParams, SubkeyParamsBuilder,
-};
-use pgp::types::Timestamp;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use pgp::composed::SignedSecretKey;
 use tar::{EntryType, Header};
 use tempfile::TempDir;
 
+use crate::shared::archive_pieces::{clear_sign, key, keyring, xz};
+use crate::shared::noise::noise;
+
 /// 2026-11-20, the day on which the miniature archive lives.
 pub(crate) const NOW: u64 = 1_795_132_800;
-const KEY_MADE: u32 = 1_700_000_000;
 
 /// An archive in a folder, as a mirror would have it.
 pub(crate) struct Fixture {
@@ -89,13 +83,6 @@ fn add(out: &mut Vec<u8>, kind: EntryType, name: &[u8], link: &[u8], mode: u32, 
     out.resize(out.len().next_multiple_of(512), 0);
 }
 
-pub(crate) fn xz(bytes: &[u8]) -> Vec<u8> {
-    let options = lzma_rust2::XzOptions::with_preset(1);
-    let mut writer = lzma_rust2::XzWriter::new(Vec::new(), options).expect("a writer");
-    writer.write_all(bytes).expect("packed");
-    writer.finish().expect("packed")
-}
-
 /// An `ar` archive of these members.
 pub(crate) fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = b"!<arch>\n".to_vec();
@@ -156,8 +143,7 @@ impl Fixture {
         fixture.add_deb("lib", "2.0", "", &[file("./lib/lib.so", &noise(1_000_000))]);
         fixture.add_deb("other", "1.0", "Depends: app\n", &[file("./usr/share/other", b"x")]);
         fixture.sign(&release_head(), key());
-        let public = key().to_public_key().to_armored_string(ArmorOptions::default());
-        fixture.write("keyring.asc", public.expect("armoured").as_bytes());
+        fixture.write("keyring.asc", keyring().as_bytes());
         fixture
     }
 
@@ -239,53 +225,4 @@ pub(crate) fn store(cache: &Path, mirror: &str) -> Store {
 pub(crate) fn offline_store(cache: &Path, mirror: &str) -> Store {
     let mirrors = vec![mirror.parse().expect("a mirror")];
     Store::open(cache, Network { offline: true, mirrors, ..Network::default() }).expect("a cache")
-}
-
-/// The key that signs the archive.
-pub(crate) fn key() -> &'static SignedSecretKey {
-    static KEY: OnceLock<SignedSecretKey> = OnceLock::new();
-    KEY.get_or_init(|| make_key(1, "the archive"))
-}
-
-pub(crate) fn make_key(seed: u64, name: &str) -> SignedSecretKey {
-    generate(seed, name, Vec::new())
-}
-
-/// A key that signs with a subkey, as Debian's do.
-pub(crate) fn make_key_with_subkey(seed: u64) -> SignedSecretKey {
-    let mut subkey = SubkeyParamsBuilder::default();
-    let made = Timestamp::from_secs(KEY_MADE);
-    subkey.key_type(KeyType::Ed25519Legacy).can_sign(true).created_at(made);
-    generate(seed, "with a subkey", vec![subkey.build().expect("parameters")])
-}
-
-fn generate(seed: u64, name: &str, subkeys: Vec<SubkeyParams>) -> SignedSecretKey {
-    let mut parameters = SecretKeyParamsBuilder::default();
-    parameters
-        .key_type(KeyType::Ed25519Legacy)
-        .can_certify(true)
-        .can_sign(true)
-        .created_at(Timestamp::from_secs(KEY_MADE))
-        .subkeys(subkeys)
-        .primary_user_id(format!("{name} <test@localhost>"));
-    let parameters = parameters.build().expect("parameters");
-    parameters.generate(ChaCha8Rng::seed_from_u64(seed)).expect("a key")
-}
-
-pub(crate) fn clear_sign(text: &str, key: &SignedSecretKey) -> String {
-    let rng = ChaCha8Rng::seed_from_u64(9);
-    let signed = CleartextSignedMessage::sign(rng, text, &key.primary_key, &"".into());
-    signed.expect("signed").to_armored_string(ArmorOptions::default()).expect("armoured")
-}
-
-/// Bytes that don't compress, always the same.
-pub(crate) fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    };
-    (0..length).map(|_| next()).collect()
 }

@@ -7,7 +7,8 @@ use builder::progress::Progress;
 use builder::root::tree::NodeKind;
 use tar::EntryType;
 
-use crate::fixture::{Member, ar, deb, deb_of, entry, file, loose_package, store, tar, xz};
+use crate::fixture::{Member, ar, deb, deb_of, entry, file, loose_package, store, tar};
+use crate::shared::archive_pieces::xz;
 
 fn unpack(name: &str, bytes: &[u8]) -> Result<PackageFiles, UnpackError> {
     let (mirror, cache) =

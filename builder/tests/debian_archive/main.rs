@@ -5,5 +5,10 @@ mod fixture;
 mod hostile;
 mod locking;
 mod server;
+#[path = "../shared"]
+mod shared {
+    pub(crate) mod archive_pieces;
+    pub(crate) mod noise;
+}
 mod signing;
 mod transfers;

@@ -2,14 +2,18 @@
 
 use builder::debian::archive::ArchiveError;
 use builder::debian::openpgp::{Keyring, OpenpgpError};
-use pgp::composed::{ArmorOptions, CleartextSignedMessage, SignedPublicKey, SignedSecretKey};
+use pgp::composed::{
+    ArmorOptions, CleartextSignedMessage, KeyType, SignedPublicKey, SignedSecretKey,
+    SubkeyParamsBuilder,
+};
 use pgp::packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData};
 use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, Timestamp};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use crate::fixture::{Fixture, NOW, clear_sign, key, make_key, make_key_with_subkey, release_head};
+use crate::fixture::{Fixture, NOW, release_head};
+use crate::shared::archive_pieces::{KEY_MADE, clear_sign, generate, key, make_key};
 
 const INRELEASE: &str = "dists/mini/InRelease";
 
@@ -156,6 +160,14 @@ fn a_release_without_the_index_says_what_is_missing() {
     fixture.write(INRELEASE, text.as_bytes());
     let error = fixture.open().map(|archive| archive.len()).expect_err("taken").to_string();
     assert!(error.contains("main/binary-amd64/Packages"), "{error}");
+}
+
+/// A key that signs with a subkey, as Debian's do.
+fn make_key_with_subkey(seed: u64) -> SignedSecretKey {
+    let mut subkey = SubkeyParamsBuilder::default();
+    let made = Timestamp::from_secs(KEY_MADE);
+    subkey.key_type(KeyType::Ed25519Legacy).can_sign(true).created_at(made);
+    generate(seed, "with a subkey", vec![subkey.build().expect("parameters")])
 }
 
 #[test]

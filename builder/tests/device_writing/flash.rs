@@ -14,7 +14,7 @@ use builder::progress::Progress;
 use disk::boot::Slot;
 use disk::gpt::SECTOR_BYTES;
 
-use crate::fixture::{Choice, MIB, image, used_disk};
+use crate::shared::flashable::{Choice, MIB, image, used_disk};
 
 fn quiet() -> Progress {
     Progress::quiet()
@@ -51,7 +51,8 @@ fn a_new_file_becomes_the_image() {
 
 #[test]
 fn a_used_larger_disk_gets_healthy_tables_and_keeps_nothing_that_matters() {
-    let (folder, image) = image(Choice { seed: Some(crate::fixture::SEED), ..Choice::SHIPPED });
+    let (folder, image) =
+        image(Choice { seed: Some(crate::shared::flashable::SEED), ..Choice::SHIPPED });
     let disk = folder.path().join("disk.raw");
     used_disk(&disk, 80 * MIB);
     flash_to(&image, &disk).expect("flashed");

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
 
 use builder::build::base::{Base, Record};
 use builder::build::images::write_all;
@@ -12,12 +13,13 @@ use builder::device::{SeedState, Source, SourceError};
 use builder::image::formats::{Format, write};
 use builder::image::qcow2::CLUSTER_BYTES;
 use builder::progress::Progress;
-use builder::root::definition::Definition;
 use disk::verity::to_hex;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::fixture::{Choice, DEFINITION, MIB, SEED, image, noise, oracle, run};
+use crate::shared::flashable::{Choice, MIB, SEED, definition, image};
+use crate::shared::noise::noise;
+use crate::shared::tools::{oracle, run};
 
 /// The same bytes without a hole.
 fn without_holes(from: &Path, to: &Path) {
@@ -75,10 +77,10 @@ fn qemu_finds_no_fault_and_the_same_disk() {
         return;
     };
     let (image, path) = (image.to_str().expect("text"), path.to_str().expect("text"));
-    run(&tool, &["check", path]);
-    run(&tool, &["compare", "-f", "raw", "-F", "qcow2", image, path]);
+    run(Command::new(&tool).args(["check", path]));
+    run(Command::new(&tool).args(["compare", "-f", "raw", "-F", "qcow2", image, path]));
     let back = folder.path().join("back.raw");
-    run(&tool, &["convert", "-O", "raw", path, back.to_str().expect("text")]);
+    run(Command::new(&tool).args(["convert", "-O", "raw", path, back.to_str().expect("text")]));
     assert!(fs::read(back).expect("read") == fs::read(image).expect("read"));
 }
 
@@ -101,8 +103,8 @@ fn a_disk_larger_than_one_table_covers_is_addressed_through_several() {
         return;
     };
     let (raw, path) = (raw.to_str().expect("text"), path.to_str().expect("text"));
-    run(&tool, &["check", path]);
-    run(&tool, &["compare", "-f", "raw", "-F", "qcow2", raw, path]);
+    run(Command::new(&tool).args(["check", path]));
+    run(Command::new(&tool).args(["compare", "-f", "raw", "-F", "qcow2", raw, path]));
 }
 
 #[test]
@@ -131,7 +133,7 @@ fn a_compressed_image_is_opened_and_a_damaged_one_is_not() {
     assert!(matches!(bent, SourceError::Unpack { .. }), "{bent}");
     let Some(tool) = oracle("zstd") else { return };
     fs::write(&path, &bytes).expect("written");
-    run(&tool, &["--test", path.to_str().expect("text")]);
+    run(Command::new(&tool).args(["--test", path.to_str().expect("text")]));
 }
 
 #[test]
@@ -155,7 +157,7 @@ fn a_build_names_and_hashes_what_it_made_in_each_format() {
         root_used_bytes: 0,
     };
     let base = Base { path: image, record };
-    let definition: Definition = toml::from_str(DEFINITION).expect("a definition");
+    let definition = definition();
     let node = |name: &str| SealedSeed {
         path: format!("{name}.toml").into(),
         node: name.to_owned(),

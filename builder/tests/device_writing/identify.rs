@@ -11,7 +11,7 @@ use builder::image::layout::Part;
 use builder::image::open::OpenImage;
 use builder::progress::Progress;
 
-use crate::fixture::{Choice, SEED, image};
+use crate::shared::flashable::{Choice, SEED, image};
 
 fn open(path: &Path) -> (Source, Target) {
     let source = Source::open(path, &Progress::quiet()).expect("an image");

@@ -6,7 +6,8 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use crate::support::{add_file, add_symlink, oracle, path};
+use crate::shared::trees::{add_file, path};
+use crate::support::{add_symlink, oracle};
 use builder::image::cpio::{CpioError, Device, to_vec, write};
 use builder::root::tree::{Node, NodeKind, Origin, Tree};
 use proptest::prelude::*;

@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use crate::support::{add_file, add_symlink, oracle, path, run};
+use crate::shared::tools::run;
+use crate::shared::trees::{add_file, path};
+use crate::support::{add_symlink, oracle};
 use builder::image::ext4::read::{EntryKind, Filesystem};
 use builder::image::ext4::{Ext4Error, Spec, Written, write};
 use builder::root::content::Content;
@@ -49,9 +51,7 @@ fn check_clean(tree: &Tree) {
         return;
     };
     let (image, _) = written_at(tree, 0);
-    let name = image.path().to_str().expect("a UTF-8 path");
-    let output = run(&e2fsck, &["-f", "-n", name]);
-    let said = String::from_utf8_lossy(&output.stdout);
+    let said = run(Command::new(e2fsck).args(["-f", "-n"]).arg(image.path()));
     assert!(!said.contains('?'), "e2fsck asked to repair something:\n{said}");
 }
 
@@ -218,7 +218,7 @@ fn a_filesystem_that_exactly_fills_its_groups_is_clean() {
         let image = NamedTempFile::new().expect("a temporary file");
         let exact = Spec { round_to_bytes: 4096, ..spec() };
         write(image.as_file(), 0, &tree, &exact).expect("written");
-        run(&e2fsck, &["-f", "-n", image.path().to_str().expect("a UTF-8 path")]);
+        run(Command::new(&e2fsck).args(["-f", "-n"]).arg(image.path()));
     }
 }
 
@@ -325,9 +325,9 @@ fn mke2fs_makes_the_same_entries_of_the_same_tree() {
     lay_down(&tree, folder.path());
     let theirs = NamedTempFile::new().expect("a temporary file");
     theirs.as_file().set_len(64 << 20).expect("made longer");
-    let source = folder.path().to_str().expect("a UTF-8 path");
-    let name = theirs.path().to_str().expect("a UTF-8 path");
-    run(&mke2fs, &["-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal", "-d", source, name]);
+    let mut command = Command::new(mke2fs);
+    command.args(["-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal", "-d"]);
+    run(command.arg(folder.path()).arg(theirs.path()));
     let (ours, written) = written_at(&tree, 0);
     let entries = |image: &NamedTempFile, length| {
         let file = Arc::new(image.reopen().expect("reopened"));
@@ -366,7 +366,7 @@ fn the_kernel_mounts_it() {
     }
     let result = std::panic::catch_unwind(|| compare_mounted(&tree, folder.path()));
     let umount = oracle("umount").expect("what has mount has umount");
-    run(&umount, &[folder.path().to_str().expect("a UTF-8 path")]);
+    run(Command::new(umount).arg(folder.path()));
     if let Err(panic) = result {
         std::panic::resume_unwind(panic);
     }

@@ -5,6 +5,13 @@
 
 mod cpio;
 mod ext4;
+#[path = "../shared"]
+mod shared {
+    pub(crate) mod tiny_stub;
+    #[path = "../../../rootfs/disk/tests/support/mod.rs"]
+    pub(crate) mod tools;
+    pub(crate) mod trees;
+}
 mod support;
 mod uki;
 mod verity;

@@ -1,26 +1,16 @@
-//! What the image tests share: small trees, and the foreign tools that judge our output.
+//! What the image tests share: symlinks in trees, and the foreign tools that judge our output.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use builder::build::source::Reach;
 use builder::progress::Progress;
 use builder::project::cache_folder;
-use builder::root::content::Content;
-use builder::root::tree::{Node, Origin, Tree, TreePath};
+use builder::root::tree::{Node, Origin, Tree};
 use builder::tools::{ORACLES, Unpacked};
 
-/// A path that the test knows to be good.
-pub(crate) fn path(text: &str) -> TreePath {
-    TreePath::new(text).expect("a good path")
-}
-
-/// Adds a file of root's.
-pub(crate) fn add_file(tree: &mut Tree, at: &str, bytes: &[u8], mode: u16) {
-    let node = Node::file(Content::from_bytes(bytes), mode, Origin::Builder);
-    tree.insert(path(at), node).expect("inserted");
-}
+use crate::shared::tools;
+use crate::shared::trees::path;
 
 /// Adds a symlink.
 pub(crate) fn add_symlink(tree: &mut Tree, at: &str, target: &str) {
@@ -44,36 +34,13 @@ pub(crate) fn fetched() -> Option<&'static Unpacked> {
 }
 
 /// Finds a tool by the environment (`E2FSCK=/path`), among those that the builder fetches, or in the
-/// usual folders. A test that gets none says so and passes: the tool only is a second opinion.
+/// usual folders.
 pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
-    let variable = tool.to_uppercase().replace(['.', '-'], "_");
-    if let Some(named) = std::env::var_os(&variable) {
-        return Some(named.into());
+    if std::env::var_os(tools::variable(tool)).is_none() {
+        let fetched = fetched().map(|tools| tools.program(tool)).filter(|path| path.is_file());
+        if fetched.is_some() {
+            return fetched;
+        }
     }
-    let fetched = fetched().map(|tools| tools.program(tool)).filter(|path| path.is_file());
-    if fetched.is_some() {
-        return fetched;
-    }
-    let search = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&search).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let found = folders.map(|folder| folder.join(tool)).find(|candidate| candidate.is_file());
-    if found.is_none() {
-        println!("skipped: {tool} is not there; name it with {variable}=/path/to/{tool}");
-    }
-    found
-}
-
-/// Runs a tool and wants success.
-pub(crate) fn run(tool: &Path, arguments: &[&str]) -> Output {
-    let output = Command::new(tool).args(arguments).output().expect("the tool starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{} {arguments:?}: {}\n{}\n{}",
-        tool.display(),
-        output.status,
-        text(&output.stdout),
-        text(&output.stderr)
-    );
-    output
+    tools::oracle(tool)
 }

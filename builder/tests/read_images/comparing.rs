@@ -4,7 +4,8 @@ use builder::progress::Progress;
 use builder::read::diff::{Difference, How, diff};
 use builder::root::tree::{Node, Origin};
 
-use crate::fixture::{Image, OTHER_SEED, Recipe, builder, content, package, path};
+use crate::fixture::{Image, OTHER_SEED, Recipe, builder, content, package};
+use crate::shared::trees::path;
 
 fn compare(left: &Image, right: &Image) -> Difference {
     diff(&left.open(), &right.open(), &Progress::quiet()).expect("both are readable")

@@ -2,47 +2,28 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "test data is small")]
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use builder::image::layout::Part;
 use builder::image::open::OpenImage;
-use builder::image::{assemble, identity};
-use builder::progress::Progress;
-use builder::root::compose::Composition;
 use builder::root::content::Content;
 use builder::root::definition::Definition;
-use builder::root::origins;
-use builder::root::tree::{Node, Origin, Tree, TreePath};
-use seed::manifest::{MANIFEST_PATH, Manifest, OverlayRecord, PackageRecord};
+use builder::root::tree::{Node, Origin, Tree};
+use seed::manifest::{Manifest, OverlayRecord, PackageRecord};
 use tempfile::TempDir;
+
+use crate::shared::command::{command, finish};
+use crate::shared::definition::definition_text;
+use crate::shared::tiny_image::{write_image, write_seed};
+use crate::shared::trees::path;
 
 pub(crate) const SOURCE_DATE: u64 = 1_772_366_400;
 
 /// A valid seed; the file that newcomers build first.
 pub(crate) const SEED: &str = include_str!("../../../images/lab/node1.toml");
 pub(crate) const OTHER_SEED: &str = include_str!("../../../images/lab/node2.toml");
-
-const DEFINITION: &str = r#"
-name = "tiny"
-summary = "for tests"
-version = "1.2.3"
-architecture = "amd64"
-overlays = ["base"]
-[debian]
-suites = ["trixie"]
-[kernel]
-package = "linux-image-tiny"
-early_modules = []
-command_line = ["console=ttyS0", "quiet"]
-[partitions]
-esp = "34MiB"
-slot = "2MiB"
-seed = "1MiB"
-state = "1MiB"
-"#;
 
 /// What an image is to be made of; tests change what they are about.
 pub(crate) struct Recipe {
@@ -58,11 +39,6 @@ pub(crate) struct Recipe {
 pub(crate) struct Image {
     _folder: TempDir,
     pub(crate) path: PathBuf,
-}
-
-/// A path that the test knows to be good.
-pub(crate) fn path(text: &str) -> TreePath {
-    TreePath::new(text).expect("a good path")
 }
 
 pub(crate) fn package_origin() -> Origin {
@@ -115,55 +91,22 @@ fn manifest() -> Manifest {
         version: version.map(str::to_owned),
     };
     Manifest {
-        name: "tiny".to_owned(),
-        version: "1.2.3".to_owned(),
-        seed_format: seed::section::FORMAT,
-        source_date: SOURCE_DATE,
-        architecture: "amd64".to_owned(),
         stand_in: true,
         debug: true,
         overlays: vec![overlay("base", None), overlay("k3s", Some("v1.32.1+k3s1"))],
         packages: vec![package("libstdc++6", "14.2.0-19"), package("postgresql-17", "1:17.5-1+b1")],
-        users: Vec::new(),
-        modules: Vec::new(),
-        sysctls: BTreeMap::new(),
-        templates: Vec::new(),
-        services: Vec::new(),
+        ..Manifest::new("tiny", "1.2.3", "amd64", SOURCE_DATE)
     }
 }
 
 impl Recipe {
-    pub(crate) fn build(mut self) -> Image {
+    pub(crate) fn build(self) -> Image {
         let folder = TempDir::new().expect("a folder");
-        let definition_path = folder.path().join("tiny.toml");
-        let mut text = DEFINITION.replace("quiet", self.command_line);
-        if self.both_slots {
-            text.push_str("fill_both_slots = true\n");
-        }
-        fs::write(&definition_path, text).expect("written");
-        let definition = Definition::load(&definition_path).expect("a definition");
-        let json = self.manifest.to_json().expect("JSON");
-        let node = Node::file(content(json.as_bytes()), 0o644, Origin::Builder);
-        self.root.insert(path(MANIFEST_PATH), node).expect("inserted");
-        origins::add_to(&mut self.root).expect("added");
-        let mut initramfs = Tree::default();
-        let init = Node::file(content(b"\x7fELF init"), 0o755, Origin::Builder);
-        initramfs.insert(path("/init"), init).expect("inserted");
-        initramfs.insert(path("/dev"), Node::directory(Origin::Builder)).expect("inserted");
-        let composition = Composition {
-            root: self.root,
-            initramfs,
-            kernel: content(&self.kernel),
-            kernel_release: "6.12.1-tiny".to_owned(),
-            stub: content(&tiny_stub()),
-            boot_loader: content(b"MZ a boot loader"),
-            manifest: self.manifest,
-        };
-        let path = folder.path().join("tiny.raw");
-        let file = File::create_new(&path).expect("created");
-        let progress = Progress::quiet();
-        assemble::assemble(&file, &composition, &definition, &progress).expect("assembled");
-        let image = Image { _folder: folder, path };
+        let text = definition_text(&["base"], [2, 1, 1]).replace("quiet", self.command_line);
+        let mut definition: Definition = toml::from_str(&text).expect("a definition");
+        definition.partitions.fill_both_slots = self.both_slots;
+        let image = Image { path: folder.path().join("tiny.raw"), _folder: folder };
+        write_image(&image.path, &definition, self.root, self.manifest, self.kernel);
         if let Some(seed) = &self.seed {
             image.write_seed(seed);
         }
@@ -181,10 +124,7 @@ impl Image {
     }
 
     pub(crate) fn write_seed(&self, seed: &str) {
-        let file = self.writable();
-        let image = self.open();
-        let partition = image.partition(Part::Seed).expect("a partition");
-        identity::write(&file, partition, seed, SOURCE_DATE).expect("written");
+        write_seed(&self.path, seed, SOURCE_DATE);
     }
 
     /// Where a part of the image lies.
@@ -206,45 +146,8 @@ pub(crate) fn flip(file: &File, offset: u64, bits: u8) {
     file.write_all_at(&[byte[0] ^ bits], offset).expect("written");
 }
 
-/// The smallest EFI program with one section and room for more.
-fn tiny_stub() -> Vec<u8> {
-    const HEADERS_AT: usize = 64;
-    const OPTIONAL_AT: usize = HEADERS_AT + 24;
-    const TABLE_AT: usize = OPTIONAL_AT + 240;
-    const HEADERS_BYTES: u32 = 1024;
-    let mut stub = vec![0x90; HEADERS_BYTES as usize + 512];
-    stub[..HEADERS_BYTES as usize].fill(0);
-    let mut put = |at: usize, field: &[u8]| stub[at..at + field.len()].copy_from_slice(field);
-    put(0, b"MZ");
-    put(60, &(HEADERS_AT as u32).to_le_bytes());
-    put(HEADERS_AT, b"PE\0\0");
-    put(HEADERS_AT + 4, &0x8664_u16.to_le_bytes());
-    put(HEADERS_AT + 6, &1_u16.to_le_bytes());
-    put(HEADERS_AT + 20, &240_u16.to_le_bytes());
-    put(OPTIONAL_AT, &0x20b_u16.to_le_bytes());
-    put(OPTIONAL_AT + 8, &100_u32.to_le_bytes());
-    put(OPTIONAL_AT + 32, &4096_u32.to_le_bytes());
-    put(OPTIONAL_AT + 36, &512_u32.to_le_bytes());
-    put(OPTIONAL_AT + 56, &0x2000_u32.to_le_bytes());
-    put(OPTIONAL_AT + 60, &HEADERS_BYTES.to_le_bytes());
-    put(OPTIONAL_AT + 108, &16_u32.to_le_bytes());
-    put(TABLE_AT, b".text");
-    put(TABLE_AT + 8, &100_u32.to_le_bytes());
-    put(TABLE_AT + 12, &4096_u32.to_le_bytes());
-    put(TABLE_AT + 16, &512_u32.to_le_bytes());
-    put(TABLE_AT + 20, &HEADERS_BYTES.to_le_bytes());
-    stub
-}
-
 /// Runs the command itself.
 pub(crate) fn builder(arguments: &[&str], images: &[&Path]) -> (i32, String) {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_builder"))
-        .arg("--quiet")
-        .args(arguments)
-        .args(images)
-        .output()
-        .expect("it runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code().expect("it ends by itself"), text + &errors)
+    let ran = finish(command().arg("--quiet").args(arguments).args(images));
+    (ran.code, ran.out + &ran.err)
 }

@@ -4,3 +4,11 @@ mod comparing;
 mod damage;
 mod fixture;
 mod inspecting;
+#[path = "../shared"]
+mod shared {
+    pub(crate) mod command;
+    pub(crate) mod definition;
+    pub(crate) mod tiny_image;
+    mod tiny_stub;
+    pub(crate) mod trees;
+}

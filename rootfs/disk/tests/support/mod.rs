@@ -1,12 +1,18 @@
-//! Finding and running the foreign tools that judge what we write.
+//! Finding and running the foreign tools that judge what we write. The builder's tests take this
+//! file, too.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+/// The environment's variable that names a tool.
+pub(crate) fn variable(tool: &str) -> String {
+    tool.to_uppercase().replace(['.', '-'], "_")
+}
+
 /// Finds a tool by the environment (`FSCK_FAT=/path`) or in the usual folders. A test that gets
 /// none says so and passes: the tool only is a second opinion.
 pub(crate) fn oracle(tool: &str) -> Option<PathBuf> {
-    let variable = tool.to_uppercase().replace(['.', '-'], "_");
+    let variable = variable(tool);
     if let Some(named) = std::env::var_os(&variable) {
         return Some(named.into());
     }
