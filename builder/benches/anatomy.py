@@ -141,8 +141,8 @@ class Fat:
         for name in path:
             for entry in self.folder(cluster):
                 if entry[11] & FAT_DIRECTORY and entry[:11].rstrip() == name.encode():
-                    high, low = struct.unpack("<H", entry[20:22])[0], entry[26:28]
-                    cluster = high << 16 | struct.unpack("<H", low)[0]
+                    high = struct.unpack_from("<H", entry, 20)[0]
+                    cluster = high << 16 | struct.unpack_from("<H", entry, 26)[0]
                     break
             else:
                 raise Unreadable(f"{self.image.name}: the ESP has no {'/'.join(path)}")

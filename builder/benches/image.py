@@ -182,7 +182,7 @@ def machine(ours, mkosi, options) -> report.Facts:
         command=f"{environment} {shlex.join(command)}".strip(),
         machine=f"{os.cpu_count()} cores, {system}, load {os.getloadavg()[0]:.1f} at the start",
         ours=f"{version}, commit {commit}",
-        mkosi=mkosi and mkosi.version,
+        mkosi=mkosi and mkosi.version.removeprefix("mkosi "),
         rounds=options.rounds,
     )
 
