@@ -63,8 +63,11 @@ def heading(facts, skipped):
 
 
 def times(rows):
-    lines = ["| build | runs | wall s, median (min–max) | user+sys s | peak memory, largest process "
-             "| wall, mkosi / ours | user+sys, mkosi / ours |", "|---|--:|--:|--:|--:|--:|--:|"]
+    lines = [
+        "| build | runs | wall s, median (min–max) | user+sys s | peak memory, largest process "
+        "| wall, mkosi / ours | user+sys, mkosi / ours |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
     for name, title in ROWS.items():
         if name not in rows:
             continue
@@ -72,7 +75,8 @@ def times(rows):
         wall = (f"{sample.median('wall_seconds'):.2f} ({sample.lowest('wall_seconds'):.2f}–"
                 f"{sample.highest('wall_seconds'):.2f})")
         lines.append(
-            f"| {title} | {len(sample.runs)} | {wall} | {sample.median('processor_seconds'):.2f} "
+            f"| {title} | {len(sample.runs)} | {wall} "
+            f"| {sample.median('processor_seconds'):.2f} "
             f"| {megabytes(sample.median('peak_bytes'))} | {faster(sample, other, 'wall_seconds')} "
             f"| {faster(sample, other, 'processor_seconds')} |")
     return "\n".join(lines)
