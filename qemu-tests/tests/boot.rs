@@ -168,6 +168,28 @@ fn an_iso_as_cloud_tools_make_it_names_a_node_that_has_no_seed() {
 }
 
 #[test]
+fn a_stick_helps_a_node_whose_own_seed_is_bad() {
+    let bench = Bench::get();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut machine = bench.machine(&bench.image, false, folder.path());
+    write_seed(&machine.disks[0], "format = 1\n\n[node]\nnmae = \"node1\"\n");
+    let time = fat::Timestamp::EPOCH;
+    let spec = fat::Spec { size_bytes: 1 << 20, serial: 1, label: "SEED", time };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+    let seed = std::fs::read(root.join("images/lab/node2.toml")).expect("a seed");
+    let files = [fat::NewFile { path: "seed.toml", content: &seed }];
+    let stick = folder.path().join("stick.img");
+    std::fs::write(&stick, fat::format_to_vec(&spec, &files).expect("formatted")).expect("written");
+    machine.disks.push(stick);
+    let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
+    let ready = guest.console.wait_for("edgepair: ready node=node2", BOOT_LIMIT);
+    let transcript = guest.console.transcript();
+    assert!(ready.is_some() && transcript.contains("bad seed in"), "{transcript}");
+    guest.press_power_button().expect("pressed");
+    assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
+}
+
+#[test]
 fn a_changed_block_of_the_root_is_refused() {
     use std::os::unix::fs::FileExt;
 

@@ -18,6 +18,7 @@
 //!
 //! The crate knows no files, no clock, no environment and no network: text in, values out.
 
+pub mod base64;
 mod freeze;
 mod problem;
 mod reader;

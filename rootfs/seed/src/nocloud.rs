@@ -22,6 +22,7 @@
 //! `meta-data` may be empty. If it has a `local-hostname:`, it must be the node's name, because a
 //! stick with another node's files is the likeliest mistake of all.
 
+use crate::base64;
 use crate::reader::{MAX_SEED_BYTES, shorten};
 use crate::section::Seed;
 
@@ -239,35 +240,10 @@ fn decoded(head: &str, content: &str) -> Result<String, NoCloudError> {
     match encoding.to_ascii_lowercase().as_str() {
         "" | "7bit" | "8bit" | "binary" => Ok(content.to_owned()),
         "base64" => {
-            let bytes = base64(content).ok_or(NoCloudError::BadMime("its base64 is broken"))?;
+            let bytes =
+                base64::decode(content).ok_or(NoCloudError::BadMime("its base64 is broken"))?;
             String::from_utf8(bytes).map_err(|_| NoCloudError::BadMime("the seed is no UTF-8"))
         }
         _ => Err(NoCloudError::BadMime("the seed is neither plain nor base64")),
     }
-}
-
-/// Decodes base64 with line breaks; `None` if it is broken.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let characters: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    if !characters.len().is_multiple_of(4) {
-        return None;
-    }
-    let padding = characters.iter().rev().take_while(|b| **b == b'=').count();
-    if padding > 2 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(characters.len() / 4 * 3);
-    let digits = &characters[..characters.len() - padding];
-    for group in digits.chunks(4) {
-        let mut bits: u32 = 0;
-        for character in group {
-            let digit = ALPHABET.iter().position(|known| known == character)?;
-            bits = bits << 6 | u32::try_from(digit).ok()?;
-        }
-        let [_, first, second, third] = (bits << (6 * (4 - group.len()))).to_be_bytes();
-        let kept = [first, second, third];
-        bytes.extend_from_slice(&kept[..group.len() * 6 / 8]);
-    }
-    Some(bytes)
 }
