@@ -194,10 +194,12 @@ fn kernel_image(
     let kernel = read("the kernel", &composition.kernel)?;
     let command_line = command_line(definition, arguments);
     let letter = arguments.slot.letter();
-    // systemd-boot shows the name, and sorts what it offers by the version.
+    // systemd-boot shows the name and starts the highest version first. Of two slots with the same
+    // version that would be B, so B calls itself a little older: `~` sorts before everything.
+    let older = if arguments.slot == Slot::B { "~b" } else { "" };
     let os_release = format!(
         "ID=edgepair\nNAME=Edgepair\nPRETTY_NAME=\"Edgepair {name} {version} (slot {letter})\"\n\
-         VERSION_ID={version}\nIMAGE_ID={name}\nIMAGE_VERSION={version}\n",
+         VERSION_ID={version}{older}\nIMAGE_ID={name}\nIMAGE_VERSION={version}{older}\n",
         name = definition.name,
         version = definition.version,
     );
