@@ -12,7 +12,7 @@ pub const SHORTEST_DELAY: Duration = Duration::from_millis(100);
 
 /// A run that was ready for this long counts as good. It is longer than what a service that limps
 /// (ready, crash, ready, crash) usually lasts, so limping doesn't reset the pause.
-pub const STABLE_RUN: Duration = Duration::from_secs(60);
+pub const STABLE_RUN: Duration = Duration::from_mins(1);
 
 /// How many quick failures there were since the last good run.
 #[derive(Clone, Debug, Default)]

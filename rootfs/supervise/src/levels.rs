@@ -2,7 +2,8 @@
 //!
 //! This looks at levels and not at edges: it is computed afresh from all states after everything that
 //! happens, so nothing is lost when several things happen at once, and an order that was interrupted
-//! is simply continued.
+//! is simply continued. Nor must a lost need be remembered: it isn't started again before all who
+//! need it are gone, so they can't miss that it was away.
 
 use crate::graph::Graph;
 use crate::service::Supervised;
@@ -37,7 +38,7 @@ impl Levels {
             let on_the_way = |need: &usize| levels.stands[*need] || levels.coming[*need];
             let needs_come = graph.needs[i].iter().all(on_the_way);
             let supported = graph.needs[i].iter().all(|need| levels.stands[*need]);
-            let must_go = !up || service.leaving || !supported;
+            let must_go = !up || service.restarting || !supported;
             levels.stands[i] = match service.state {
                 State::Ready => !must_go,
                 // Work that is done stays done, even if what it took is gone.
@@ -59,12 +60,6 @@ impl Levels {
             levels.held[i] = graph.waiters(i).any(busy);
         }
         levels
-    }
-
-    /// Whether a run must end although the service is desired. Whoever sees this remembers it until
-    /// the process is gone: a need that is back meanwhile is a new one, which the run doesn't know.
-    pub(crate) fn loses_its_run(&self, i: usize, service: &Supervised) -> bool {
-        service.desired && service.state.is_staying() && self.must_go[i]
     }
 
     /// What is asked of a service.

@@ -16,7 +16,7 @@
 //!   process another. Every step compares the two and moves the actual one step nearer.
 //! - **run**: one life of a service's process. Reports name the run that they are about, so news of
 //!   an earlier life is recognised and ignored.
-//! - **leaving**: to be stopped although it is desired: a need was lost, or a restart was asked.
+//! - **leaving**: being stopped although it is desired: a need was lost, or a restart was asked.
 //!
 //! # A service's states
 //!
@@ -42,8 +42,8 @@
 //!
 //! # What can never happen
 //!
-//! 1. A service is started before all its needs are ready, or while one that needs it still has a
-//!    process that knew its former life.
+//! 1. A service is started before all its needs are ready, or while a process that
+//!    knew its former life is still there.
 //! 2. A service is asked to stop while one that waits for it, and must go too, has a process: the
 //!    order of stopping is the reverse of the order of starting.
 //! 3. A service is started twice without the first process having ended.

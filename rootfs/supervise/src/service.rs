@@ -24,8 +24,8 @@ pub(crate) struct Supervised {
     pub(crate) deadline: Option<Duration>,
     /// What the operator wants: up or down.
     pub(crate) desired: bool,
-    /// Whether this run must end although the service is desired.
-    pub(crate) leaving: bool,
+    /// Whether the operator wants this run to end and another to follow.
+    pub(crate) restarting: bool,
     /// Whether this run ends because it wasn't ready in time.
     late: bool,
     pub(crate) run: Run,
@@ -44,7 +44,7 @@ impl Supervised {
             since: Duration::ZERO,
             deadline: None,
             desired: true,
-            leaving: false,
+            restarting: false,
             late: false,
             run: Run::default(),
             ready_since: None,
@@ -99,7 +99,7 @@ impl Supervised {
             _ => None,
         };
         if !to.has_process() {
-            self.leaving = false;
+            self.restarting = false;
         }
         if self.state != to {
             self.since = now;
@@ -137,9 +137,8 @@ impl Supervised {
         let good = exit.is_success() && !asked;
         match self.service.restart.policy {
             _ if good && self.is_job() => Input::JobDone,
-            RestartPolicy::Always => Input::EndsForAWhile,
             RestartPolicy::OnFailure | RestartPolicy::Never if good => Input::EndsWell,
-            RestartPolicy::OnFailure => Input::EndsForAWhile,
+            RestartPolicy::Always | RestartPolicy::OnFailure => Input::EndsForAWhile,
             RestartPolicy::Never => Input::EndsBadly,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use seed::manifest::Service;
 use serde_json::Value;
 
-use crate::event::{Action, Event, Report, Run, ServiceId, Wish};
+use crate::event::{Action, Event, Exit, Report, Run, ServiceId, Wish};
 use crate::graph::{self, Graph, GraphError};
 use crate::levels::Levels;
 use crate::service::Supervised;
@@ -114,11 +114,7 @@ impl Supervisor {
         }
     }
 
-    /// A node that goes down has no time for wishes.
     fn take_wish(&mut self, id: ServiceId, wish: Wish, actions: &mut Vec<Action>) {
-        if self.is_ending() {
-            return;
-        }
         let Some(service) = self.services.get_mut(id.0) else { return };
         service.desired = wish != Wish::Stop;
         if !service.desired {
@@ -126,7 +122,7 @@ impl Supervisor {
         }
         service.forget_failures();
         if service.state.is_staying() {
-            service.leaving |= wish == Wish::Restart;
+            service.restarting |= wish == Wish::Restart;
         } else if wish == Wish::Restart || service.state != State::Finished {
             // Starting a job whose work is done would do it twice; who wants that says restart.
             service.apply(id, Input::Retry, self.now, actions);
@@ -152,12 +148,12 @@ impl Supervisor {
                 service.apply(id, Input::BecameReady, now, actions);
             }
             Report::Alive => service.last_alive = now,
-            Report::SpawnFailed => self.end_run(id, crate::Exit::NotStarted, actions),
+            Report::SpawnFailed => self.end_run(id, Exit::NotStarted, actions),
             Report::Exited(exit) => self.end_run(id, exit, actions),
         }
     }
 
-    fn end_run(&mut self, id: ServiceId, exit: crate::Exit, actions: &mut Vec<Action>) {
+    fn end_run(&mut self, id: ServiceId, exit: Exit, actions: &mut Vec<Action>) {
         let Some(service) = self.services.get_mut(id.0) else { return };
         service.last_exit = Some(exit);
         let judged = service.judge(exit);
@@ -189,9 +185,6 @@ impl Supervisor {
     fn approach_desired(&mut self, actions: &mut Vec<Action>) -> bool {
         let shutdown = self.is_ending();
         let levels = Levels::of(&self.services, &self.graph, shutdown);
-        for (i, service) in self.services.iter_mut().enumerate() {
-            service.leaving |= levels.loses_its_run(i, service);
-        }
         let input = |i| levels.input(i, &self.services, &self.graph, shutdown);
         let inputs: Vec<Option<Input>> = (0..self.services.len()).map(input).collect();
         let mut moved = false;

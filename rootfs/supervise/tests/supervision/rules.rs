@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 use supervise::{
-    Action, Event, Exit, GraphError, KILL_GRACE, MAX_SERVICES, Report, Run, State, Supervisor, Wish,
+    Action, Event, Exit, GraphError, KILL_AGAIN, KILL_GRACE, MAX_SERVICES, Report, Run, ServiceId,
+    State, Supervisor, Wish,
 };
+
+use State::{BackOff, Ended, Failed, Finished};
 
 use crate::world::{GOOD, Life, World, ms, service};
 
@@ -140,9 +143,15 @@ fn a_wish_ends_the_pause() {
     let mut world = World::new(&[service("name = \"looping\"")], vec![crash]);
     world.event(Event::Tick);
     world.run_for(ms(30_000));
-    assert_eq!(world.state("looping"), State::BackOff);
+    assert_eq!(world.state("looping"), BackOff);
     world.lives.clear();
     world.wish(world.id("looping"), Wish::Start);
+    world.run_for(ms(1));
+    assert_eq!(world.state("looping"), State::Ready);
+    // And the next pause is as short as the first.
+    world.kill(0);
+    world.run_for(ms(199));
+    assert_eq!(world.state("looping"), BackOff);
     world.run_for(ms(1));
     assert_eq!(world.state("looping"), State::Ready);
 }
@@ -171,7 +180,6 @@ fn policies_decide_about_ends() {
             supervisor.state(one).expect("known")
         })
     };
-    use State::{BackOff, Ended, Failed, Finished};
     assert_eq!(after("always", "running"), [BackOff; 4]);
     assert_eq!(after("on-failure", "running"), [Ended, BackOff, BackOff, BackOff]);
     assert_eq!(after("never", "running"), [Ended, Failed, Failed, Failed]);
@@ -189,6 +197,8 @@ fn a_shutdown_is_bounded_even_if_nothing_dies() {
     let killed = supervisor.step(ms(3002), Event::Tick);
     assert!(killed.contains(&Action::KillGroup(stuck, Run(1))));
     assert_eq!(supervisor.next_deadline(), Some(ms(3002) + KILL_GRACE));
+    // A second shutdown changes nothing any more.
+    assert!(supervisor.step(ms(4000), Event::Shutdown { within: ms(60_000) }).is_empty());
     let over = supervisor.step(ms(3002) + KILL_GRACE, Event::Tick);
     assert_eq!(over, [Action::AllDown { left: vec![stuck] }]);
 }
@@ -204,6 +214,111 @@ fn news_of_an_earlier_run_is_no_news() {
     supervisor.step(ms(501), Event::Process(db, Run(2), Report::Spawned));
     assert!(supervisor.step(ms(502), Event::Process(db, Run(1), Report::Ready)).is_empty());
     assert_eq!(supervisor.state(db), Some(State::Running));
+}
+
+#[test]
+fn an_end_is_heard_once() {
+    let (mut supervisor, one) = one("");
+    supervisor.step(ms(1), Event::Process(one, Run(1), Report::Spawned));
+    supervisor.step(ms(2), Event::Process(one, Run(1), Report::Exited(Exit::Signal(11))));
+    supervisor.step(ms(3), Event::Process(one, Run(1), Report::Exited(Exit::Code(0))));
+    assert_eq!(supervisor.status()[0].last_exit, Some(Exit::Signal(11)));
+}
+
+/// A supervisor that was told to start its only service at 0.
+fn one(toml: &str) -> (Supervisor, ServiceId) {
+    let service = service(&format!("name = \"one\"\n{toml}"));
+    let mut supervisor = Supervisor::new(&[service], &Value::Null).expect("a graph");
+    let id = supervisor.find("one").expect("known");
+    supervisor.step(ms(0), Event::Tick);
+    (supervisor, id)
+}
+
+#[test]
+fn what_is_late_pauses_like_what_crashed() {
+    let (mut supervisor, one) = one("ready = { kind = \"notify\" }\nready_timeout = \"5s\"");
+    supervisor.step(ms(1), Event::Process(one, Run(1), Report::Spawned));
+    supervisor.step(ms(5000), Event::Tick);
+    assert_eq!(supervisor.state(one), Some(State::Stopping));
+    supervisor.step(ms(5001), Event::Process(one, Run(1), Report::Exited(Exit::Code(0))));
+    assert_eq!(supervisor.state(one), Some(BackOff));
+    assert_eq!(supervisor.next_deadline(), Some(ms(5201)));
+}
+
+#[test]
+fn what_survives_a_kill_is_killed_again() {
+    let (mut supervisor, one) = one("stop = { timeout = \"0ms\" }");
+    supervisor.step(ms(1), Event::Process(one, Run(1), Report::Spawned));
+    let kill = Action::KillGroup(one, Run(1));
+    assert!(supervisor.step(ms(2), Event::Operator(one, Wish::Stop)).contains(&kill));
+    let again = supervisor.next_deadline().expect("another attempt");
+    assert_eq!(again, ms(2) + KILL_AGAIN);
+    assert!(supervisor.step(again, Event::Tick).contains(&kill));
+}
+
+#[test]
+fn time_never_runs_backwards() {
+    let (mut supervisor, one) = one("");
+    supervisor.step(ms(8000), Event::Process(one, Run(1), Report::Spawned));
+    supervisor.step(ms(10), Event::Operator(one, Wish::Stop));
+    assert_eq!(supervisor.next_deadline(), Some(ms(18_000)));
+}
+
+#[test]
+fn a_job_is_ready_by_ending_and_runs_once() {
+    let (mut supervisor, job) = one("ready = { kind = \"done\" }");
+    supervisor.step(ms(1), Event::Process(job, Run(1), Report::Spawned));
+    assert!(supervisor.step(ms(2), Event::Process(job, Run(1), Report::Ready)).is_empty());
+    supervisor.step(ms(3), Event::Process(job, Run(1), Report::Exited(Exit::Code(0))));
+    assert_eq!(supervisor.state(job), Some(Finished));
+    assert!(supervisor.step(ms(4), Event::Operator(job, Wish::Start)).is_empty());
+    let again = supervisor.step(ms(5), Event::Operator(job, Wish::Restart));
+    assert!(again.contains(&Action::Spawn(job, Run(2))));
+}
+
+#[test]
+fn a_second_shutdown_can_only_hurry() {
+    let (mut supervisor, one) = one("");
+    supervisor.step(ms(1), Event::Process(one, Run(1), Report::Spawned));
+    let until = |supervisor: &mut Supervisor, within| {
+        supervisor.step(ms(10), Event::Shutdown { within: ms(within) });
+        supervisor.next_deadline()
+    };
+    assert_eq!(until(&mut supervisor, 3000), Some(ms(3010)));
+    assert_eq!(until(&mut supervisor, 9000), Some(ms(3010)));
+    assert_eq!(until(&mut supervisor, 1000), Some(ms(1010)));
+}
+
+/// `last` only comes after `middle`, which can't start because its need crashes in a loop.
+#[test]
+fn a_predecessor_without_a_chance_delays_nobody() {
+    let crash = Life { ends_after: Some((0, Exit::Code(1))), ready_after: None, ..GOOD };
+    let services = [
+        service("name = \"root\"\nready = { kind = \"notify\" }"),
+        service("name = \"middle\"\nneeds = [\"root\"]"),
+        service("name = \"last\"\nafter = [\"middle\"]"),
+    ];
+    let mut world = World::new(&services, vec![crash]);
+    world.event(Event::Tick);
+    assert_eq!(world.state("last"), State::Waiting);
+    world.run_for(ms(10));
+    assert_eq!(who(&world, spawned), ["root", "last"]);
+}
+
+/// The operator changes their mind while `k3s` takes its time: nothing below has stopped, so nothing
+/// below is disturbed.
+#[test]
+fn a_start_takes_back_a_stop_that_was_not_carried_out() {
+    let mut world = world(vec![Life { stop_takes: Some(5000), ..GOOD }]);
+    world.run_for(ms(1000));
+    world.log.clear();
+    world.wish(world.id("db"), Wish::Stop);
+    world.run_for(ms(1000));
+    world.wish(world.id("db"), Wish::Start);
+    world.run_for(ms(10_000));
+    assert_eq!(who(&world, signalled), ["k3s"]);
+    assert_eq!(who(&world, spawned), ["k3s"]);
+    assert_eq!(world.state("k3s"), State::Ready);
 }
 
 #[test]
