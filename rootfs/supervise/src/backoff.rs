@@ -1,6 +1,7 @@
-//! The pause before a service is started again: it doubles with each quick failure, up to a longest,
-//! and starts over after a run that was good for long enough. There is no jitter: the services of one
-//! node don't compete for anything that would need it, and equal histories give equal pauses.
+//! The pause before a service is started again: it doubles with each quick failure, up to a
+//! longest, and starts over after a run that was good for long enough. There is no jitter: the
+//! services of one node don't compete for anything that would need it, and equal histories give
+//! equal pauses.
 
 use std::time::Duration;
 
@@ -28,7 +29,9 @@ impl BackOff {
         }
         let factor = 1u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
-        let doubled = restart.first_delay.duration().saturating_mul(factor);
+        // Nothing doubled is nothing: also a first pause of zero must grow.
+        let first = restart.first_delay.duration().max(SHORTEST_DELAY);
+        let doubled = first.saturating_mul(factor);
         doubled.min(restart.longest_delay.duration()).max(SHORTEST_DELAY)
     }
 
@@ -67,6 +70,7 @@ mod tests {
     #[test]
     fn no_pause_is_shorter_than_the_shortest() {
         assert_eq!(pauses(&restart(0, 0), 40), [100; 40]);
+        assert_eq!(pauses(&restart(0, 3000), 7), [100, 200, 400, 800, 1600, 3000, 3000]);
     }
 
     #[test]

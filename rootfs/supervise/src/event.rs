@@ -23,7 +23,8 @@ pub enum Event {
     Operator(ServiceId, Wish),
     /// There is news of a process.
     Process(ServiceId, Run, Report),
-    /// The node goes down; all of it within this time. A second shutdown can only shorten the first.
+    /// The node goes down; all of it within this time. A second shutdown can only shorten the
+    /// first.
     Shutdown {
         /// How long services may take, all together.
         within: Duration,

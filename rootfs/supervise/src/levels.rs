@@ -1,9 +1,9 @@
 //! Desired against actual: what the graph asks of each service at this moment.
 //!
-//! This looks at levels and not at edges: it is computed afresh from all states after everything that
-//! happens, so nothing is lost when several things happen at once, and an order that was interrupted
-//! is simply continued. Nor must a lost need be remembered: it isn't started again before all who
-//! need it are gone, so they can't miss that it was away.
+//! This looks at levels and not at edges: it is computed afresh from all states after everything
+//! that happens, so nothing is lost when several things happen at once, and an order that was
+//! interrupted is simply continued. Nor must a lost need be remembered: it isn't started again
+//! before all who need it are gone, so they can't miss that it was away.
 
 use crate::graph::Graph;
 use crate::service::Supervised;
@@ -46,7 +46,7 @@ impl Levels {
                 _ => false,
             };
             levels.coming[i] = match service.state {
-                State::Starting | State::Running => !must_go,
+                State::Starting | State::Running => true,
                 State::Down | State::Waiting => up && needs_come,
                 _ => false,
             };

@@ -20,8 +20,8 @@
 //!
 //! # A service's states
 //!
-//! Each arrow carries the [`Input`] that causes it; several causes are joined by `|`. Whatever is not
-//! drawn changes nothing. A test reads this drawing and compares it with [`table::TABLE`].
+//! Each arrow carries the [`Input`] that causes it; several causes are joined by `|`. Whatever is
+//! not drawn changes nothing. A test reads this drawing and compares it with [`table::TABLE`].
 //!
 //! ```text
 //!  Down --Wanted--> Waiting --Clear--> Starting --Spawned--> Running --BecameReady--> Ready

@@ -12,8 +12,9 @@ use crate::levels::Levels;
 use crate::service::Supervised;
 use crate::state::{Input, State};
 
-/// How long a shutdown waits, after its time is over and everything was killed, until it is declared
-/// over with whatever refuses to die. The kernel needs milliseconds; the rest are for a busy machine.
+/// How long a shutdown waits, after its time is over and everything was killed, until it is
+/// declared over with whatever refuses to die. The kernel needs milliseconds; the rest are for a
+/// busy machine.
 pub const KILL_GRACE: Duration = Duration::from_secs(2);
 
 /// No time is later; about a thousand years. It keeps every deadline a finite time away.
@@ -49,8 +50,8 @@ impl Supervisor {
         Ok(Self { services, graph, now: Duration::ZERO, ending: None })
     }
 
-    /// Takes an event at a time since start, and says what to do. Time never runs backwards here: an
-    /// earlier time counts as that of the last step.
+    /// Takes an event at a time since start, and says what to do. Time never runs backwards here:
+    /// an earlier time counts as that of the last step.
     pub fn step(&mut self, now: Duration, event: Event) -> Vec<Action> {
         self.now = now.min(LATEST_TIME).max(self.now);
         let mut actions = Vec::new();

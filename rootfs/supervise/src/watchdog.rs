@@ -1,12 +1,12 @@
 //! Whether the hardware watchdog may be fed.
 //!
-//! The watchdog is the last fence: it resets a machine that does something while it can't be told to
-//! stop. So the question is not "is all well?" but "is anything alive that doesn't listen?":
+//! The watchdog is the last fence: it resets a machine that does something while it can't be told
+//! to stop. So the question is not "is all well?" but "is anything alive that doesn't listen?":
 //!
 //! - the supervision loop must have stepped lately;
 //! - a ready service that declares `watchdog` must have said "alive" within its interval;
-//! - such a service must die when it is killed: one that hangs in the kernel may still hold a socket
-//!   open for clients.
+//! - such a service must die when it is killed: one that hangs in the kernel may still hold a
+//!   socket open for clients.
 //!
 //! A service that is down, pausing or on its way up harms nobody: its states have deadlines.
 

@@ -305,8 +305,8 @@ fn a_predecessor_without_a_chance_delays_nobody() {
     assert_eq!(who(&world, spawned), ["root", "last"]);
 }
 
-/// The operator changes their mind while `k3s` takes its time: nothing below has stopped, so nothing
-/// below is disturbed.
+/// The operator changes their mind while `k3s` takes its time: nothing below has stopped, so
+/// nothing below is disturbed.
 #[test]
 fn a_start_takes_back_a_stop_that_was_not_carried_out() {
     let mut world = world(vec![Life { stop_takes: Some(5000), ..GOOD }]);

@@ -234,8 +234,8 @@ impl World {
         }
     }
 
-    /// Whether a process lives that needs this service, directly or through others that live; or that
-    /// comes after it, if that counts too.
+    /// Whether a process lives that needs this service, directly or through others that live; or
+    /// that comes after it, if that counts too.
     fn has_live_waiter(&self, i: usize, after_counts: bool) -> bool {
         let name = &self.services[i].name;
         let waits = |other: &Service| {
