@@ -14,9 +14,9 @@ pub type Mac = [u8; 6];
 
 /// The length of [`gratuitous_arp`] in bytes: Ethernet header and ARP.
 pub const ARP_FRAME_BYTES: usize = 14 + 28;
-/// The length of [`neighbour_advertisement`] in bytes: Ethernet, IPv6, ICMPv6, target and option.
+/// The length of [`neighbour_advertisement`] in bytes: Ethernet, IPv6, `ICMPv6`.
 pub const NA_FRAME_BYTES: usize = 14 + 40 + ICMP_BYTES;
-/// The ICMPv6 part: 8 of header, 16 of target, 8 of link-layer address option.
+/// The `ICMPv6` part: 8 of header, 16 of target, 8 of link-layer address option.
 const ICMP_BYTES: usize = 32;
 
 const BROADCAST: Mac = [0xff; 6];

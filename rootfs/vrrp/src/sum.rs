@@ -1,4 +1,4 @@
-//! The Internet checksum of RFC 1071, which VRRP and ICMPv6 share.
+//! The Internet checksum of RFC 1071, which VRRP and `ICMPv6` share.
 
 /// The running ones' complement sum of big-endian 16-bit words.
 #[derive(Debug, Clone, Copy, Default)]

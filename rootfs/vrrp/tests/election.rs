@@ -8,8 +8,8 @@ use vrrp::{Action, Config, Election, Event, Heard, Interval, Priority, State, Ve
 
 /// Our address ends in 2, so that a tie can go either way.
 const OURS: [u8; 4] = [10, 0, 0, 2];
-const SKEW: Duration = Duration::from_nanos(609_375_000);
-const DOWN: Duration = Duration::from_nanos(3_609_375_000);
+const SKEW: Duration = Duration::from_micros(609_375);
+const DOWN: Duration = Duration::from_micros(3_609_375);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn priority(priority: u8) -> Priority {

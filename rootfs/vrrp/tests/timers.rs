@@ -35,7 +35,7 @@ fn version_2_skews_by_a_share_of_a_second() {
     for seconds in [1, 3, 255] {
         let interval = Interval::from_seconds(seconds).expect("fits");
         let skew = interval.skew(Version::V2, Priority::DEFAULT);
-        assert_eq!(skew, Duration::from_nanos(609_375_000));
+        assert_eq!(skew, Duration::from_micros(609_375));
     }
 }
 
@@ -44,10 +44,10 @@ fn an_active_is_down_after_three_intervals_and_the_skew() {
     let down = |version, interval: Interval| interval.down(version, Priority::DEFAULT);
     let second = Interval::from_seconds(1).expect("fits");
     let three = Interval::from_seconds(3).expect("fits");
-    assert_eq!(down(Version::V2, second), Duration::from_nanos(3_609_375_000));
-    assert_eq!(down(Version::V3, second), Duration::from_nanos(3_609_375_000));
-    assert_eq!(down(Version::V2, three), Duration::from_nanos(9_609_375_000));
-    assert_eq!(down(Version::V3, three), Duration::from_nanos(10_828_125_000));
+    assert_eq!(down(Version::V2, second), Duration::from_micros(3_609_375));
+    assert_eq!(down(Version::V3, second), Duration::from_micros(3_609_375));
+    assert_eq!(down(Version::V2, three), Duration::from_micros(9_609_375));
+    assert_eq!(down(Version::V3, three), Duration::from_micros(10_828_125));
     assert_eq!(down(Version::V3, centiseconds(1)), Duration::from_nanos(36_093_750));
 }
 

@@ -35,7 +35,7 @@ const HEADER_BYTES: usize = 8;
 pub const PASSWORD_BYTES: usize = 8;
 /// The only packet type of either version.
 const TYPE_ADVERTISEMENT: u8 = 1;
-/// Version 2's authentication types that still occur; type 2 was IPsec and is gone.
+/// Version 2's authentication types that still occur; type 2, an `IPsec` header, is gone.
 const AUTH_NONE: u8 = 0;
 const AUTH_PASSWORD: u8 = 1;
 

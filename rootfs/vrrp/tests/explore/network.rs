@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use vrrp::{Action, Config, Election, Event, Heard, Interval, Priority, State, Version};
 
-pub const INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a message takes on a healthy segment.
-pub const LATENCY: Duration = Duration::from_millis(1);
+pub(crate) const LATENCY: Duration = Duration::from_millis(1);
 /// How long a delayed message takes: it arrives after one that was sent later.
-pub const DELAY: Duration = Duration::from_millis(1500);
+pub(crate) const DELAY: Duration = Duration::from_millis(1500);
 /// Nodes never start at the same instant.
 const START_OFFSET: Duration = Duration::from_millis(37);
 
 /// What goes wrong during one round, which lasts one interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     Nothing,
     /// What this node sends is lost.
     Mute(usize),
@@ -30,8 +30,8 @@ pub enum Fault {
 }
 
 #[derive(Clone)]
-pub struct Node {
-    pub machine: Election,
+pub(crate) struct Node {
+    pub(crate) machine: Election,
     address: IpAddr,
     interval: Interval,
     has_addresses: bool,
@@ -41,20 +41,20 @@ pub struct Node {
 }
 
 #[derive(Clone)]
-pub struct Network {
-    pub now: Duration,
-    pub nodes: Vec<Node>,
+pub(crate) struct Network {
+    pub(crate) now: Duration,
+    pub(crate) nodes: Vec<Node>,
     flying: Vec<(Duration, usize, Heard)>,
     fault: Fault,
     two_since: Option<Duration>,
     /// The longest time with more than one Active since the measure was reset.
-    pub longest_two: Duration,
+    pub(crate) longest_two: Duration,
     /// How often any node became Active since the measure was reset.
-    pub takeovers: usize,
+    pub(crate) takeovers: usize,
 }
 
 impl Network {
-    pub fn new(priorities: &[u8], preempt: bool, permit_required: bool) -> Self {
+    pub(crate) fn new(priorities: &[u8], preempt: bool, permit_required: bool) -> Self {
         let interval = Interval::from_seconds(1).expect("fits");
         let nodes = priorities.iter().zip(1..).map(|(priority, last_byte)| {
             let address = IpAddr::from([10, 0, 0, last_byte]);
@@ -94,18 +94,18 @@ impl Network {
         network
     }
 
-    pub fn active(&self) -> Vec<usize> {
+    pub(crate) fn active(&self) -> Vec<usize> {
         let active = |node: &Node| node.machine.state() == State::Active;
         (0..self.nodes.len()).filter(|index| active(&self.nodes[*index])).collect()
     }
 
-    pub fn reset_measures(&mut self) {
+    pub(crate) fn reset_measures(&mut self) {
         self.two_since = self.two_since.map(|_| self.now);
         self.longest_two = Duration::ZERO;
         self.takeovers = 0;
     }
 
-    pub fn start_all(&mut self) {
+    pub(crate) fn start_all(&mut self) {
         for index in 0..self.nodes.len() {
             self.start(index);
         }
@@ -119,7 +119,7 @@ impl Network {
     }
 
     /// Lets the segment run with one fault in force.
-    pub fn run(&mut self, fault: Fault, length: Duration) {
+    pub(crate) fn run(&mut self, fault: Fault, length: Duration) {
         self.fault = fault;
         if let Fault::StopOrStart(index) = fault {
             if self.nodes[index].started {
@@ -175,7 +175,7 @@ impl Network {
         }
     }
 
-    pub fn step(&mut self, index: usize, event: Event) {
+    pub(crate) fn step(&mut self, index: usize, event: Event) {
         let was = self.nodes[index].machine.state();
         let actions = self.nodes[index].machine.step(self.now, event);
         for action in actions {
