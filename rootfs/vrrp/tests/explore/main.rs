@@ -144,6 +144,20 @@ fn without_preemption_a_returning_better_router_changes_nothing() {
 }
 
 #[test]
+fn every_address_is_held_exactly_while_active() {
+    // The network itself asserts it after every step; this walks through each way in and out.
+    let mut network = settled(&[100, 200], true);
+    let ways = [Fault::StopOrStart(1), Fault::Mute(0), Fault::StopOrStart(1), Fault::Nothing];
+    for fault in ways {
+        network.run(fault, SETTLED_AFTER);
+        for (index, node) in network.nodes.iter().enumerate() {
+            assert_eq!(node.has_addresses, network.active().contains(&index));
+        }
+    }
+    assert_eq!(network.active(), [1]);
+}
+
+#[test]
 fn a_dead_active_is_replaced_within_the_down_interval() {
     let mut network = settled(&[100, 200], true);
     // Frozen stands for killed: nothing is said, and nothing is sent any more.

@@ -34,7 +34,7 @@ pub(crate) struct Node {
     pub(crate) machine: Election,
     address: IpAddr,
     interval: Interval,
-    has_addresses: bool,
+    pub(crate) has_addresses: bool,
     timer: Option<Duration>,
     waiting: Vec<Heard>,
     started: bool,
