@@ -13,6 +13,9 @@ pub(crate) const DELAY: Duration = Duration::from_millis(1500);
 /// Nodes never start at the same instant.
 const START_OFFSET: Duration = Duration::from_millis(37);
 
+/// More messages and timers than any run of a few intervals has.
+const STEPS_MAX: usize = 1000;
+
 /// What goes wrong during one round, which lasts one interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -130,7 +133,11 @@ impl Network {
             }
         }
         let end = self.now + length;
-        while self.run_next(end) {}
+        let mut steps = 0;
+        while self.run_next(end) {
+            steps += 1;
+            assert!(steps < STEPS_MAX, "a timer that is set to a time that has passed, for ever");
+        }
         self.now = end;
         self.fault = Fault::Nothing;
         if let Fault::Frozen(index) = fault {
