@@ -1,8 +1,8 @@
 //! Telling the neighbours where a virtual address lives now: whole Ethernet frames.
 //!
-//! IPv4 has the gratuitous ARP request, in which sender and target address are both the virtual one.
-//! IPv6 has the unsolicited neighbour advertisement to all nodes, with the router and override flags
-//! and without the solicited one.
+//! IPv4 has the gratuitous ARP request, in which sender and target address are both the virtual
+//! one. IPv6 has the unsolicited neighbour advertisement to all nodes, with the router and override
+//! flags and without the solicited one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -52,7 +52,7 @@ impl<const N: usize> Frame<N> {
 
 /// A broadcast that makes every neighbour's ARP entry for `address` point at `mac`.
 ///
-/// It has Ethernet's minimum payload missing, which every driver pads.
+/// It is shorter than an Ethernet frame may be on the wire; drivers pad it.
 pub fn gratuitous_arp(mac: Mac, address: Ipv4Addr) -> [u8; ARP_FRAME_BYTES] {
     // Ethernet and IPv4, address lengths 6 and 4, operation 1: request.
     let kinds = [0x00, 0x01, 0x08, 0x00, 6, 4, 0x00, 0x01];

@@ -129,7 +129,7 @@ fn preemption_waits_for_its_delay() {
         election.step(SECOND * seconds, Event::Timer);
         assert_eq!(election.state(), State::Backup, "after {seconds} s");
     }
-    // The delay runs from the first lesser advert, at 1 s; the advert at 10 s was the last to count.
+    // The delay runs from the first lesser advert, at 1 s; that at 10 s was the last to count.
     election.step(SECOND * 11, heard(50, 1));
     election.step(SECOND * 10 + DOWN, Event::Timer);
     assert_eq!(election.state(), State::Active);

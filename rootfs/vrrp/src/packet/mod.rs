@@ -12,9 +12,9 @@
 //! is meant for, and allowed to influence, one particular virtual router. Both only ever drop: a
 //! packet that fails either step has no effect on the election.
 //!
-//! The checksum over IPv4 is a trap with history. RFC 5798 was read as "with the pseudo-header", and
-//! keepalived does so; RFC 9568 says "without". We send the configured form and by default accept
-//! either, since a checksum protects against accidents and not against attackers.
+//! The checksum over IPv4 is a trap with history. RFC 5798 was read as "with the pseudo-header",
+//! and keepalived does so; RFC 9568 says "without". We send the configured form and by default
+//! accept either, since a checksum protects against accidents and not against attackers.
 
 mod admit;
 mod checksum;
