@@ -1,8 +1,8 @@
 //! Telling the neighbours where a virtual address lives now: whole Ethernet frames.
 //!
 //! IPv4 has the gratuitous ARP request, in which sender and target address are both the virtual
-//! one. IPv6 has the unsolicited neighbour advertisement to all nodes, with the router and override
-//! flags and without the solicited one.
+//! one. IPv6 has the unsolicited neighbour advertisement to all nodes, with the override flag,
+//! without the solicited one, and with the router flag where the machine is one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -69,16 +69,21 @@ pub fn gratuitous_arp(mac: Mac, address: Ipv4Addr) -> [u8; ARP_FRAME_BYTES] {
 }
 
 /// A message to all nodes that makes every neighbour's entry for `address` point at `mac`.
+///
+/// RFC 9568 speaks of routers and wants the router flag always. keepalived sets it only where the
+/// interface `forwards`, since a host that claims to be a router invites traffic it will drop.
 pub fn neighbour_advertisement(
     mac: Mac,
     source: Ipv6Addr,
     address: Ipv6Addr,
+    forwards: bool,
 ) -> [u8; NA_FRAME_BYTES] {
+    let flags = if forwards { FLAG_ROUTER | FLAG_OVERRIDE } else { FLAG_OVERRIDE };
     let icmp = |checksum: [u8; 2]| {
         Frame::<ICMP_BYTES>::new()
             .put(&[NEIGHBOUR_ADVERTISEMENT, 0])
             .put(&checksum)
-            .put(&[FLAG_ROUTER | FLAG_OVERRIDE, 0, 0, 0])
+            .put(&[flags, 0, 0, 0])
             .put(&address.octets())
             .put(&[OPTION_TARGET_LINK_ADDRESS, 1])
             .put(&mac)

@@ -22,7 +22,7 @@ fn a_gratuitous_arp_names_the_address_twice() {
 fn a_neighbour_advertisement_has_router_and_override_and_not_solicited() {
     let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
     let address = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-    let frame = neighbour_advertisement(MAC, source, address);
+    let frame = neighbour_advertisement(MAC, source, address, true);
     assert_eq!(frame[..14], [0x33, 0x33, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 0x0a, 0x86, 0xdd]);
     assert_eq!(frame[14..22], [0x60, 0, 0, 0, 0, 32, 58, 255]);
     assert_eq!(frame[22..38], source.octets());

@@ -74,8 +74,14 @@ proptest! {
             let actions = election.step(now, event);
             for action in &actions {
                 match action {
-                    Action::AddAddresses => prop_assert!(!std::mem::replace(&mut has_addresses, true)),
-                    Action::Release => prop_assert!(std::mem::replace(&mut has_addresses, false)),
+                    Action::AddAddresses => {
+                        prop_assert!(!has_addresses);
+                        has_addresses = true;
+                    }
+                    Action::Release => {
+                        prop_assert!(has_addresses);
+                        has_addresses = false;
+                    }
                     Action::SendAdvert { .. } | Action::SetTimer { .. } | Action::CancelTimer => {}
                     Action::SendPriorityZero => prop_assert!(!has_addresses),
                     Action::Announce => prop_assert!(has_addresses),

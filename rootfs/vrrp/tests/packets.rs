@@ -289,8 +289,9 @@ proptest! {
     ) {
         let version = if version_2 && source.is_ipv4() { Version::V2 } else { Version::V3 };
         let interval = Interval::from_seconds(seconds).expect("fits");
+        let form = if pseudo { Ipv4Checksum::PseudoHeader } else { Ipv4Checksum::PacketOnly };
         let writing = Writing {
-            ipv4_checksum: if pseudo { Ipv4Checksum::PseudoHeader } else { Ipv4Checksum::PacketOnly },
+            ipv4_checksum: form,
             authentication: password.map_or(Authentication::None, Authentication::Password),
             first_ipv6_link_local: false,
             ..writing_from(source)
