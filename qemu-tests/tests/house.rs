@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Crates that must stay free of IO, clocks and processes.
-const PURE: [&str; 3] = ["rootfs/disk", "rootfs/seed", "rootfs/supervise"];
+const PURE: [&str; 4] = ["rootfs/disk", "rootfs/seed", "rootfs/supervise", "rootfs/vrrp"];
 /// What a pure crate's own code never names. Tests may read their test data.
 const IMPURE: [&str; 10] = [
     "std::fs",

@@ -1,0 +1,143 @@
+//! Being Active: adverts and announcements, each with its pace.
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::words::{Action, Config, Heard};
+use crate::Priority;
+
+/// The least time between two adverts, whatever provokes them: the shortest interval there is. A
+/// flood of losing adverts then costs a hundred answers a second and not one for each.
+pub const ADVERT_GAP: Duration = Duration::from_millis(10);
+/// The least time between two announcements that were provoked. Neighbours follow the last claim
+/// they heard, so a provocation within the gap is answered at its end and never forgotten.
+pub const ANNOUNCE_GAP: Duration = Duration::from_millis(200);
+/// When a new Active repeats its first announcement, as keepalived does: a switch that was still
+/// learning may have lost the first.
+pub const SECOND_ANNOUNCE: Duration = Duration::from_secs(5);
+
+/// What an Active remembers of its own packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Active {
+    sent_at: Duration,
+    next_advert: Duration,
+    announced_at: Duration,
+    next_announce: Option<Duration>,
+}
+
+/// What an Active makes of another router's advert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The sender is better.
+    Yield,
+    /// The sender resigned, so it was Active a moment ago.
+    Resigned,
+    /// The sender is lesser and does not know of us.
+    Assert,
+}
+
+impl Active {
+    /// Takes over. The advert comes first: it is what stops another backup from doing the same.
+    pub(super) fn take_over(
+        now: Duration,
+        config: &Config,
+        priority: Priority,
+        actions: &mut Vec<Action>,
+    ) -> Self {
+        actions.push(Action::SendAdvert { priority });
+        actions.push(Action::AddAddresses);
+        actions.push(Action::Announce);
+        let again = config.refresh.map_or(SECOND_ANNOUNCE, |refresh| refresh.min(SECOND_ANNOUNCE));
+        Self {
+            sent_at: now,
+            next_advert: now.saturating_add(config.interval.duration()),
+            announced_at: now,
+            next_announce: Some(now.saturating_add(again.max(ANNOUNCE_GAP))),
+        }
+    }
+
+    /// When something is due by itself.
+    pub(super) fn deadline(&self) -> Duration {
+        self.next_announce.map_or(self.next_advert, |at| at.min(self.next_advert))
+    }
+
+    /// Compares as both RFCs do: by priority, and then by address as an unsigned number.
+    pub(super) fn judge(heard: &Heard, ours: Priority, primary: &IpAddr) -> Verdict {
+        if heard.priority == 0 {
+            return Verdict::Resigned;
+        }
+        let tie = || heard.source.cmp(primary);
+        match heard.priority.cmp(&ours.get()).then_with(tie) {
+            Ordering::Greater => Verdict::Yield,
+            Ordering::Less | Ordering::Equal => Verdict::Assert,
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(
+        &mut self,
+        now: Duration,
+        config: &Config,
+        priority: Priority,
+        actions: &mut Vec<Action>,
+    ) {
+        if now >= self.next_advert {
+            self.advertise(now, config, priority, actions);
+        }
+        if self.next_announce.is_some_and(|at| now >= at) {
+            self.announce(now, config, actions);
+        }
+    }
+
+    /// Sends an advert now, or as soon as the gap allows.
+    pub(super) fn advertise_soon(
+        &mut self,
+        now: Duration,
+        config: &Config,
+        priority: Priority,
+        actions: &mut Vec<Action>,
+    ) {
+        let allowed_at = self.sent_at.saturating_add(ADVERT_GAP);
+        if now >= allowed_at {
+            self.advertise(now, config, priority, actions);
+        } else {
+            self.next_advert = self.next_advert.min(allowed_at);
+        }
+    }
+
+    /// Announces now, or as soon as the gap allows.
+    pub(super) fn announce_soon(
+        &mut self,
+        now: Duration,
+        config: &Config,
+        actions: &mut Vec<Action>,
+    ) {
+        let allowed_at = self.announced_at.saturating_add(ANNOUNCE_GAP);
+        if now >= allowed_at {
+            self.announce(now, config, actions);
+        } else {
+            self.next_announce =
+                Some(self.next_announce.map_or(allowed_at, |at| at.min(allowed_at)));
+        }
+    }
+
+    fn advertise(
+        &mut self,
+        now: Duration,
+        config: &Config,
+        priority: Priority,
+        actions: &mut Vec<Action>,
+    ) {
+        actions.push(Action::SendAdvert { priority });
+        self.sent_at = now;
+        self.next_advert = now.saturating_add(config.interval.duration());
+    }
+
+    fn announce(&mut self, now: Duration, config: &Config, actions: &mut Vec<Action>) {
+        actions.push(Action::Announce);
+        self.announced_at = now;
+        let refresh = config.refresh.map(|refresh| refresh.max(ANNOUNCE_GAP));
+        self.next_announce = refresh.map(|refresh| now.saturating_add(refresh));
+    }
+}
