@@ -13,12 +13,15 @@ use builder::image::sparse::ImageHasher;
 use builder::progress::Progress;
 use builder::project;
 use builder::tools::ORACLES;
+use disk::boot::Slot;
 use disk::fat;
 use qemu_tests::guest::Guest;
 use qemu_tests::image::{self, Bench};
 
 /// Generous: a shared machine without KVM may be ten times slower than a good day's.
 const BOOT_LIMIT: Duration = Duration::from_mins(3);
+/// Three that fail, each with its pause, and one that succeeds.
+const FOUR_BOOTS_LIMIT: Duration = Duration::from_mins(10);
 const END_LIMIT: Duration = Duration::from_mins(1);
 
 fn boot(uefi: bool) {
@@ -189,19 +192,41 @@ fn a_stick_helps_a_node_whose_own_seed_is_bad() {
     assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
 }
 
-#[test]
-fn a_changed_block_of_the_root_is_refused() {
+/// Writes over the superblock of a slot's filesystem, which every mount reads first.
+fn tamper_with_root(disk: &Path, slot: Slot) {
     use std::os::unix::fs::FileExt;
 
+    let image = OpenImage::open(disk).expect("an image");
+    let root = image.partition(Part::Root(slot)).expect("a root").offset_bytes();
+    let file = OpenOptions::new().write(true).open(disk).expect("open");
+    file.write_all_at(b"tampered", root + 1024 + 120).expect("written");
+}
+
+#[test]
+fn a_bad_slot_is_given_up_after_three_tries_and_the_other_one_boots() {
+    let bench = Bench::get();
+    let folder = tempfile::tempdir().expect("a folder");
+    placeholder_for_k3s(folder.path());
+    let edge = image::build("edge", Some(folder.path()), &folder.path().join("out"));
+    let mut machine = bench.machine(&edge, true, folder.path());
+    machine.end_on_restart = false;
+    tamper_with_root(&machine.disks[0], Slot::A);
+    let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
+    let ready = guest.console.wait_for("edgepair: ready node=node1", FOUR_BOOTS_LIMIT);
+    let transcript = guest.console.transcript();
+    assert!(ready.is_some(), "{transcript}");
+    let failures = transcript.matches("stage 1 failed").count();
+    assert_eq!(failures, 3, "{transcript}");
+    guest.press_power_button().expect("pressed");
+    assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
+}
+
+#[test]
+fn a_changed_block_of_the_root_is_refused() {
     let bench = Bench::get();
     let folder = tempfile::tempdir().expect("a folder");
     let machine = bench.machine(&bench.image, false, folder.path());
-    let disk = &machine.disks[0];
-    let image = OpenImage::open(disk).expect("an image");
-    let root = image.partition(Part::Root(disk::boot::Slot::A)).expect("a root").offset_bytes();
-    // The superblock of the filesystem, which every mount reads first.
-    let file = OpenOptions::new().write(true).open(disk).expect("open");
-    file.write_all_at(b"tampered", root + 1024 + 120).expect("written");
+    tamper_with_root(&machine.disks[0], Slot::A);
     let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
     let failed = guest.console.wait_for("stage 1 failed", BOOT_LIMIT);
     assert!(failed.is_some(), "{}", guest.console.transcript());
