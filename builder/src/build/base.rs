@@ -25,7 +25,7 @@ use crate::progress::Progress;
 use crate::root::compose::{self, ComposeError, Extra, Ingredients};
 use crate::root::content::Content;
 use crate::root::definition::Definition;
-use crate::root::overlay::Overlay;
+use crate::root::overlay::{Overlay, OverlayError};
 use crate::unfinished::{self, Unfinished, UnfinishedError};
 
 /// Where K3s and its air-gap images lie on a node.
@@ -42,6 +42,8 @@ pub enum BaseError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
     #[error(transparent)]
     Compose(#[from] ComposeError),
     #[error(transparent)]
@@ -188,14 +190,12 @@ impl Inputs<'_> {
         files.extend(self.binaries.iter().map(|binary| binary.path.clone()));
         // The builder decides how the bytes are laid out.
         files.extend(std::env::current_exe().ok());
-        for overlay in self.overlays {
-            collect_files(&overlay.folder, &mut files)?;
+        for path in files {
+            let bytes = fs::read(&path).map_err(|source| BaseError::Io { path, source })?;
+            hasher.update(Sha256::digest(bytes));
         }
-        for path in &files {
-            let digest = digest_of(path)?;
-            // The path from the overlays' folder on, so that another checkout gives the same key.
-            hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
-            hasher.update(digest);
+        for overlay in self.overlays {
+            hasher.update(overlay.fingerprint()?);
         }
         Ok(disk::verity::to_hex(&hasher.finalize()[..16]))
     }
@@ -211,35 +211,6 @@ fn extra(path: String, from: &Path, mode: u16) -> Result<Extra, BaseError> {
     let file = File::open(from).map_err(fail)?;
     let length = file.metadata().map_err(fail)?.len();
     Ok(Extra { path, content: Content::Slice { file: Arc::new(file), offset: 0, length }, mode })
-}
-
-/// Every file below an overlay, in a stable order.
-fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), BaseError> {
-    let fail = |source| BaseError::Io { path: folder.to_owned(), source };
-    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
-        .map_err(fail)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()
-        .map_err(fail)?;
-    entries.sort();
-    for path in entries {
-        if path.is_dir() && !path.is_symlink() {
-            collect_files(&path, files)?;
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-/// What a file holds; for a symlink, where it leads.
-fn digest_of(path: &Path) -> Result<[u8; 32], BaseError> {
-    let fail = |source| BaseError::Io { path: path.to_owned(), source };
-    if path.is_symlink() {
-        let target = fs::read_link(path).map_err(fail)?;
-        return Ok(Sha256::digest(target.as_os_str().as_encoded_bytes()).into());
-    }
-    Ok(Sha256::digest(fs::read(path).map_err(fail)?).into())
 }
 
 fn read_record(path: &Path) -> Option<Record> {

@@ -48,10 +48,6 @@ impl Context {
         project::cache_folder(self.common.cache.as_deref())
     }
 
-    pub fn wants_json(&self) -> bool {
-        self.common.json
-    }
-
     /// Prints a result: as JSON if that was asked for, else as the given text.
     pub fn print<T: Serialize>(&self, value: &T, text: &str) -> Result<(), Box<dyn Error>> {
         let mut out = io::stdout().lock();

@@ -21,8 +21,6 @@ pub struct Modinfo {
     pub aliases: Vec<String>,
     /// Modules to load first where they exist; nothing breaks without them.
     pub soft_before: Vec<String>,
-    /// Firmware files that the driver asks for.
-    pub firmware: Vec<String>,
 }
 
 impl Modinfo {
@@ -46,7 +44,6 @@ impl Modinfo {
                     info.depends.extend(named.map(str::to_owned));
                 }
                 Some(("alias", pattern)) => info.aliases.push(pattern.to_owned()),
-                Some(("firmware", path)) => info.firmware.push(path.to_owned()),
                 Some(("softdep", rule)) => info.soft_before.extend(names_before(rule)),
                 _ => {}
             }
@@ -69,12 +66,11 @@ mod tests {
     #[test]
     fn records_of_all_kinds_are_read() {
         let section = b"license=GPL\0depends=dm-mod,dm-bufio\0alias=pci:v*\0alias=virtio:d2\0\
-            softdep=pre: crc32c-intel sha256 post: other\0firmware=a/b.bin\0";
+            softdep=pre: crc32c-intel sha256 post: other\0";
         let info = Modinfo::parse(section);
         assert_eq!(info.depends, ["dm-mod", "dm-bufio"]);
         assert_eq!(info.aliases, ["pci:v*", "virtio:d2"]);
         assert_eq!(info.soft_before, ["crc32c-intel", "sha256"]);
-        assert_eq!(info.firmware, ["a/b.bin"]);
     }
 
     #[test]

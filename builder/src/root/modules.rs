@@ -205,11 +205,6 @@ impl ModuleSelection {
         self.by_name.contains_key(&canonical(name))
     }
 
-    /// Firmware files that the chosen drivers may ask for.
-    pub fn firmware(&self) -> BTreeSet<&str> {
-        self.by_name.values().flat_map(|chosen| &chosen.info.firmware).map(String::as_str).collect()
-    }
-
     /// Lays the modules and their index into a tree.
     pub fn install(
         &self,

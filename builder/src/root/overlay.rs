@@ -16,10 +16,11 @@ use std::path::{Path, PathBuf};
 
 use seed::manifest::{FileMode, Service, Template, User};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::content::Content;
-use super::tree::{Node, Origin, TreeError, TreePath};
+use super::tree::{Node, NodeKind, Origin, TreeError, TreePath};
 
 /// The files of an overlay are a handful; a link into a large tree would be a mistake.
 const FILES_MAX: usize = 10_000;
@@ -166,6 +167,29 @@ impl Overlay {
         list(&base)?.into_iter().map(place).collect()
     }
 
+    /// A hash over all that can change an image: where each file lies, what it holds, and whether it
+    /// can be executed. Where the checkout lies is not in it.
+    pub fn fingerprint(&self) -> Result<[u8; 32], OverlayError> {
+        let mut hasher = Sha256::new();
+        hash_field(&mut hasher, self.name.as_bytes());
+        for path in list(&self.folder)? {
+            let inside = path.strip_prefix(&self.folder).unwrap_or(&path);
+            hash_field(&mut hasher, inside.as_os_str().as_encoded_bytes());
+            let node = node_of(&path, &Origin::Builder)?;
+            hash_field(&mut hasher, &node.mode.to_le_bytes());
+            match &node.kind {
+                NodeKind::Directory => {}
+                NodeKind::Symlink(target) => hash_field(&mut hasher, target.as_bytes()),
+                NodeKind::File(content) => {
+                    let bytes = content.to_vec();
+                    let bytes = bytes.map_err(|source| OverlayError::Read { path, source })?;
+                    hash_field(&mut hasher, &bytes);
+                }
+            }
+        }
+        Ok(hasher.finalize().into())
+    }
+
     /// Its templates under the names that they have on a node, where those of all overlays lie in one
     /// folder.
     pub fn templates(&self) -> impl Iterator<Item = Template> {
@@ -181,6 +205,12 @@ impl Overlay {
         let path = self.folder.join("templates").join(source);
         fs::read(&path).map_err(|source| OverlayError::Read { path, source })
     }
+}
+
+/// Each field goes in with its length, so that no two lists of fields look the same.
+fn hash_field(hasher: &mut Sha256, field: &[u8]) {
+    hasher.update((field.len() as u64).to_le_bytes());
+    hasher.update(field);
 }
 
 /// Git knows no more of a file's mode than whether it can be executed, so nor do we.
@@ -331,6 +361,30 @@ mod tests {
         assert!(unknown.ends_with("there are a, b, c, d, e"), "{unknown}");
         let typo = load(&folder, "e").expect_err("a typo").to_string();
         assert!(typo.contains("neds"), "{typo}");
+    }
+
+    #[test]
+    fn a_fingerprint_tells_of_every_change_that_an_image_would_show() {
+        let print = |folder: &tempfile::TempDir| {
+            let loaded = load_all(folder.path(), &["a".to_owned()]).expect("loaded");
+            loaded[0].fingerprint().expect("read")
+        };
+        let fresh = || {
+            let folder = overlays(&[("a", "")]);
+            fs::create_dir_all(folder.path().join("a/files/etc")).expect("made");
+            fs::create_dir_all(folder.path().join("a/files/usr")).expect("made");
+            fs::write(folder.path().join("a/files/etc/x"), "x").expect("written");
+            folder
+        };
+        let (one, other) = (fresh(), fresh());
+        assert_eq!(print(&one), print(&other), "the place of the checkout is not in it");
+        let file = other.path().join("a/files/etc/x");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("set");
+        assert_ne!(print(&one), print(&other), "an executable is another file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("set");
+        assert_eq!(print(&one), print(&other));
+        fs::rename(&file, other.path().join("a/files/usr/x")).expect("moved");
+        assert_ne!(print(&one), print(&other), "another place is another file");
     }
 
     #[test]

@@ -243,15 +243,6 @@ impl Tree {
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
-
-    /// The bytes of all regular files together.
-    pub fn content_bytes(&self) -> u64 {
-        let size = |node: &Node| match &node.kind {
-            NodeKind::File(content) => content.len(),
-            NodeKind::Directory | NodeKind::Symlink(_) => 0,
-        };
-        self.nodes.values().map(size).sum()
-    }
 }
 
 #[cfg(test)]

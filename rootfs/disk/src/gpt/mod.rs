@@ -144,11 +144,6 @@ impl Table {
         self.partitions.iter().find(|partition| partition.name == name)
     }
 
-    /// The partition of that identity.
-    pub fn find_guid(&self, guid: Guid) -> Option<&Partition> {
-        self.partitions.iter().find(|partition| partition.guid == guid)
-    }
-
     /// Checks everything that a reader of the table relies on.
     pub fn check(&self) -> Result<(), GptError> {
         self.check_usable_range()?;
