@@ -3,14 +3,15 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use thiserror::Error;
 
 use crate::project::Project;
 use crate::root::definition::Architecture;
+use crate::unfinished::Running;
 
 /// The packages whose binary of the same name goes onto the node.
 const PACKAGES: &[&str] = &["init"];
@@ -59,14 +60,24 @@ pub fn build(
         command.env_remove(variable);
     }
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(project).join("\x1f"));
-    let output =
-        command.output().map_err(|source| NodeError::Start { cargo: cargo.clone(), source })?;
-    if !output.status.success() {
-        let output = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let (status, said) = run(&mut command).map_err(|source| NodeError::Start { cargo, source })?;
+    if !status.success() {
+        let output = said.trim_end().to_owned();
         return Err(NodeError::Failed { target, hint: hint(&output, target), output });
     }
     let binary = |&name| NodeBinary { name, path: folder.join(target).join(PROFILE).join(name) };
     Ok(PACKAGES.iter().map(binary).collect())
+}
+
+/// Runs a program to its end; gives what it wrote to standard error.
+fn run(command: &mut Command) -> io::Result<(ExitStatus, String)> {
+    let mut running = Running::spawn(command)?;
+    let mut said = Vec::new();
+    if let Some(mut errors) = running.child().stderr.take() {
+        errors.read_to_end(&mut said)?;
+    }
+    Ok((running.wait()?, String::from_utf8_lossy(&said).into_owned()))
 }
 
 /// Static, and without the paths of this machine in panic messages.

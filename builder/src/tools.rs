@@ -24,6 +24,7 @@ use crate::root::closure::{Closure, ClosureError, PackageSource, PackageSourceEr
 use crate::root::overlay::PackageWish;
 use crate::root::pick::{self, PickError};
 use crate::root::tree::{Node, NodeKind, Origin, Tree, TreeError};
+use crate::unfinished::Scratch;
 
 const LIBRARIES: &str = "x86_64-linux-gnu";
 const LOADER: &str = "usr/lib64/ld-linux-x86-64.so.2";
@@ -147,9 +148,7 @@ impl Tool {
         fs::create_dir_all(&parent)
             .map_err(|source| ToolError::Write { path: parent.clone(), source })?;
         // Written aside and renamed: two runs at once each write their own, and the first one wins.
-        let aside = tempfile::Builder::new()
-            .prefix(self.name)
-            .tempdir_in(&parent)
+        let aside = Scratch::within(&parent, self.name)
             .map_err(|source| ToolError::Write { path: parent.clone(), source })?;
         write_tree(&tree, aside.path())?;
         self.write_starters(aside.path())?;

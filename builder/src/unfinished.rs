@@ -1,20 +1,28 @@
 //! Files that are being made: they get their name when they are whole, and vanish otherwise.
 //!
 //! An error, a panic or a Ctrl-C in the middle must leave nothing under the final name and nothing
-//! half-made beside it. The guard removes its file when dropped; for signals, which drop nothing,
-//! every guard is also listed here, and the handler removes what the list still names.
+//! half-made beside it. The same goes for scratch folders and for programs that we started. A guard
+//! clears up when dropped; for signals, which drop nothing, every guard is also listed here, and the
+//! handler ends and removes what the lists still name.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use thiserror::Error;
 
-static LISTED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+static LISTED: Mutex<Listed> =
+    Mutex::new(Listed { paths: BTreeSet::new(), processes: BTreeSet::new() });
+/// A program that was asked to end gets this long, as QEMU wants to give the terminal back.
+const END_LIMIT: Duration = Duration::from_secs(2);
+const END_POLL: Duration = Duration::from_millis(10);
 /// What shells report for a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
@@ -24,6 +32,26 @@ pub enum UnfinishedError {
     Create { path: PathBuf, source: io::Error },
     #[error("can't finish {}: {source}{}", path.display(), mend(source))]
     Finish { path: PathBuf, source: io::Error },
+}
+
+/// What an interrupt clears up.
+struct Listed {
+    /// Files and folders.
+    paths: BTreeSet<PathBuf>,
+    /// Children of ours that nobody has waited for yet.
+    processes: BTreeSet<u32>,
+}
+
+/// A folder for the time of one command.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+}
+
+/// A program that ends with us.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
 }
 
 /// A file on its way to its name.
@@ -45,20 +73,88 @@ pub fn mend(error: &io::Error) -> &'static str {
     }
 }
 
-fn listed() -> MutexGuard<'static, BTreeSet<PathBuf>> {
-    // A set of paths is as good after a panic elsewhere as before.
+fn listed() -> MutexGuard<'static, Listed> {
+    // The sets are as good after a panic elsewhere as before.
     LISTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on Ctrl-C and a polite kill remove unfinished files before the process ends.
+/// From now on Ctrl-C and a polite kill clear up before the process ends.
 pub fn remove_on_interrupt() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(|| {
-        for path in listed().iter() {
+        let processes = listed().processes.clone();
+        processes.into_iter().for_each(end_process);
+        for path in &listed().paths {
             // It may have got its name at this very moment, and then it is no longer here.
-            let _gone = fs::remove_file(path);
+            let _gone = remove(path);
         }
         process::exit(INTERRUPTED);
     })
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+/// Asks a process to end, and makes it if it doesn't. Whoever waits for it reaps it meanwhile.
+fn end_process(id: u32) {
+    let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else { return };
+    let started = Instant::now();
+    let mut sent = kill_process(pid, Signal::TERM);
+    while sent.is_ok() && started.elapsed() < END_LIMIT {
+        thread::sleep(END_POLL);
+        sent = test_kill_process(pid);
+    }
+    if sent.is_ok() {
+        let _ended = kill_process(pid, Signal::KILL);
+    }
+}
+
+impl Scratch {
+    /// Makes an empty folder in `parent` that only its owner can look into.
+    pub fn within(parent: &Path, prefix: &str) -> io::Result<Self> {
+        let made = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
+        let path = made.keep();
+        listed().paths.insert(path.clone());
+        Ok(Self { path })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It may have been renamed to its final place, and then there is nothing here.
+        let _gone = remove(&self.path);
+        listed().paths.remove(&self.path);
+    }
+}
+
+impl Running {
+    pub fn spawn(command: &mut Command) -> io::Result<Self> {
+        let child = command.spawn()?;
+        listed().processes.insert(child.id());
+        Ok(Self { child })
+    }
+
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way nothing is left behind.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+        listed().processes.remove(&self.child.id());
+    }
 }
 
 impl Unfinished {
@@ -72,12 +168,12 @@ impl Unfinished {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(fail)?;
         }
-        listed().insert(path.clone());
+        listed().paths.insert(path.clone());
         let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
         match opened {
             Ok(file) => Ok(Self { file, path, target: target.to_owned() }),
             Err(source) => {
-                listed().remove(&path);
+                listed().paths.remove(&path);
                 Err(fail(source))
             }
         }
@@ -117,7 +213,7 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         // After `finish` there is nothing under this name any more.
         let _gone = fs::remove_file(&self.path);
-        listed().remove(&self.path);
+        listed().paths.remove(&self.path);
     }
 }
 
@@ -137,6 +233,20 @@ mod tests {
         let left: Vec<_> =
             fs::read_dir(target.parent().expect("a folder")).expect("read").collect();
         assert_eq!(left.len(), 1);
+    }
+
+    #[test]
+    fn scratch_folders_and_programs_end_with_their_guards() {
+        let scratch = Scratch::within(&std::env::temp_dir(), "guard-").expect("made");
+        let path = scratch.path().to_owned();
+        fs::write(path.join("file"), "x").expect("written");
+        let mut running = Running::spawn(Command::new("sleep").arg("1000")).expect("started");
+        let id = running.child().id();
+        assert!(listed().paths.contains(&path) && listed().processes.contains(&id));
+        drop((scratch, running));
+        assert!(!path.exists() && !listed().processes.contains(&id));
+        let pid = Pid::from_raw(i32::try_from(id).expect("small")).expect("a process");
+        assert!(test_kill_process(pid).is_err(), "it is gone and reaped");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::qemu::accelerate;
 use crate::qemu::command::{Acceleration, Card, Console, Machine, Start};
 use crate::qemu::program::Qemu;
 use crate::root::size::ByteSize;
+use crate::unfinished::{Running, Scratch};
 
 /// The disk that a node gets unless asked otherwise: room for a state partition.
 const DISK_BYTES: u64 = 4 << 30;
@@ -68,7 +69,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let image = OpenImage::open(&image_path)?;
     let cache = context.cache()?;
     let qemu = Qemu::find(&cache, &arguments.reach.reach(false), &context.progress)?;
-    let folder = tempfile::Builder::new().prefix("edgepair-run-").tempdir()?;
+    let folder = Scratch::within(&std::env::temp_dir(), "edgepair-run-")?;
     let kernel_path = folder.path().join("kernel");
     let (start, kernel) = prepare_start(&image, &qemu, arguments.uefi, folder.path())?;
     fs::write(&kernel_path, kernel)?;
@@ -154,8 +155,8 @@ fn cards(image: &OpenImage) -> Result<Vec<Card>, Box<dyn Error>> {
     Ok(macs.map(card).collect())
 }
 
-/// Runs QEMU to its end. Ctrl-C reaches it too, and it ends by itself then.
+/// Runs QEMU to its end, or to ours.
 fn wait_for(mut command: Command) -> Outcome {
-    let status = command.status()?;
+    let status = Running::spawn(&mut command)?.wait()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

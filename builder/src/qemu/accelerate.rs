@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::command::{Acceleration, Console, Machine, Start};
 use super::program::Qemu;
+use crate::unfinished::Running;
 
 /// A guest under working KVM is there within one second; slow disks may double that.
 const PROBE_LIMIT: Duration = Duration::from_secs(8);
@@ -69,14 +70,7 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
     };
     let mut command = qemu.command(&machine);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let Ok(mut child) = command.spawn() else {
-        return false;
-    };
-    let proven = said_proof(&mut child);
-    // It may have ended by itself already; either way nothing may be left behind.
-    let _ended = child.kill();
-    let _reaped = child.wait();
-    proven
+    Running::spawn(&mut command).is_ok_and(|mut running| said_proof(running.child()))
 }
 
 /// Reads the guest's console until the proof, the end or the limit.
