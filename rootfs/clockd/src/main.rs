@@ -1,0 +1,3 @@
+//! Keeps the node's clock: NTP that steps once and then slews.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! PURE: the words that nodectl, the node API and PID 1 exchange.

@@ -1,0 +1,3 @@
+//! Writes what services say to bounded files on the state partition.
+
+fn main() {}

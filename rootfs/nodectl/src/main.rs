@@ -1,0 +1,3 @@
+//! The operator's command, on the node and from afar.
+
+fn main() {}
