@@ -135,3 +135,10 @@ fn request(family: u8, states: u32, identity: &[u8; IDENTITY_BYTES]) -> [u8; REQ
     }
     bytes
 }
+
+/// Reads a message in every way that this file can, for the tests of strange input.
+#[cfg(test)]
+pub(crate) fn read_any(message: Message<'_>) -> Result<Option<bool>, Garbled> {
+    let connection = Connection::read(message)?;
+    connection.map(|connection| connection.is_of(Ipv4Addr::LOCALHOST.into())).transpose()
+}

@@ -14,6 +14,8 @@
 )]
 
 mod address;
+#[cfg(test)]
+mod arbitrary;
 mod create;
 mod destroy;
 mod error;
@@ -35,6 +37,16 @@ pub use monitor::{Event, Monitor};
 pub use route::{PROTOCOL_KERNEL, PROTOCOL_STATIC, Route};
 pub use socket::ANSWER_LIMIT;
 pub use wire::Garbled;
+
+/// Who owns an address or a route of a node: the number that its owner tags it with
+/// ([`Address::protocol`], [`Route::protocol`]), so that each can tell its own from the others'. The
+/// kernel gives these numbers no meaning; they keep away from those that routing daemons use.
+pub mod owner {
+    /// PID 1: the node's own addresses and routes, from the seed.
+    pub const NODE: u8 = 101;
+    /// The VIP daemon: virtual addresses, which nobody else may touch.
+    pub const VIP: u8 = 102;
+}
 
 /// The kernel's links, addresses and routes in one network namespace.
 #[derive(Debug)]

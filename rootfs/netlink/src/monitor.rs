@@ -40,7 +40,7 @@ pub enum Event {
 }
 
 impl Event {
-    fn read(message: Message<'_>) -> Result<Option<Self>, Garbled> {
+    pub(crate) fn read(message: Message<'_>) -> Result<Option<Self>, Garbled> {
         Ok(match message.kind {
             RTM_NEWLINK => Link::read(message)?.map(Self::Link),
             RTM_DELLINK => Link::read(message)?.map(|link| Self::LinkGone(link.id)),
