@@ -18,6 +18,7 @@ mod console;
 mod disks;
 mod modules;
 mod mounts;
+mod network;
 mod node;
 mod power;
 mod seed_source;

@@ -10,6 +10,7 @@ use seed::manifest::Manifest;
 use sys::signals::SignalFd;
 
 use crate::boot::Stage2Error;
+use crate::network::Network;
 use crate::power::{Buttons, Ending};
 use crate::say;
 
@@ -20,6 +21,7 @@ pub(crate) struct Node {
     pub(crate) signals: SignalFd,
     pub(crate) buttons: Buttons,
     pub(crate) seed: Option<Seed>,
+    pub(crate) network: Option<Network>,
 }
 
 impl Node {
@@ -32,11 +34,16 @@ impl Node {
         let mut inputs = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         let buttons = self.buttons.descriptors();
         inputs.extend(buttons.map(|button| PollFd::from_borrowed_fd(button, PollFlags::IN)));
+        let network = self.network.as_ref();
+        let news = network.and_then(Network::descriptor);
+        inputs.extend(news.map(|news| PollFd::from_borrowed_fd(news, PollFlags::IN)));
+        let limit = limit.into_iter().chain(network.and_then(Network::wake_in)).min();
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         match poll(&mut inputs, limit.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(Stage2Error::Signals(errno.into())),
         }
+        self.tend_network();
         if self.buttons.pressed() {
             say!("power button");
             return Ok(Some(Ending::PowerOff));
@@ -49,6 +56,14 @@ impl Node {
             }
         }
         Ok(None)
+    }
+
+    /// Lets the network do what is to be done, and says what it says.
+    pub(crate) fn tend_network(&mut self) {
+        let lines = self.network.as_mut().map(Network::handle).unwrap_or_default();
+        for line in lines {
+            say!("{line}");
+        }
     }
 }
 

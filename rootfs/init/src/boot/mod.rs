@@ -5,6 +5,7 @@
 
 mod identity;
 mod kernel;
+mod network;
 mod seed;
 
 use std::fs;
@@ -70,6 +71,7 @@ const PHASES: &[Phase] = &[
     Phase { name: "sysctls", run: Run::Always(kernel::set_sysctls) },
     Phase { name: "seed", run: Run::OrEnd(seed::find_seed) },
     Phase { name: "identity", run: Run::OrFail(identity::take_identity) },
+    Phase { name: "network", run: Run::OrEnd(network::bring_up) },
 ];
 
 /// Boots the node and watches over it; returns how the run shall end.
@@ -80,7 +82,7 @@ pub(crate) fn run() -> Result<Ending, Stage2Error> {
     let manifest = Manifest::from_json(&read(Path::new(MANIFEST_PATH))?)?;
     say!("{} {}, phases: {}", manifest.name, manifest.version, phase_names());
     let buttons = Buttons::default();
-    let mut node = Node { started, manifest, signals, buttons, seed: None };
+    let mut node = Node { started, manifest, signals, buttons, seed: None, network: None };
     for phase in PHASES {
         let step = match phase.run {
             Run::Always(run) => {

@@ -1,0 +1,4 @@
+//! The planner against a kernel made of values.
+
+mod planning;
+mod world;
