@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use netlink::{Address, Check, Lifetime};
 
 use crate::links::{make_pair, open};
-use crate::{Outcome, Test};
+use crate::runner::{Outcome, Test};
 
 pub(crate) const TESTS: &[Test] = &[
     ("an_address_is_given_listed_and_taken", given),

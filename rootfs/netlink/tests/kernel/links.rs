@@ -7,7 +7,7 @@ use netlink::{
 use rustix::io::Errno;
 
 use crate::namespace::{another, inside};
-use crate::{Outcome, Test};
+use crate::runner::{Outcome, Test};
 
 pub(crate) const TESTS: &[Test] = &[
     ("an_empty_namespace_has_a_loopback_that_goes_up_and_down", loopback),

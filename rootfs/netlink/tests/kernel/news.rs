@@ -6,7 +6,7 @@ use netlink::{Address, Event, LinkId, Monitor, NewKind, NewLink};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::links::{make_pair, open};
-use crate::{Outcome, Test};
+use crate::runner::{Outcome, Test};
 
 pub(crate) const TESTS: &[Test] = &[
     ("carrier_addresses_and_ends_of_links_are_heard", heard),

@@ -3,7 +3,7 @@
 use netlink::{Address, PROTOCOL_KERNEL, Route};
 
 use crate::links::{make_pair, open};
-use crate::{Outcome, Test};
+use crate::runner::{Outcome, Test};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_route_is_made_replaced_and_removed", made),

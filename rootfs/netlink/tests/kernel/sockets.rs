@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use netlink::{Address, NetlinkError, Sockets};
 
 use crate::links::{id, open};
-use crate::{Outcome, Test};
+use crate::runner::{Outcome, Test};
 
 pub(crate) const TESTS: &[Test] = &[("connections_of_an_address_end_and_others_stay", destroyed)];
 
