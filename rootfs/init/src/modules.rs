@@ -5,6 +5,7 @@
 //! line are complete and ordered with the deepest last, as depmod writes them.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -51,23 +52,28 @@ impl Modules {
 
     /// Loads a module and what it needs; one that is loaded already is fine.
     pub(crate) fn load(&self, name: &str) -> Result<(), ModuleError> {
+        self.load_with(name, c"")
+    }
+
+    /// Loads a module with parameters, and what it needs.
+    pub(crate) fn load_with(&self, name: &str, parameters: &CStr) -> Result<(), ModuleError> {
         let Some(line) = self.by_name.get(&canonical(name)) else {
             let index = self.folder.join("modules.dep");
             return Err(ModuleError::Unknown { name: name.to_owned(), index });
         };
         for path in line.needs.iter().rev() {
-            self.insert(path)?;
+            self.insert(path, c"")?;
         }
-        self.insert(&line.path)
+        self.insert(&line.path, parameters)
     }
 
-    fn insert(&self, relative: &str) -> Result<(), ModuleError> {
+    fn insert(&self, relative: &str, parameters: &CStr) -> Result<(), ModuleError> {
         let path = self.folder.join(relative);
         let file =
             File::open(&path).map_err(|source| ModuleError::Read { path: path.clone(), source })?;
         let plain = path.extension().is_some_and(|extension| extension == "ko");
         let flags = if plain { 0 } else { COMPRESSED_FILE };
-        match rustix::system::finit_module(&file, c"", flags) {
+        match rustix::system::finit_module(&file, parameters, flags) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(ModuleError::Refused { path, source: errno.into() }),
         }

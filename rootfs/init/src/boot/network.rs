@@ -1,5 +1,7 @@
 //! The phase that begins the node's network, and gives it a moment to come up.
 
+use std::ffi::CStr;
+
 use crate::boot::{Stage2Error, Step};
 use crate::modules::Modules;
 use crate::network::{self, Network, Places};
@@ -25,14 +27,14 @@ pub(super) fn bring_up(node: &mut Node) -> Result<Step, Stage2Error> {
 }
 
 /// The kernel would ask modprobe for these when a bond or VLAN is made; there is none.
-fn load_drivers(names: &[&str]) {
-    if names.is_empty() {
+fn load_drivers(drivers: &[(&str, &CStr)]) {
+    if drivers.is_empty() {
         return;
     }
     match Modules::of_running_kernel() {
         Ok(modules) => {
-            for name in names {
-                if let Err(error) = modules.load(name) {
+            for (name, parameters) in drivers {
+                if let Err(error) = modules.load_with(name, parameters) {
                     say!("{error}");
                 }
             }

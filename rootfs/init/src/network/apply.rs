@@ -11,9 +11,8 @@ use super::observe::Places;
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Done,
-    /// What it was about went away meanwhile; the next look at the kernel will tell.
-    Gone,
-    /// In the words of the kernel.
+    /// In the words of the kernel. What it was about may have gone meanwhile: it counts only if the
+    /// next look at the kernel still asks for the same.
     Refused(String),
     /// The kernel doesn't answer: no use in trying more of it now.
     NoAnswer(String),
@@ -36,14 +35,12 @@ pub(crate) fn apply(change: &Change, netlink: &mut Netlink, places: &Places) -> 
             let path = places.setting(&link.name, *setting);
             return match fs::write(&path, value) {
                 Ok(()) => Outcome::Done,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Outcome::Gone,
                 Err(error) => Outcome::Refused(format!("{}={value}: {error}", path.display())),
             };
         }
     };
     match done {
         Ok(()) => Outcome::Done,
-        Err(error) if error.is_gone() || error.is_there_already() => Outcome::Gone,
         Err(error @ NetlinkError::NoAnswer { .. }) => Outcome::NoAnswer(error.to_string()),
         Err(error) => Outcome::Refused(error.to_string()),
     }

@@ -31,6 +31,7 @@ mod wanted;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,8 @@ const SHORTEST_GAP: Duration = Duration::from_millis(100);
 /// What the kernel refused is tried again after this, then after twice as long, and so on.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(1);
+/// The kernel checks an IPv6 address once. Whoever has it as well may be gone a minute later.
+const CHECK_AGAIN: Duration = Duration::from_mins(1);
 /// News read at one go; the rest waits until the other inputs of PID 1 had their turn.
 const MAX_NEWS: usize = 1000;
 
@@ -75,6 +78,8 @@ pub(crate) struct Network {
     /// When to look at the kernel, if nothing else happens.
     look_at: Option<Duration>,
     last_look: Duration,
+    /// When to ask again whether another machine has an address of this node.
+    check_again: Option<Duration>,
     retry: Duration,
 }
 
@@ -92,8 +97,8 @@ impl Kernel {
     }
 }
 
-/// The drivers that a seed's links need and that no card asks for by itself.
-pub(crate) fn modules(seed: &Seed) -> Vec<&'static str> {
+/// The drivers that a seed's links need and that no card asks for by itself, with parameters.
+pub(crate) fn modules(seed: &Seed) -> Vec<(&'static str, &'static CStr)> {
     Wanted::of(seed).modules()
 }
 
@@ -112,6 +117,7 @@ impl Network {
             carriers: BTreeMap::new(),
             look_at: Some(Duration::ZERO),
             last_look: Duration::ZERO,
+            check_again: None,
             retry: FIRST_RETRY,
         }
     }
@@ -183,6 +189,9 @@ impl Network {
     /// Round after round until nothing is left to do, or nothing more can be done for now.
     fn reconcile(&mut self, now: Duration, lines: &mut Vec<String>) {
         self.last_look = now;
+        if self.check_again.is_some_and(|due| due <= now) {
+            self.forget_duplicates();
+        }
         let (finished, troubles) = match self.rounds(lines) {
             Ok(outcome) => outcome,
             Err(error) => (false, vec![Trouble::Refused(error.to_string())]),
@@ -197,6 +206,23 @@ impl Network {
             self.look_at = Some(now + self.retry);
             self.retry = (self.retry * 2).min(LAST_RETRY);
         }
+        let taken = |trouble: &Trouble| matches!(trouble, Trouble::Duplicate { .. });
+        self.check_again = if self.troubles.iter().any(taken) {
+            let due = self.check_again.filter(|due| *due > now).unwrap_or(now + CHECK_AGAIN);
+            self.look_at = Some(self.look_at.map_or(due, |already| already.min(due)));
+            Some(due)
+        } else {
+            None
+        };
+    }
+
+    /// Takes away the addresses that another machine had, so that they are given and checked anew.
+    fn forget_duplicates(&mut self) {
+        let Some(kernel) = &mut self.kernel else { return };
+        for change in plan::forget_duplicates(&self.there) {
+            // Whatever comes of it, the look that follows sees it.
+            let _seen = apply(&change, &mut kernel.netlink, &self.places);
+        }
     }
 
     /// The rounds; whether the last one had nothing left to do, and what stands in the way.
@@ -206,7 +232,7 @@ impl Network {
             None => self.kernel.insert(Kernel::open()?),
         };
         let mut refused: Vec<(Change, String)> = Vec::new();
-        let mut troubles = Vec::new();
+        let (mut troubles, mut last) = (Vec::new(), None);
         for _ in 0..MAX_ROUNDS {
             self.there = self.places.observe(&mut kernel.netlink, &self.wanted)?;
             let (claims, without_card) = self.claims.renew(&self.wanted, &self.there);
@@ -215,16 +241,18 @@ impl Network {
             let plan = plan::plan(&self.wanted, &self.there, &self.claims);
             troubles = without_card;
             troubles.extend(plan.troubles);
-            troubles.extend(refused.iter().map(|(_, words)| Trouble::Refused(words.clone())));
+            let still = refused.iter().filter(|(change, _)| plan.changes.contains(change));
+            troubles.extend(still.map(|(_, words)| Trouble::Refused(words.clone())));
             let is_new = |change: &&Change| !refused.iter().any(|(other, _)| other == *change);
             let fresh: Vec<&Change> = plan.changes.iter().filter(is_new).collect();
-            if fresh.is_empty() {
+            let Some(first) = fresh.first() else {
                 return Ok((plan.changes.is_empty(), troubles));
-            }
+            };
+            let restless = Trouble::Restless { change: first.to_string() };
             let mut new = Vec::new();
             for change in fresh {
                 match apply(change, &mut kernel.netlink, &self.places) {
-                    Outcome::Done | Outcome::Gone => {}
+                    Outcome::Done => {}
                     Outcome::Refused(words) => new.push((change.clone(), words)),
                     Outcome::NoAnswer(words) => {
                         troubles.push(Trouble::Refused(words));
@@ -233,7 +261,9 @@ impl Network {
                 }
             }
             refused.extend(new);
+            last = Some(restless);
         }
+        troubles.extend(last);
         Ok((false, troubles))
     }
 

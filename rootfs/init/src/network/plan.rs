@@ -16,7 +16,7 @@
 
 use std::net::IpAddr;
 
-use netlink::{Check, Detail, LinkId, NewKind, NewLink, Route, TransmitHash, owner};
+use netlink::{Address, Check, Detail, LinkId, NewKind, NewLink, Route, TransmitHash, owner};
 use seed::section::{Link, LinkKind};
 
 use super::cards::Claims;
@@ -49,6 +49,18 @@ pub(crate) fn plan(wanted: &Wanted, there: &There, claims: &Claims) -> Plan {
     }
     planner.routes(&ready);
     planner.plan
+}
+
+/// Takes away those of the node's own addresses that another machine has.
+pub(crate) fn forget_duplicates(there: &There) -> Vec<Change> {
+    let taken = there.addresses.iter().filter(|(_, address)| {
+        address.protocol == owner::NODE && address.check == Check::Duplicate
+    });
+    let forget = |(index, address): &(u32, Address)| {
+        let link = there.numbered(*index)?.link.id.clone();
+        Some(Change::DropAddress { link, address: *address })
+    };
+    taken.filter_map(forget).collect()
 }
 
 struct Planner<'a> {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::world::{World, mac, wanted};
 use crate::network::change::{Change, Trouble};
-use crate::network::plan::plan;
+use crate::network::plan::{forget_duplicates, plan};
 use crate::network::there::{ACCEPT_RA, INHERITED};
 use crate::network::wanted::{self, Wanted};
 
@@ -104,6 +104,23 @@ fn a_bond_replaces_the_one_that_its_driver_makes_and_carries_a_vlan() {
 }
 
 #[test]
+fn a_vlan_on_another_link_or_with_another_tag_is_made_anew() {
+    let wanted = wanted(BOND_AND_VLAN);
+    for (below, id) in [("port1", 42), ("bond0", 43)] {
+        let mut world = with_cards();
+        world.settle(&wanted);
+        let index = world.there.named("cameras").expect("made").index();
+        let below = world.there.named(below).expect("there").index();
+        let link = &mut world.seen(index).link;
+        (link.below, link.detail) = (Some(below), Some(netlink::Detail::Vlan { id }));
+        world.settle(&wanted);
+        assert_finished(&world, &wanted);
+        let made = &world.there.named("cameras").expect("made").link;
+        assert!(made.id.index != index && made.detail == Some(netlink::Detail::Vlan { id: 42 }));
+    }
+}
+
+#[test]
 fn two_cards_swap_their_names() {
     let wanted = wanted(SWAPPED);
     let mut world = with_cards();
@@ -181,6 +198,10 @@ fn an_address_that_another_machine_has_is_told() {
     let troubles = world.settle(&wanted);
     assert_eq!(troubles.len(), 1);
     assert!(troubles[0].to_string().contains("fd09::1 isn't used, since another machine has it"));
+    let forget = forget_duplicates(&world.there);
+    assert_eq!(forget.len(), 1);
+    world.apply(&forget[0]);
+    assert_eq!(world.settle(&wanted), [], "it is given and checked anew");
 }
 
 /// What somebody or something does to a network.
