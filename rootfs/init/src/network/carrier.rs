@@ -3,13 +3,6 @@
 //! A change is said once. A cable that comes and goes all the time must not push everything else
 //! off the console, so after each line there is a pause, twice as long as the one before while the
 //! flapping lasts; at its end the present state is said, with the number of changes meanwhile.
-//!
-//! ```text
-//!           change                       pause over, changed meanwhile
-//!   Calm ────────────> Said, pausing ──────────────────────────────────> Said, pausing twice as long
-//!    ^                     │
-//!    └─────────────────────┘ pause over, nothing changed
-//! ```
 
 use std::time::Duration;
 

@@ -23,6 +23,7 @@ mod carrier;
 mod change;
 mod observe;
 mod plan;
+mod speech;
 mod status;
 mod there;
 mod wanted;
@@ -43,6 +44,7 @@ use cards::Claims;
 use carrier::Carrier;
 use change::{Change, Trouble};
 pub(crate) use observe::Places;
+use speech::new_cards;
 pub(crate) use status::NetworkStatus;
 use there::There;
 use wanted::Wanted;
@@ -53,6 +55,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// A name, a bond, its members, a VLAN, addresses, routes: a link needs at most eight rounds.
 /// What takes more turns in circles, and goes on after a pause.
 const MAX_ROUNDS: usize = 16;
+/// Rounds take milliseconds; where the kernel is busy, PID 1 goes on with its other work.
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
 /// News come in bursts, and each look at the kernel reads everything.
 const SHORTEST_GAP: Duration = Duration::from_millis(100);
 /// What the kernel refused is tried again after this, then after twice as long, and so on.
@@ -234,6 +238,9 @@ impl Network {
         let mut refused: Vec<(Change, String)> = Vec::new();
         let (mut troubles, mut last) = (Vec::new(), None);
         for _ in 0..MAX_ROUNDS {
+            if self.started.elapsed() > self.last_look + LONGEST_LOOK {
+                return Ok((false, troubles));
+            }
             self.there = self.places.observe(&mut kernel.netlink, &self.wanted)?;
             let (claims, without_card) = self.claims.renew(&self.wanted, &self.there);
             lines.extend(new_cards(&self.claims, &claims, &self.there));
@@ -266,38 +273,6 @@ impl Network {
         troubles.extend(last);
         Ok((false, troubles))
     }
-
-    fn speak_of_cables(&mut self, now: Duration, lines: &mut Vec<String>) {
-        for link in &self.wanted.links {
-            let name = link.name.to_string();
-            let Some(seen) = self.there.named(&name).filter(|seen| seen.link.up) else {
-                // Its next appearance is that of a new link.
-                self.carriers.remove(&name);
-                continue;
-            };
-            let there = status::has_carrier(&seen.link);
-            let carrier = self.carriers.entry(name);
-            let name = carrier.key().clone();
-            let carrier = carrier.or_insert_with(|| Carrier::new(there, now));
-            carrier.observe(there);
-            if let Some(report) = carrier.report(now) {
-                lines.push(cable_words(&name, report, seen.speed));
-            }
-        }
-    }
-
-    fn speak_of_troubles(&mut self, now: Duration, lines: &mut Vec<String>) {
-        // A card may yet come, and some refusals end by themselves.
-        if self.troubles == self.said || (now < PATIENCE && !self.troubles.is_empty()) {
-            return;
-        }
-        let new = self.troubles.iter().filter(|trouble| !self.said.contains(trouble));
-        lines.extend(new.map(Trouble::to_string));
-        if self.troubles.is_empty() {
-            lines.push("network: as the seed wants it".to_owned());
-        }
-        self.said.clone_from(&self.troubles);
-    }
 }
 
 fn concerns(event: &Event, there: &There, wanted: &Wanted) -> bool {
@@ -313,19 +288,4 @@ fn concerns(event: &Event, there: &There, wanted: &Wanted) -> bool {
         Event::Address(index, _) | Event::AddressGone(index, _) => ours(*index),
         Event::Lost => true,
     }
-}
-
-fn new_cards(before: &Claims, after: &Claims, there: &There) -> Vec<String> {
-    let new = after.cards.iter().filter(|(name, index)| before.cards.get(*name) != Some(index));
-    new.filter_map(|(name, index)| {
-        Some(format!("link {name} is the card {}", there.numbered(*index)?))
-    })
-    .collect()
-}
-
-fn cable_words(name: &str, report: carrier::Report, speed: Option<u32>) -> String {
-    let state = if report.carrier { "carrier" } else { "no carrier" };
-    let speed = speed.filter(|_| report.carrier).map(|speed| format!(", {speed} Mbit/s"));
-    let changes = (report.changes > 1).then(|| format!(", after {} changes", report.changes));
-    format!("link {name}: {state}{}{}", speed.unwrap_or_default(), changes.unwrap_or_default())
 }
