@@ -46,8 +46,8 @@ pub struct Address {
     /// 0: valid anywhere; 253: on this link only; 254: on this machine only. The kernel sets it for
     /// IPv6; for IPv4 it takes what it is given.
     pub scope: u8,
-    /// Who put it there: one of `IFAPROT_*`, or a number of the owner's choice above 3. Kernels before
-    /// 5.18 forget it.
+    /// Who put it there: one of `IFAPROT_*`, or a number of the owner's choice above 3. Kernels
+    /// before 5.18 forget it.
     pub protocol: u8,
     pub lifetime: Lifetime,
     /// IPv6: used at once, without asking whether another has it.

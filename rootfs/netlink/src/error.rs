@@ -5,7 +5,8 @@ use thiserror::Error;
 
 use crate::wire::Garbled;
 
-/// Why something wasn't done. `tried` names the link, address or route, as in `give lan 10.0.0.1/24`.
+/// Why something wasn't done. `tried` names the link, address or route, as in
+/// `give lan 10.0.0.1/24`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NetlinkError {
     /// There is no way to talk to the kernel at all.
@@ -27,7 +28,8 @@ pub enum NetlinkError {
     NoSuchLink { name: String },
     /// The kernel was built without what cuts sockets.
     #[error(
-        "{tried}: the kernel can't cut sockets; it needs CONFIG_INET_DIAG_DESTROY and the modules inet_diag and tcp_diag"
+        "{tried}: the kernel can't cut sockets; it needs CONFIG_INET_DIAG_DESTROY and the \
+         modules inet_diag and tcp_diag"
     )]
     CannotDestroy { tried: String },
 }

@@ -1,8 +1,8 @@
 //! Links, addresses, routes and sockets of the kernel, asked and changed over netlink.
 //!
 //! [`Netlink`] asks and changes, one question at a time, and waits for the answer, though never for
-//! long. [`Monitor`] hears what changes. [`Sockets`] ends the connections of an address that the node
-//! gives up. Each works in the network namespace in which it was opened.
+//! long. [`Monitor`] hears what changes. [`Sockets`] ends the connections of an address that the
+//! node gives up. Each works in the network namespace in which it was opened.
 //!
 //! What it never does: decide what should be there, or remember what was. PID 1 owns the node's
 //! links and addresses and the VIP daemon owns the virtual ones; both decide elsewhere, and come
@@ -39,8 +39,8 @@ pub use socket::ANSWER_LIMIT;
 pub use wire::Garbled;
 
 /// Who owns an address or a route of a node: the number that its owner tags it with
-/// ([`Address::protocol`], [`Route::protocol`]), so that each can tell its own from the others'. The
-/// kernel gives these numbers no meaning; they keep away from those that routing daemons use.
+/// ([`Address::protocol`], [`Route::protocol`]), so that each can tell its own from the others'.
+/// The kernel gives these numbers no meaning; they keep away from those that routing daemons use.
 pub mod owner {
     /// PID 1: the node's own addresses and routes, from the seed.
     pub const NODE: u8 = 101;

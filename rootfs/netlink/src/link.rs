@@ -232,7 +232,8 @@ impl Netlink {
         self.set(link, tried, |request| request.bytes(IFLA_ADDRESS, &mac.0))
     }
 
-    /// Makes a link a member of a bond or bridge, or of none. A bond takes only links that are down.
+    /// Makes a link a member of a bond or bridge, or of none. A bond takes only links that are
+    /// down.
     pub fn set_master(
         &mut self,
         link: &LinkId,

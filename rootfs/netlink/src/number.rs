@@ -1,5 +1,6 @@
 //! The kernel's numbers, as `linux/netlink.h`, `rtnetlink.h`, `if_link.h`, `if_addr.h`,
-//! `sock_diag.h` and `inet_diag.h` give them. They are part of the kernel's promise to programs and never change.
+//! `sock_diag.h` and `inet_diag.h` give them. They are part of the kernel's promise to programs and
+//! never change.
 
 // Kinds of messages that every protocol has.
 pub(crate) const NLMSG_ERROR: u16 = 2;

@@ -1,9 +1,9 @@
 //! A netlink socket, asked one question at a time.
 //!
 //! A question is sent, and the answer is awaited: an acknowledgement, or the parts of a list up to
-//! their end. Every wait ends after [`ANSWER_LIMIT`], and a list that changes under the reader's eyes
-//! is read again at most [`LIST_TRIES`] times. What can't be bounded is the kernel's own lock: a request
-//! queues behind whatever else configures the network at the moment.
+//! their end. Every wait ends after [`ANSWER_LIMIT`], and a list that changes under the reader's
+//! eyes is read again at most [`LIST_TRIES`] times. What can't be bounded is the kernel's own lock:
+//! a request queues behind whatever else configures the network at the moment.
 //!
 //! Only what the kernel itself sends is read. Any process may send to a netlink socket, so the
 //! sender's port is looked at, and answers to forgotten questions are passed over by their number.

@@ -31,8 +31,7 @@ impl Claims {
         claims.take(wanted, there, |card| card.mac.is_some());
         claims.take(wanted, there, |card| card.mac.is_none());
         let troubles = claims.open_links(wanted).map(|(link, card)| {
-            let fitting: Vec<String> =
-                claims.fitting(link, card, there).map(Seen::to_string).collect();
+            let fitting: Vec<String> = claims.fitting(card, there).map(Seen::to_string).collect();
             let name = link.name.to_string();
             if fitting.is_empty() {
                 let free = claims.free(there).map(Seen::to_string).collect();
@@ -55,7 +54,7 @@ impl Claims {
         loop {
             let found =
                 self.open_links(wanted).filter(|(_, card)| sort(card)).find_map(|(link, card)| {
-                    let mut fitting = self.fitting(link, card, there);
+                    let mut fitting = self.fitting(card, there);
                     match (fitting.next(), fitting.next()) {
                         (Some(one), None) => Some((link.name.to_string(), one.index())),
                         _ => None,
@@ -88,23 +87,17 @@ impl Claims {
             .filter(|seen| seen.card && !self.cards.values().any(|index| *index == seen.index()))
     }
 
-    fn fitting<'a>(
-        &self,
-        link: &Link,
-        card: &LinkMatch,
-        there: &'a There,
-    ) -> impl Iterator<Item = &'a Seen> {
-        self.free(there).filter(move |seen| fits(link, card, seen))
+    fn fitting<'a>(&self, card: &LinkMatch, there: &'a There) -> impl Iterator<Item = &'a Seen> {
+        self.free(there).filter(move |seen| fits(card, seen))
     }
 }
 
-fn fits(link: &Link, card: &LinkMatch, seen: &Seen) -> bool {
+fn fits(card: &LinkMatch, seen: &Seen) -> bool {
     if let Some(mac) = card.mac {
         return seen.born_with().is_some_and(|own| own.0 == mac.bytes());
     }
     if let Some(pattern) = &card.name {
-        // A card that has the link's name already was found by its old one, in an earlier life.
-        return matches(pattern.as_str(), seen.name()) || seen.name() == link.name.as_str();
+        return matches(pattern.as_str(), seen.name());
     }
     let driver = card.driver.as_ref().zip(seen.driver.as_ref());
     driver.is_some_and(|(pattern, driver)| matches(pattern.as_str(), driver))

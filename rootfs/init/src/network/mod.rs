@@ -10,12 +10,12 @@
 //! ```
 //!
 //! It is a comparison that is made again whenever the kernel has news: a card that appears late is
-//! configured when it comes, and an address that somebody removes comes back. What can't be had (a card that
-//! isn't there) is said once, and the boot goes on without it.
+//! configured when it comes, and an address that somebody removes comes back. What can't be had (a
+//! card that isn't there) is said once, and the boot goes on without it.
 //!
-//! It never touches an address with another owner's tag: virtual ones are the VIP daemon's. It never
-//! waits for a cable, a card or another machine; each question to the kernel has its limit, and one that
-//! fails is asked again later, at growing intervals.
+//! It never touches an address with another owner's tag: virtual ones are the VIP daemon's. It
+//! never waits for a cable, a card or another machine; each question to the kernel has its limit,
+//! and one that fails is asked again later, at growing intervals.
 
 mod apply;
 mod cards;

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! It is a comparison, not a script: it never asks for what is there, so on a finished network it
-//! asks for nothing, and whatever somebody changes, it changes back. What carries another owner's tag, above all
-//! virtual addresses, it doesn't see; untagged addresses it leaves alone.
+//! asks for nothing, and whatever somebody changes, it changes back. What carries another owner's
+//! tag, above all virtual addresses, it doesn't see; untagged addresses it leaves alone.
 
 use std::net::IpAddr;
 
@@ -24,8 +24,8 @@ use super::change::{Change, Trouble};
 use super::there::{ACCEPT_RA, INHERITED, Seen, There};
 use super::wanted::{self, Wanted, is_same};
 
-/// How often a bond looks at the carrier of its members, in milliseconds. It decides how long a pulled
-/// cable goes unnoticed; a look costs next to nothing.
+/// How often a bond looks at the carrier of its members, in milliseconds. It decides how long a
+/// pulled cable goes unnoticed; a look costs next to nothing.
 const MIIMON: u32 = 50;
 
 /// A round.
@@ -86,7 +86,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The link as it is, once it has its name and stands where it should; until then what is missing.
+    /// The link as it is, once it has its name and stands where it should; until then what is
+    /// missing.
     fn ready(&mut self, link: &Link) -> Option<&'a Seen> {
         match link.kind {
             LinkKind::Plain => self.card(link),
@@ -317,8 +318,8 @@ impl<'a> Planner<'a> {
             via: Some(route.via),
             link: Some(seen.index()),
             metric: wanted::metric(route),
-            // Connections shall come from the node's own address, not from a virtual one on the same
-            // link. For IPv6 the kernel refuses an address whose check isn't over, and chooses
+            // Connections shall come from the node's own address, not from a virtual one on the
+            // same link. For IPv6 the kernel refuses an address whose check isn't over, and chooses
             // well by itself.
             source: own.filter(IpAddr::is_ipv4),
             protocol: owner::NODE,

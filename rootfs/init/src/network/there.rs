@@ -24,9 +24,10 @@ const fn ipv6(key: &'static str) -> Setting {
 /// Whether router advertisements may add addresses and routes; the seed says so for each link.
 pub(crate) const ACCEPT_RA: Setting = ipv6("accept_ra");
 
-/// What each link of the seed takes from `conf/default`. The kernel copies these values into a link at the
-/// moment in which the link appears, and a card's driver may be loaded before the defaults are
-/// set. So they are compared later; the values and their reasons are in `overlays/base/overlay.toml`.
+/// What each link of the seed takes from `conf/default`. The kernel copies these values into a link
+/// at the moment in which the link appears, and a card's driver may be loaded before the defaults
+/// are set. So they are compared later; the values and their reasons are in
+/// `overlays/base/overlay.toml`.
 pub(crate) const INHERITED: &[Setting] = &[
     ipv4("accept_redirects"),
     ipv4("accept_source_route"),

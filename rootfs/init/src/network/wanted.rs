@@ -38,8 +38,8 @@ impl Wanted {
         }
     }
 
-    /// What must be loaded for these links, with parameters, since no modprobe answers when the kernel
-    /// asks.
+    /// What must be loaded for these links, with parameters, since no modprobe answers when the
+    /// kernel asks.
     pub(crate) fn modules(&self) -> Vec<(&'static str, &'static CStr)> {
         let has = |kind| self.links.iter().any(|link| link.kind == kind);
         let needs = [

@@ -1,8 +1,8 @@
 //! Runs tests one after the other, each in an empty network namespace.
 //!
-//! Where no namespace can be made the tests are skipped and say why, unless `CI` is set: there it is a
-//! failure. A user namespace comes first, so that no root is needed; it can only be made while the process
-//! has one thread, hence no libtest.
+//! Where no namespace can be made the tests are skipped and say why, unless `CI` is set: there it
+//! is a failure. A user namespace comes first, so that no root is needed; it can only be made while
+//! the process has one thread, hence no libtest.
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use netlink::{
-    Address, Check, Detail, Link, LinkId, Mac, NewKind, OperState, PROTOCOL_KERNEL, Route,
+    Address, Check, Detail, Link, LinkId, Mac, NewKind, NewLink, OperState, PROTOCOL_KERNEL, Route,
 };
 
 use crate::network::cards::Claims;
@@ -130,26 +130,7 @@ impl World {
                 self.seen(link.index).link.id.name.clone_from(to);
             }
             Change::SetMtu { link, mtu } => self.seen(link.index).link.mtu = *mtu,
-            Change::Create(new) => {
-                assert!(self.there.named(&new.name).is_none(), "there is a {} already", new.name);
-                let index = self.add(&new.name, Some(new.kind.name()));
-                let defaults = self.there.defaults.clone();
-                let seen = self.seen(index);
-                seen.settings = defaults;
-                seen.link.mac = new.mac;
-                match &new.kind {
-                    NewKind::Bond { mode, miimon, .. } => {
-                        seen.link.detail =
-                            Some(Detail::Bond { mode: *mode as u8, miimon: *miimon });
-                    }
-                    NewKind::Vlan { parent, id } => {
-                        seen.link.detail = Some(Detail::Vlan { id: *id });
-                        seen.link.below = Some(*parent);
-                        self.seen(*parent);
-                    }
-                    other => panic!("no seed has a {other:?}"),
-                }
-            }
+            Change::Create(new) => self.create(new),
             Change::Remove(link) => {
                 assert!(!self.seen(link.index).card, "cards aren't removed");
                 self.remove(link.index);
@@ -187,6 +168,26 @@ impl World {
                 self.there.routes.push(*route);
             }
             Change::DropRoute(route) => self.there.routes.retain(|other| other != route),
+        }
+    }
+
+    fn create(&mut self, new: &NewLink) {
+        assert!(self.there.named(&new.name).is_none(), "there is a {} already", new.name);
+        let index = self.add(&new.name, Some(new.kind.name()));
+        let defaults = self.there.defaults.clone();
+        let seen = self.seen(index);
+        seen.settings = defaults;
+        seen.link.mac = new.mac;
+        match &new.kind {
+            NewKind::Bond { mode, miimon, .. } => {
+                seen.link.detail = Some(Detail::Bond { mode: *mode as u8, miimon: *miimon });
+            }
+            NewKind::Vlan { parent, id } => {
+                seen.link.detail = Some(Detail::Vlan { id: *id });
+                seen.link.below = Some(*parent);
+                self.seen(*parent);
+            }
+            other => panic!("no seed has a {other:?}"),
         }
     }
 
