@@ -5,7 +5,6 @@
 #[path = "../../src/network/mod.rs"]
 mod network;
 
-#[allow(dead_code)]
 #[path = "../../../netlink/tests/kernel/namespace.rs"]
 mod namespace;
 mod reconciling;

@@ -1,6 +1,7 @@
 //! The network comes up as the seed says, and is kept so.
 
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use netlink::{
@@ -9,6 +10,7 @@ use netlink::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::namespace;
 use crate::network::{Network, Places};
 use crate::runner::{Outcome, Test};
 
@@ -19,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("addresses_of_other_owners_stay", foreign),
     ("a_card_that_comes_late_is_configured", late),
     ("a_pulled_cable_is_said_and_so_is_its_return", cable),
+    ("an_address_that_another_machine_has_is_told", duplicate),
     ("two_cards_swap_their_names", swap),
     ("a_bond_carries_a_vlan", bond),
 ];
@@ -233,6 +236,30 @@ fn cable() -> Outcome {
     rig.live_until(|rig| rig.said.iter().filter(|line| *line == "link lan: carrier").count() == 2);
     rig.settle();
     assert!(!rig.network.status().degraded);
+    Outcome::Passed
+}
+
+fn duplicate() -> Outcome {
+    let mut rig = Rig::with_cards();
+    let elsewhere = namespace::another();
+    let far = rig.id("far1");
+    rig.netlink.move_to(&far, elsewhere.as_fd()).expect("moved");
+    namespace::inside(&elsewhere, || {
+        let mut netlink = Netlink::open().expect("a socket");
+        let far = netlink.link("far1").expect("arrived").id;
+        netlink.set_up(&far, true).expect("up");
+        let taken = Address::new("fd09::1".parse().expect("ip"), 64);
+        netlink.add_address(&far, &Address { no_dad: true, ..taken }).expect("given");
+    });
+    rig.live_until(|rig| !rig.network.status().troubles.is_empty());
+    let status = rig.network.status();
+    assert!(status.degraded);
+    assert_eq!(
+        status.troubles,
+        ["link lan: fd09::1 isn't used, since another machine has it; give one of them another"]
+    );
+    assert!(status.to_string().contains("fd09::1/64 (another machine has it)"), "{status}");
+    assert!(rig.has_address("10.9.0.1"), "the rest is as it should be");
     Outcome::Passed
 }
 
