@@ -11,7 +11,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -166,7 +166,8 @@ impl Socket {
     ) -> Result<(), Failure> {
         self.sequence = self.sequence.wrapping_add(1);
         let bytes = request.finish(self.sequence);
-        sendto(&self.descriptor, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        let kernel = SocketAddrNetlink::new(0, 0);
+        retry_on_intr(|| sendto(&self.descriptor, &bytes, SendFlags::empty(), &kernel))?;
         let mut changed = false;
         for _ in 0..MAX_PARTS {
             let Some(length) = receive(self.descriptor.as_fd(), &mut self.buffer)? else {

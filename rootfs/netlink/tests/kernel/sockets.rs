@@ -32,7 +32,12 @@ fn destroyed() -> Outcome {
         let wide_port = wide.local_addr().expect("bound").port();
         let other = TcpListener::bind("127.0.0.1:0").expect("bound");
         let (mut near, mut far) = connect(&bound);
-        let mut mapped = TcpStream::connect(SocketAddr::new(ip, wide_port)).expect("connected");
+        let through_ipv6 = match ip {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+            IpAddr::V6(_) => ip,
+        };
+        let mapped = SocketAddr::new(through_ipv6, wide_port);
+        let mut mapped = TcpStream::connect(mapped).expect("connected");
         let (mut mapped_far, _) = wide.accept().expect("accepted");
         let (bystander, _kept) = connect(&other);
         match Sockets::open().expect("a socket").destroy(ip) {
