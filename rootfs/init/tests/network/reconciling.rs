@@ -161,6 +161,8 @@ fn rests() -> Outcome {
     rig.plug("card1", 1);
     rig.plug("card2", 2);
     rig.settle();
+    // Nothing is left to wait for but news.
+    rig.live_until(|rig| rig.network.wake_in().is_none());
     let mut monitor = Monitor::open().expect("a socket");
     // A second network over the first finds everything as it should be.
     let mut second = Rig::new(&seed);
