@@ -109,8 +109,12 @@ pub(crate) fn modules(seed: &Seed) -> Vec<(&'static str, &'static CStr)> {
 impl Network {
     /// Begins; the first call of [`Self::handle`] does the first work.
     pub(crate) fn start(seed: &Seed, places: Places) -> Self {
+        Self::with(Wanted::of(seed), places)
+    }
+
+    fn with(wanted: Wanted, places: Places) -> Self {
         Self {
-            wanted: Wanted::of(seed),
+            wanted,
             places,
             started: Instant::now(),
             kernel: None,
