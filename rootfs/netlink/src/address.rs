@@ -182,7 +182,8 @@ impl Netlink {
         })
     }
 
-    /// Gives a link an address; it is refused if it has it.
+    /// Gives a link an address; it is refused if it has it. An IPv6 address can be bound at once,
+    /// but the kernel makes the route to it a moment after its answer.
     pub fn add_address(&mut self, link: &LinkId, address: &Address) -> Result<(), NetlinkError> {
         self.put_address(link, address, NLM_F_CREATE | NLM_F_EXCL)
     }
