@@ -203,6 +203,16 @@ pub fn fork(work: impl FnOnce() -> u8) -> io::Result<(Pid, OwnedFd)> {
     Ok((pid, pidfd))
 }
 
+/// Sends a signal to every process but this one, as only PID 1 wants to.
+pub fn signal_all(signal: rustix::process::Signal) -> io::Result<()> {
+    if std::process::id() != 1 {
+        return Err(io::Error::other("only PID 1 may signal every process"));
+    }
+    // SAFETY: a system call on numbers.
+    let sent = unsafe { libc::kill(-1, signal.as_raw()) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Opens `/dev/null` for a program's standard input.
 pub fn no_input() -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
