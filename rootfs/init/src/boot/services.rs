@@ -21,6 +21,9 @@ pub(super) fn begin(node: &mut Node) {
     if let Err(error) = fs::write(OOM_SCORE_PATH, OOM_SCORE) {
         say!("{OOM_SCORE_PATH}: {error}");
     }
+    if let Err(error) = Services::raise_limits() {
+        say!("the limit of open files stays as it is: {error}");
+    }
     let context = node.seed.as_ref().map(render::context).unwrap_or_default();
     let level = node.seed.as_ref().map(|seed| seed.debug.console_level);
     let setup = Setup {

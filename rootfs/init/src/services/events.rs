@@ -15,7 +15,7 @@ use super::{COMPLAIN_AFTER, Services, launch};
 
 impl Services {
     /// Reads how a start went.
-    pub(super) fn take_verdict(&mut self, place: usize) {
+    pub(super) fn take_verdict(&mut self, place: usize, now: Duration) {
         let Some(runner) = self.runners.get_mut(place) else { return };
         let Some(life) = &mut runner.life else { return };
         let run = life.run;
@@ -26,7 +26,7 @@ impl Services {
                 let why = launch::explain(&runner.service, step, &error);
                 // The child ends by itself and is reaped like any orphan.
                 runner.end_life();
-                self.start_failed(place, run, &why);
+                self.start_failed(place, run, &why, now);
             }
         }
     }
@@ -37,7 +37,7 @@ impl Services {
             services.runners.get(place).and_then(|runner| runner.life.as_ref()?.ended)
         };
         let Some(exit) = has_ended(self) else { return };
-        self.take_verdict(place);
+        self.take_verdict(place, now);
         // A failed start was reported as such, and its record is gone.
         if has_ended(self).is_none() {
             return;

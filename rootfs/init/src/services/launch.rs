@@ -5,17 +5,19 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal, getrlimit};
 use seed::manifest::Service;
-use sys::process::{Identity, Program, Resource, ResourceLimit, Started, Step, start};
+use sys::process::{Identity, Program, Resource as Limited, ResourceLimit, Started, Step, start};
 
 use super::cgroup::RunGroup;
 
 const PATH: &str = "PATH=/usr/sbin:/usr/bin";
 
-/// Open files where a service says nothing: programs that use `select` break beyond the first
-/// number, and those that know better may raise their limit to the second.
-const OPEN_FILES: (u64, u64) = (1024, 524_288);
+/// Open files where a service says nothing: programs that use `select` break beyond this number.
+const OPEN_FILES_AT_FIRST: u64 = 1024;
+
+/// Programs that know better may raise their limit to this, unless PID 1's own is lower.
+pub(crate) const OPEN_FILES_MAX: u64 = 524_288;
 
 /// What doesn't change between the runs of a service.
 #[derive(Debug)]
@@ -100,15 +102,18 @@ impl Launch {
 }
 
 fn limits(service: &Service) -> Vec<ResourceLimit> {
-    let (soft, hard) = service.limits.nofile.map_or(OPEN_FILES, |files| (files, files));
+    let ours = getrlimit(Resource::Nofile).maximum.unwrap_or(OPEN_FILES_MAX);
+    let most = OPEN_FILES_MAX.min(ours);
+    let undeclared = (OPEN_FILES_AT_FIRST.min(most), most);
+    let (soft, hard) = service.limits.nofile.map_or(undeclared, |files| (files, files));
     let mut limits = vec![
-        ResourceLimit { resource: Resource::OpenFiles, soft, hard },
+        ResourceLimit { resource: Limited::OpenFiles, soft, hard },
         // A dump would hold secrets, and fill the disk of a service that crashes in a loop.
-        ResourceLimit { resource: Resource::CoreFile, soft: 0, hard: 0 },
+        ResourceLimit { resource: Limited::CoreFile, soft: 0, hard: 0 },
     ];
     limits.extend(service.limits.locked_memory.map(|memory| {
         let bytes = memory.get();
-        ResourceLimit { resource: Resource::LockedMemory, soft: bytes, hard: bytes }
+        ResourceLimit { resource: Limited::LockedMemory, soft: bytes, hard: bytes }
     }));
     limits
 }
@@ -179,8 +184,8 @@ mod tests {
 
     #[test]
     fn limits_are_always_set_since_ours_would_be_inherited() {
-        let open_files = |toml: &str| limits(&service(toml)).first().map(|limit| limit.hard);
-        assert_eq!(open_files("name = \"p\""), Some(OPEN_FILES.1));
+        let open_files = |toml: &str| limits(&service(toml)).first().map(|limit| limit.soft);
+        assert_eq!(open_files("name = \"p\""), Some(OPEN_FILES_AT_FIRST));
         assert_eq!(open_files("name = \"p\"\nlimits = { nofile = 10 }"), Some(10));
     }
 

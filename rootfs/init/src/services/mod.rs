@@ -133,6 +133,14 @@ pub struct Services {
 }
 
 impl Services {
+    /// Raises the limit of open files that PID 1 hands on to services.
+    pub fn raise_limits() -> io::Result<()> {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let maximum = Some(launch::OPEN_FILES_MAX);
+        let raised = rustix::process::Rlimit { current: limit.current, maximum };
+        Ok(rustix::process::setrlimit(rustix::process::Resource::Nofile, raised)?)
+    }
+
     /// Prepares everything; nothing runs before [`Services::pass_time`].
     pub fn new(setup: Setup<'_>) -> Result<Self, ServicesError> {
         let supervisor = Supervisor::new(setup.services, &setup.context)?;
@@ -203,7 +211,7 @@ impl Services {
     /// Attends to one of them. A source of another part of the loop is none of ours.
     pub fn attend(&mut self, source: Source, now: Duration) {
         match source {
-            Source::Start(place) => self.take_verdict(place),
+            Source::Start(place) => self.take_verdict(place, now),
             Source::Group(place) => self.settle(place, now),
             Source::Notify(place) => self.take_notices(place),
             Source::Output(place) => self.take_output(place, now),
@@ -342,7 +350,7 @@ impl Services {
 
     fn carry_out(&mut self, action: Action, now: Duration) {
         match action {
-            Action::Spawn(id, run) => self.spawn(id, run),
+            Action::Spawn(id, run) => self.spawn(id, run, now),
             Action::Probe(id, run) => self.begin_probe(id, run, now),
             Action::Signal(id, run) => {
                 if let Some(runner) = self.runner_of(id, run)
@@ -388,7 +396,7 @@ impl Services {
         runner.life.as_ref().is_some_and(|life| life.run == run).then_some(runner)
     }
 
-    fn spawn(&mut self, id: ServiceId, run: Run) {
+    fn spawn(&mut self, id: ServiceId, run: Run, now: Duration) {
         let Some(runner) = self.runners.get_mut(id.0) else { return };
         let surroundings = Surroundings {
             accounts: &self.accounts,
@@ -398,12 +406,11 @@ impl Services {
         };
         if let Err(error) = runner.start(run, &surroundings, &self.input) {
             let text = error.to_string();
-            self.start_failed(id.0, run, &text);
+            self.start_failed(id.0, run, &text, now);
         }
     }
 
-    fn start_failed(&mut self, place: usize, run: Run, why: &str) {
-        let now = crate::clock::now();
+    fn start_failed(&mut self, place: usize, run: Run, why: &str, now: Duration) {
         self.remark(place, ConsoleLevel::Error, why, now);
         self.news.push_back(Event::Process(ServiceId(place), run, Report::SpawnFailed));
     }

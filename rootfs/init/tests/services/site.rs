@@ -1,8 +1,8 @@
 //! A node on the desk: the real loop around real processes.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use init::clock;
@@ -16,7 +16,7 @@ use supervise::{ServiceStatus, State};
 use sys::signals::SignalFd;
 
 /// Generous, since it only matters when something hangs: nothing is asserted about speed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const SCENARIO: &str = "EDGEPAIR_SCENARIO";
 
@@ -35,14 +35,40 @@ pub(crate) fn in_own_process(name: &str, scenario: impl FnOnce(Site)) {
         return;
     }
     let exe = std::env::current_exe().expect("this test");
-    let output = Command::new(exe)
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(SCENARIO, name)
-        .output()
-        .expect("started");
+    let mut command = Command::new(exe);
+    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(SCENARIO, name);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("started");
+    let tree = cgroup_root().expect("checked").join(tree_name(child.id()));
+    let output = child.wait_with_output().expect("ended");
+    remove_what_is_left(&tree);
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("1 passed"), "the scenario must have run: {said}");
+}
+
+fn tree_name(pid: u32) -> String {
+    format!("edgepair-test-{pid}")
+}
+
+/// A scenario that fails leaves processes behind, which must not outlive it.
+fn remove_what_is_left(tree: &Path) {
+    if !tree.exists() {
+        return;
+    }
+    fs::write(tree.join("cgroup.kill"), "1").expect("killed");
+    let deadline = Instant::now() + PATIENCE;
+    while remove(tree).is_err() {
+        assert!(Instant::now() < deadline, "{} can't be removed", tree.display());
+        std::thread::yield_now();
+    }
+}
+
+fn remove(folder: &Path) -> std::io::Result<()> {
+    for inner in runs_in(folder) {
+        remove(&inner)?;
+    }
+    fs::remove_dir(folder)
 }
 
 /// Where the second version of cgroups is mounted, if there is such a place.
@@ -64,7 +90,7 @@ impl Site {
         // Before any thread could be started: they all shall block these signals.
         let signals = SignalFd::new(&[Signal::CHILD]).expect("signals");
         let manifest = Manifest::new("test", "0", "amd64", 0);
-        let tree_name = format!("edgepair-test-{}", std::process::id());
+        let tree_name = tree_name(std::process::id());
         let folder = tempfile::tempdir().expect("a folder");
         Self { node: Node::new(manifest, signals), folder, tree_name }
     }
@@ -166,7 +192,7 @@ impl Site {
 }
 
 /// The groups of runs of a service.
-pub(crate) fn runs_in(service: &std::path::Path) -> Vec<PathBuf> {
+pub(crate) fn runs_in(service: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(service).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
