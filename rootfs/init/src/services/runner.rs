@@ -11,6 +11,8 @@ use supervise::{Exit, Run};
 use sys::process::{StartReport, Verdict};
 use thiserror::Error;
 
+use crate::say;
+
 use super::account::Accounts;
 use super::cgroup::{CgroupError, RunGroup, ServiceGroup, Tree};
 use super::directory::{self, DirectoryError};
@@ -222,8 +224,13 @@ impl Equipment {
         let notify = wants_socket.then(socket).transpose().map_err(RunnerError::Notify)?;
         let identity = surroundings.gives_rights.then_some(identity);
         let path = notify.as_ref().map(|socket| socket.path.as_path());
+        let name = service.name.as_str();
+        let (cgroup, without) = surroundings.tree.service(name, &service.limits)?;
+        for limit in without {
+            say!("{name}: runs without a limit: {limit}");
+        }
         Ok(Self {
-            group: surroundings.tree.service(service.name.as_str(), &service.limits)?,
+            group: cgroup,
             launch: Launch::new(service, identity, path)?,
             output: Output::new(user, group).map_err(RunnerError::Output)?,
             notify,
