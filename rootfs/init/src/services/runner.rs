@@ -100,7 +100,6 @@ impl Runner {
             None => Equipment::new(&self.service, surroundings)?,
         };
         let equipment = self.equipment.insert(equipment);
-        make_directories(&self.service, surroundings.accounts)?;
         let group = equipment.group.run(run.0)?;
         self.out_of_memory_kills = equipment.group.out_of_memory_kills();
         let started = equipment.launch.start(&group, input.as_fd(), equipment.output.writer());
@@ -222,6 +221,7 @@ impl Equipment {
             NotifySocket::bind(folder, service.name.as_str(), user, group)
         };
         let notify = wants_socket.then(socket).transpose().map_err(RunnerError::Notify)?;
+        let directories = directory::plan(service, surroundings.accounts)?;
         let identity = surroundings.gives_rights.then_some(identity);
         let path = notify.as_ref().map(|socket| socket.path.as_path());
         let name = service.name.as_str();
@@ -231,21 +231,9 @@ impl Equipment {
         }
         Ok(Self {
             group: cgroup,
-            launch: Launch::new(service, identity, path)?,
+            launch: Launch::new(service, identity, directories, path)?,
             output: Output::new(user, group).map_err(RunnerError::Output)?,
             notify,
         })
     }
-}
-
-fn make_directories(service: &Service, accounts: &Accounts) -> Result<(), RunnerError> {
-    let identity = accounts.identity(service)?;
-    for wanted in &service.directories {
-        let (user, group) = match &wanted.user {
-            Some(name) => (accounts.number(name)?, accounts.number(name)?),
-            None => (identity.user, identity.group),
-        };
-        directory::make(Path::new(wanted.path.as_str()), wanted.mode.bits(), user, group)?;
-    }
-    Ok(())
 }
