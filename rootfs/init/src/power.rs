@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   power button, SIGTERM, SIGUSR2 ──> power off ┐
-//!   Ctrl-Alt-Del (SIGINT), SIGUSR1 ──> restart   ┴─> sync ─> reboot(2)
+//!   Ctrl-Alt-Del (SIGINT), SIGUSR1 ──> restart   ┴─> services stop ─> finish ─> reboot(2)
 //! ```
 //! The button is an input device that reports one key; PID 1 reads it like any other input.
 
@@ -10,13 +10,18 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::process::Signal;
 use rustix::system::RebootCommand;
 use thiserror::Error;
 
+use crate::console;
 use crate::say;
+
+/// How long a slow console may take for the last line.
+const CONSOLE_LIMIT: Duration = Duration::from_secs(1);
 
 /// `struct input_event` of 64-bit kernels: time (16 bytes), type, code, value.
 const INPUT_EVENT_BYTES: usize = 24;
@@ -33,7 +38,7 @@ pub(crate) struct PowerError {
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub enum Ending {
     PowerOff,
     Restart,
 }
@@ -51,6 +56,14 @@ impl Ending {
             _ => None,
         }
     }
+
+    /// For the console.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::PowerOff => "power off",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 /// Lets Ctrl-Alt-Del reach us as a signal instead of resetting the machine at once.
@@ -64,6 +77,9 @@ pub(crate) fn take_over_keystroke() -> Result<(), PowerError> {
 pub(crate) struct Buttons {
     devices: Vec<File>,
 }
+
+/// Key events that are read in one turn from one device.
+const EVENTS_PER_TURN: usize = 64;
 
 impl Buttons {
     /// Opens every input device that reports the power key.
@@ -94,14 +110,22 @@ impl Buttons {
     /// Reads what is pending; true when the key went down.
     pub(crate) fn pressed(&mut self) -> bool {
         let mut pressed = false;
-        for device in &mut self.devices {
-            let mut event = [0; INPUT_EVENT_BYTES];
-            while device.read_exact(&mut event).is_ok() {
-                pressed |= is_power_press(&event);
-            }
-        }
+        // One that was unplugged would be ready for ever, with nothing but an error to read.
+        self.devices.retain_mut(|device| read_presses(device, &mut pressed));
         pressed
     }
+}
+
+/// Reads what is pending of one device; whether it is still there.
+fn read_presses(device: &mut impl Read, pressed: &mut bool) -> bool {
+    let mut event = [0; INPUT_EVENT_BYTES];
+    for _ in 0..EVENTS_PER_TURN {
+        match device.read_exact(&mut event) {
+            Ok(()) => *pressed |= is_power_press(&event),
+            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+    true
 }
 
 fn open_without_blocking(path: &Path) -> io::Result<File> {
@@ -131,12 +155,13 @@ fn is_power_press(event: &[u8; INPUT_EVENT_BYTES]) -> bool {
 
 /// Ends the run. Returns only when the kernel refuses, which leaves nothing else to try.
 pub(crate) fn end(ending: Ending) -> PowerError {
-    rustix::fs::sync();
-    let (command, action) = match ending {
-        Ending::PowerOff => (RebootCommand::PowerOff, "power off"),
-        Ending::Restart => (RebootCommand::Restart, "restart"),
+    let (command, said) = match ending {
+        Ending::PowerOff => (RebootCommand::PowerOff, "powering off"),
+        Ending::Restart => (RebootCommand::Restart, "restarting"),
     };
-    say!("{}", if ending == Ending::PowerOff { "powering off" } else { "restarting" });
+    say!("{said}");
+    console::drain(CONSOLE_LIMIT);
+    let action = ending.words();
     match rustix::system::reboot(command) {
         Ok(()) => PowerError { action, source: io::Error::other("the kernel came back") },
         Err(errno) => PowerError { action, source: errno.into() },
@@ -163,6 +188,16 @@ mod tests {
         assert!(!is_power_press(&event));
         event[20] = 1;
         assert!(is_power_press(&event));
+    }
+
+    #[test]
+    fn a_device_that_is_gone_is_forgotten() {
+        let mut press = [0; INPUT_EVENT_BYTES];
+        (press[16], press[18], press[20]) = (1, 116, 1);
+        let mut pressed = false;
+        // It ends after one event, which an input device that is there never does.
+        assert!(!read_presses(&mut &press[..], &mut pressed));
+        assert!(pressed);
     }
 
     #[test]

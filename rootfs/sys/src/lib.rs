@@ -3,5 +3,8 @@
 //! This is the only crate with `unsafe`. Everything else of a node uses these functions, or
 //! rustix where rustix has a safe one.
 
+pub mod capabilities;
 pub mod device_mapper;
+pub mod process;
 pub mod signals;
+pub mod watchdog;

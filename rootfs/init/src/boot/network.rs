@@ -16,7 +16,7 @@ pub(super) fn bring_up(node: &mut Node) -> Result<Step, Stage2Error> {
     node.network = Some(Network::start(seed, Places::of_the_node()));
     node.tend_network();
     while !node.network.as_ref().is_none_or(Network::settled) {
-        if let Some(ending) = node.wait(Some(network::PATIENCE))? {
+        if let Some(ending) = node.wait(Some(network::PATIENCE)) {
             return Ok(Step::End(ending));
         }
     }
