@@ -109,6 +109,19 @@ fn only_an_endless_writer_waits() {
 }
 
 #[test]
+fn empty_lines_hold_no_place_that_others_need() {
+    let mut journal = Journal::new(&["a"], LINE_BYTES);
+    for round in 0..50 {
+        journal.push(0, START, b"\n\nshort\n\n");
+        journal.push(0, START, &[b'a' + round % 26; 900]);
+        journal.push(0, START, b"\n");
+        for record in journal.since(None, 0).filter(|record| record.bytes.len() == 900) {
+            assert!(record.bytes.iter().all(|byte| *byte == record.bytes[0]), "{round}");
+        }
+    }
+}
+
+#[test]
 fn sources_that_do_not_exist_say_nothing() {
     let mut journal = Journal::new(&["a"], RING);
     assert!(journal.push(1, START, b"x\n").is_empty());
