@@ -6,4 +6,5 @@
 pub mod clock;
 pub mod device_mapper;
 pub mod durable;
+pub mod notify;
 pub mod signals;
