@@ -3,5 +3,8 @@
 //! This is the only crate with `unsafe`. Everything else of a node uses these functions, or
 //! rustix where rustix has a safe one.
 
+pub mod clock;
 pub mod device_mapper;
+pub mod durable;
+pub mod notify;
 pub mod signals;
