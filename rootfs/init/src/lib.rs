@@ -20,6 +20,7 @@ mod announcement;
 mod boot;
 pub mod clock;
 pub mod console;
+pub mod control;
 mod disks;
 mod finish;
 mod modules;
