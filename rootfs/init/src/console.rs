@@ -45,9 +45,15 @@ pub fn line(message: fmt::Arguments<'_>) {
     let (now, text) = (clock::now(), message.to_string());
     let mut console = ours();
     console.add(&format!("{} edgepair: {text}\r\n", stamp(now)));
+    // What comes too early and too much for the journal was at least on the console.
     if console.unrecorded.len() < UNRECORDED_MAX {
         console.unrecorded.push_back((now, text));
     }
+}
+
+/// Writes one line about a service, whose own journal has it already.
+pub(crate) fn line_about(service: &str, text: &str) {
+    ours().add(&format!("{} edgepair: {service}: {text}\r\n", stamp(clock::now())));
 }
 
 /// Writes a line that has its clock and its source already.

@@ -432,7 +432,7 @@ impl Services {
     fn remark(&mut self, place: usize, level: ConsoleLevel, text: &str, now: Duration) {
         self.journal.note(place, now, format_args!("{text}"));
         if words::is_shown(level, self.console_level) {
-            say!("{}: {text}", self.journal.name(place));
+            console::line_about(self.journal.name(place), text);
         }
     }
 

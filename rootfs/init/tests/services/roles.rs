@@ -9,8 +9,9 @@ const ROLE: &str = "EDGEPAIR_ROLE";
 /// A service whose program is this test, in a role.
 pub(crate) fn service(name: &str, role: &str, more: &str) -> String {
     let exe = std::env::current_exe().expect("this test");
+    let exe = exe.display();
     format!(
-        "[[services]]\nname = \"{name}\"\ncommand = [{exe:?}, \"--exact\", \"roles::play\", \
+        "[[services]]\nname = \"{name}\"\ncommand = [\"{exe}\", \"--exact\", \"roles::play\", \
          \"--nocapture\"]\nenvironment = {{ {ROLE} = {role:?} }}\n{more}\n"
     )
 }
