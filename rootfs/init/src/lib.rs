@@ -30,6 +30,7 @@ mod power;
 mod seed_source;
 pub mod services;
 mod stage1;
+mod view;
 pub mod watch;
 mod watchdog;
 

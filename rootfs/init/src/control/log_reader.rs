@@ -5,6 +5,8 @@ use std::time::Duration;
 use ::control::{Answer, LogLine, Logs};
 use logs::{Harmless, Journal, Kind, Record};
 
+use crate::services::OURSELVES;
+
 /// A place in the journal, and what is wanted from there on.
 #[derive(Debug)]
 pub(super) struct LogReader {
@@ -88,6 +90,8 @@ fn log_line(journal: &Journal, record: &Record<'_>, now: Duration, unix_ms: u64)
         Kind::Note => format!("-- {}", Harmless(record.bytes)),
     };
     let ago = u64::try_from(now.saturating_sub(record.time).as_millis()).unwrap_or(u64::MAX);
-    let service = journal.name(record.source).parse().ok();
+    // Lines of PID 1 itself belong to no service.
+    let name = Some(journal.name(record.source)).filter(|name| *name != OURSELVES);
+    let service = name.and_then(|name| name.parse().ok());
     LogLine::new(record.seq, unix_ms.saturating_sub(ago), service, text.as_bytes())
 }
