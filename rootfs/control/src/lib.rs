@@ -65,8 +65,9 @@ pub const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// Longest text of a fact; the rest is cut off. The manifest of a full image has some 40 KiB.
 pub const MAX_FACT_BYTES: usize = 64 * 1024;
 
-/// Longest text of a log line; the rest is cut off.
-pub const MAX_LOG_TEXT_BYTES: usize = 4 * 1024;
+/// Longest text of a log line; the rest is cut off. The journal keeps 2 KiB, in which every byte may
+/// need an escape of four.
+pub const MAX_LOG_TEXT_BYTES: usize = 8 * 1024;
 
 /// Most lines of a log that one request may ask for.
 pub const MAX_LOG_LINES: u32 = 100_000;

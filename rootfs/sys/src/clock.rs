@@ -91,6 +91,12 @@ pub fn declare_synchronised(error_micros: i64) -> Result<(), ClockError> {
     adjust("declare", &mut request)
 }
 
+/// Whether somebody declared the time to be good, and that isn't too long ago.
+pub fn is_synchronised() -> bool {
+    let mut request = empty();
+    adjust("read", &mut request).is_ok() && request.status & libc::STA_UNSYNC == 0
+}
+
 /// The frequency that the kernel applies now.
 pub fn frequency() -> Result<Ppb, ClockError> {
     let mut request = empty();

@@ -3,8 +3,11 @@
 //! This is the only crate with `unsafe`. Everything else of a node uses these functions, or
 //! rustix where rustix has a safe one.
 
+pub mod capabilities;
 pub mod clock;
 pub mod device_mapper;
 pub mod durable;
 pub mod notify;
+pub mod process;
 pub mod signals;
+pub mod watchdog;
