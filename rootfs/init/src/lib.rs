@@ -20,6 +20,7 @@ mod announcement;
 mod boot;
 pub mod clock;
 pub mod console;
+pub mod control;
 mod disks;
 mod finish;
 mod modules;
@@ -30,6 +31,7 @@ mod power;
 mod seed_source;
 pub mod services;
 mod stage1;
+mod view;
 pub mod watch;
 mod watchdog;
 

@@ -25,6 +25,7 @@ use crate::announcement::{Announcement, Line};
 use crate::clock;
 use crate::console;
 use crate::network::Network;
+use crate::control::{NodeView, Server};
 use crate::power::{Buttons, Ending};
 use crate::say;
 use crate::services::{Services, reap};
@@ -60,6 +61,9 @@ pub struct Node {
     /// There from the last phase on.
     pub(crate) services: Option<Services>,
     pub(crate) watchdog: Feeder,
+    /// Why there is no good seed yet.
+    pub(crate) troubles: Vec<String>,
+    control: Option<Server>,
     announcement: Option<Announcement>,
     /// The end that was asked for.
     asked: Option<Ending>,
@@ -80,6 +84,8 @@ impl Node {
             network: None,
             services: None,
             watchdog: Feeder::default(),
+            troubles: Vec::new(),
+            control: None,
             announcement: None,
             asked: None,
             more_deaths: false,
@@ -95,6 +101,16 @@ impl Node {
     /// The services, from the last phase on.
     pub fn services(&mut self) -> Option<&mut Services> {
         self.services.as_mut()
+    }
+
+    /// From now on the node can be asked.
+    pub fn listen(&mut self, server: Server) {
+        self.control = Some(server);
+    }
+
+    /// The end that was asked for.
+    pub(crate) fn asked(&self) -> Option<Ending> {
+        self.asked
     }
 
     /// Takes over the services, which begin in the next turn.
@@ -156,6 +172,11 @@ impl Node {
         if let Some(services) = &self.services {
             services.watch(now, watch);
         }
+        if let Some(control) = &self.control {
+            control.watch(now, |descriptor, flags, input| {
+                watch.add(descriptor, flags, Source::Control(input));
+            });
+        }
     }
 
     /// A bounded piece of work for one of them.
@@ -170,6 +191,9 @@ impl Node {
             }
             Source::Network => self.tend_network(),
             Source::Console => drop(console::flush()),
+            Source::Control(input) => self.with_control(|control, node| {
+                control.attend(input, node, now);
+            }),
             Source::Output(_)
             | Source::Start(_)
             | Source::Group(_)
@@ -182,12 +206,22 @@ impl Node {
         }
     }
 
+    /// Lets the control socket look at the node, of which it is a part otherwise.
+    fn with_control(&mut self, act: impl FnOnce(&mut Server, &mut dyn NodeView)) {
+        if let Some(mut control) = self.control.take() {
+            act(&mut control, self);
+            self.control = Some(control);
+        }
+    }
+
     /// How long the loop may wait if nothing happens.
     fn patience(&self, now: Duration) -> Duration {
         if self.more_deaths {
             return Duration::ZERO;
         }
-        let deadline = self.services.as_ref().and_then(|services| services.next_deadline(now));
+        let services = self.services.as_ref().and_then(|services| services.next_deadline(now));
+        let control = self.control.as_ref().and_then(|control| control.next_deadline(now));
+        let deadline = services.into_iter().chain(control).min();
         let until = deadline.map(|deadline| deadline.saturating_sub(now));
         let network = self.network.as_ref().and_then(Network::wake_in);
         until.into_iter().chain(network).min().unwrap_or(LONGEST_TURN).min(LONGEST_TURN)
@@ -206,6 +240,12 @@ impl Node {
         if self.network.as_ref().and_then(Network::wake_in).is_some_and(|left| left.is_zero()) {
             self.tend_network();
         }
+        self.pass_time_for_services(now);
+        // Last, so that followers get what services said in this turn.
+        self.with_control(|control, node| control.pass_time(node, now));
+    }
+
+    fn pass_time_for_services(&mut self, now: Duration) {
         let Some(services) = &mut self.services else { return };
         services.pass_time(now);
         if self.next_tidying <= now {

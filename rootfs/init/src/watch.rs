@@ -14,6 +14,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::control::ControlInput;
+
 /// What a descriptor is about. Numbers are places of services in the supervisor's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -25,6 +27,8 @@ pub enum Source {
     Network,
     /// The console takes bytes again.
     Console,
+    /// Something about the control socket.
+    Control(ControlInput),
     /// A service wrote something.
     Output(usize),
     /// A service's start went well or didn't.

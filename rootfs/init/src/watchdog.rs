@@ -63,6 +63,15 @@ impl Feeder {
         self.stale = stale;
     }
 
+    /// What it is and whether it is fed, for `nodectl`.
+    pub(crate) fn status(&self) -> control::Watchdog {
+        let device = self.device.as_ref().map(|device| device.name().to_owned());
+        let fed = device.is_some() && self.stale.is_none() && !self.failing;
+        let stale = self.stale.as_ref().map(|names| format!("{names} did not say it is alive"));
+        let failing = self.failing.then(|| "the device can't be opened or fed".to_owned());
+        control::Watchdog { device, fed, because: stale.or(failing) }
+    }
+
     /// Lets it go before the machine is switched off, lest it start it again.
     pub(crate) fn stop(&mut self) {
         if let Some(device) = self.device.take() {

@@ -111,26 +111,30 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// The files that are there, with their sizes. A source alone must have room for two files, so
-    /// the size of a file is at most half of everything.
-    pub fn new(limits: LogLimits, found: impl IntoIterator<Item = (LogFile, u64)>) -> Self {
+    /// A plan for files that aren't known yet. A source alone must have room for two files, so the
+    /// size of a file is at most half of everything.
+    pub fn new(limits: LogLimits) -> Self {
         let limits = LogLimits {
             file_bytes: limits.file_bytes.min(limits.total_bytes / 2),
             files: limits.files.max(1),
             ..limits
         };
-        let mut files: BTreeMap<String, BTreeMap<u32, u64>> = BTreeMap::new();
+        Self { limits, files: BTreeMap::new(), must_delete: false, pause: None, dropped: 0 }
+    }
+
+    /// These files are there, with their sizes, and no others.
+    pub fn found(&mut self, found: impl IntoIterator<Item = (LogFile, u64)>) {
+        self.files.clear();
         for (file, bytes) in found {
-            files.entry(file.source).or_default().insert(file.number, bytes);
+            self.files.entry(file.source).or_default().insert(file.number, bytes);
         }
-        Self { limits, files, must_delete: false, pause: None, dropped: 0 }
     }
 
     /// What to do for a line of a source. Ask again after each step; every step is reported with
     /// [`Rotation::did`] or [`Rotation::failed`], and the steps for one line are bounded by the
     /// number of files.
     pub fn next(&mut self, source: &str, bytes: u64, now: Duration) -> Decision {
-        if self.pause.is_some_and(|(until, _)| now < until) {
+        if self.is_paused(now) {
             self.dropped = self.dropped.saturating_add(1);
             return Decision::Drop;
         }
@@ -233,6 +237,11 @@ impl Rotation {
             None => RETRY_FIRST,
         };
         self.pause = Some((now.saturating_add(length), length));
+    }
+
+    /// Whether nothing is written now.
+    pub fn is_paused(&self, now: Duration) -> bool {
+        self.pause.is_some_and(|(until, _)| now < until)
     }
 
     /// Until when nothing is written, if the disk is in trouble.

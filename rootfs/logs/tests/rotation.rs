@@ -19,7 +19,7 @@ struct Disk {
 
 impl Disk {
     fn new(limits: LogLimits, room: u64) -> Self {
-        let plan = Rotation::new(limits, []);
+        let plan = Rotation::new(limits);
         Self { files: BTreeMap::new(), room, broken: false, plan, now: Duration::ZERO }
     }
 
@@ -102,10 +102,19 @@ fn whoever_takes_most_space_pays() {
 fn files_of_services_that_are_gone_count_and_go_first_if_they_are_the_largest() {
     let gone = LogFile { source: "gone".to_owned(), number: 7 };
     let mut disk = Disk::new(LIMITS, u64::MAX);
-    disk.plan = Rotation::new(LIMITS, [(gone.clone(), 950)]);
+    disk.plan.found([(gone.clone(), 950)]);
     disk.files.insert(gone, 950);
     assert!(disk.write("a", 90).0);
     assert_eq!(disk.names(), ["a.log"]);
+}
+
+#[test]
+fn files_from_when_more_were_allowed_go_with_the_next_rotation() {
+    let mut disk = Disk::new(LIMITS, u64::MAX);
+    disk.files = [0, 7].map(|number| (LogFile { source: "a".to_owned(), number }, 90)).into();
+    disk.plan.found(disk.files.clone());
+    assert!(disk.write("a", 90).0);
+    assert_eq!(disk.names(), ["a.log", "a.log.1"]);
 }
 
 #[test]
@@ -118,7 +127,7 @@ fn a_full_disk_costs_our_oldest_files_first_and_then_lines() {
     assert_eq!(disk.names(), ["a.log", "a.log.1", "b.log"]);
     disk.room = 0;
     disk.files.retain(|file, _| file.number == 0);
-    disk.plan = Rotation::new(LIMITS, disk.files.clone());
+    disk.plan.found(disk.files.clone());
     assert_eq!(disk.write("b", 5), (false, None));
     assert_eq!(disk.plan.paused_until(), Some(RETRY_FIRST));
     assert_eq!(disk.write("b", 5), (false, None));

@@ -4,7 +4,10 @@
 //! rustix where rustix has a safe one.
 
 pub mod capabilities;
+pub mod clock;
 pub mod device_mapper;
+pub mod durable;
+pub mod notify;
 pub mod process;
 pub mod signals;
 pub mod watchdog;

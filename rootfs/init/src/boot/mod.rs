@@ -3,6 +3,7 @@
 //! Boot is data: [`PHASES`] is the whole timetable. A phase either succeeds, or the boot ends with
 //! its error; what a node can do without (one missing driver) a phase says and goes on.
 
+mod control;
 mod identity;
 mod kernel;
 mod network;
@@ -67,6 +68,7 @@ enum Step {
 /// The timetable.
 const PHASES: &[Phase] = &[
     Phase { name: "mounts", run: Run::OrFail(kernel::early_mounts) },
+    Phase { name: "control", run: Run::Always(control::listen) },
     Phase { name: "modules", run: Run::Always(kernel::load_modules) },
     Phase { name: "sysctls", run: Run::Always(kernel::set_sysctls) },
     Phase { name: "seed", run: Run::OrEnd(seed::find_seed) },

@@ -33,6 +33,7 @@ pub(super) fn find_seed(node: &mut Node) -> Result<Step, Stage2Error> {
         if good.is_none() && troubles.is_empty() {
             troubles.push("no seed: put seed.toml on a FAT volume labelled SEED".to_owned());
         }
+        node.troubles.clone_from(&troubles);
         // The same words every two seconds would push the reason off the screen.
         if troubles != said {
             troubles.iter().flat_map(|trouble| trouble.lines()).for_each(|line| say!("{line}"));
@@ -40,6 +41,7 @@ pub(super) fn find_seed(node: &mut Node) -> Result<Step, Stage2Error> {
         if let Some((place, seed)) = good {
             say!("seed from {place}");
             node.seed = Some(seed);
+            node.troubles.clear();
             return Ok(Step::Done);
         }
         if troubles != said {

@@ -58,7 +58,7 @@ use runner::{Runner, Surroundings};
 const JOURNAL_BYTES_PER_SOURCE: usize = 64 * 1024;
 
 /// The journal's name for PID 1 itself.
-const OURSELVES: &str = "init";
+pub(crate) const OURSELVES: &str = "init";
 
 /// How long what a service left behind may take to die until the console says so. The kernel needs
 /// milliseconds; what takes longer hangs in a device.
@@ -216,7 +216,11 @@ impl Services {
             Source::Notify(place) => self.take_notices(place),
             Source::Output(place) => self.take_output(place, now),
             Source::Probe(place) => self.look(place, now, true),
-            Source::Signals | Source::Button | Source::Network | Source::Console => {}
+            Source::Signals
+            | Source::Button
+            | Source::Network
+            | Source::Console
+            | Source::Control(_) => {}
         }
         self.tell(now);
     }

@@ -3,6 +3,7 @@
 //! Each scenario runs in a process of its own, which adopts orphans as PID 1 does and reaps
 //! whatever dies: two of them in one process would take each other's dead.
 
+mod asked;
 mod refusals;
 mod roles;
 mod runs;
