@@ -224,7 +224,7 @@ pub(crate) fn main(config: &Path, agent: &Path) -> Result<(), ServeError> {
     let operators = config.fingerprints.len();
     let server = Server::bind(&config, agent, Patience::default(), say)?;
     if let Ok(address) = server.address() {
-        (server.shared.say)(&format!("listening on {address} for {operators} operators"));
+        (server.shared.say)(&format!("listening on {address}; operators: {operators}"));
     }
     if let Err(error) = notify::ready() {
         (server.shared.say)(&format!(
