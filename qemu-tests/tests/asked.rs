@@ -23,7 +23,7 @@ fn a_node_answers_root_and_its_api_and_no_stranger() {
         "image     asked 0.1.0, slot a",
         "          it has a shell: not for production",
         "steady a steady word",
-        "SERVICE      CPU  CPU TIME",
+        "OOM KILLS",
         "stranger: ended with exit code 1",
     ] {
         let found = guest.console.wait_for(line, BOOT_LIMIT);

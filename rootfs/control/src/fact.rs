@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::MAX_FACT_BYTES;
+use crate::routes;
 
 /// The parameter of the kernel's command line that may carry a seed, and with it secrets.
 const SEED_PARAMETER: &str = "edgepair.seed";
@@ -76,9 +77,9 @@ facts! {
     PressureIo = "pressure-io", Some("/proc/pressure/io");
     /// Time lost waiting for memory
     PressureMemory = "pressure-memory", Some("/proc/pressure/memory");
-    /// IPv4 routes, as the kernel has them
+    /// IPv4 routes
     Routes = "routes", Some("/proc/net/route");
-    /// IPv6 routes, as the kernel has them
+    /// IPv6 routes of all tables
     RoutesV6 = "routes-v6", Some("/proc/net/ipv6_route");
     /// Sockets in use
     Sockets = "sockstat", Some("/proc/net/sockstat");
@@ -147,6 +148,8 @@ impl FactText {
         let cleaned = match fact {
             Fact::CommandLine => without_seed(&lossy),
             Fact::Modules => without_addresses(&lossy),
+            Fact::Routes => routes::of_ipv4(&lossy),
+            Fact::RoutesV6 => routes::of_ipv6(&lossy),
             _ => lossy.into_owned(),
         };
         let plain = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { '?' } else { c };

@@ -59,7 +59,7 @@ impl Inbox {
             None => (Some(bytes), None),
         };
         let line = line.unwrap_or_default();
-        if line.len() > MAX_REQUEST_BYTES - self.buffer.len() {
+        if line.len() > MAX_REQUEST_BYTES.saturating_sub(self.buffer.len()) {
             return self.broken(ProtocolError::RequestTooLong);
         }
         self.buffer.extend_from_slice(line);

@@ -30,6 +30,7 @@ mod inbox;
 mod metrics;
 mod name;
 mod request;
+mod routes;
 mod status;
 mod usage;
 

@@ -98,6 +98,7 @@ mod tests {
             Fact::PressureCpu,
             Fact::PressureIo,
             Fact::PressureMemory,
+            Fact::Routes,
             Fact::RoutesV6,
             Fact::Modules,
             Fact::Disks,

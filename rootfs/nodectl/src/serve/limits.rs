@@ -24,6 +24,9 @@ const PEER_RATE: Rate = Rate { burst: 10, every: Duration::from_secs(5) };
 /// Attempts of all strangers. A handshake costs about a millisecond of a small processor, so this
 /// is two percent of it.
 const COMMON_RATE: Rate = Rate { burst: 60, every: Duration::from_millis(50) };
+/// Attempts of one friend that don't show an operator's certificate: others may share its address
+/// with an operator, and the client may be told to use the wrong folder in a loop.
+const FRIEND_RATE: Rate = Rate { burst: 50, every: Duration::from_millis(500) };
 /// How long a peer stays a friend.
 const FRIENDSHIP: Duration = Duration::from_hours(1);
 /// Peers that are remembered; the one not seen for longest is forgotten first.
@@ -62,21 +65,26 @@ impl Bucket {
 }
 
 /// Why a connection is turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Turned {
     /// This peer tried too often.
+    #[error("it tried too often")]
     PeerTooOften,
     /// This peer has too many open.
+    #[error("it holds too many connections")]
     PeerTooMany,
     /// Strangers tried too often.
+    #[error("strangers tried too often")]
     StrangersTooOften,
     /// All places are taken.
+    #[error("all places are taken")]
     Full,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Peer {
     bucket: Bucket,
+    friends_bucket: Bucket,
     friend_until: Duration,
     seen: Duration,
     open: usize,
@@ -126,7 +134,11 @@ impl Limits {
         if open >= places {
             return Err(Turned::Full);
         }
-        if !friend {
+        if friend {
+            if !peer.friends_bucket.take(FRIEND_RATE, now) {
+                return Err(Turned::PeerTooOften);
+            }
+        } else {
             if peer.open >= STRANGER_SLOTS {
                 return Err(Turned::PeerTooMany);
             }
@@ -155,7 +167,9 @@ impl Limits {
     /// The peer has shown an operator's certificate.
     pub fn authenticated(&mut self, address: IpAddr, now: Duration) {
         if let Some(peer) = self.peers.get_mut(&peer_of(address)) {
-            if peer.friend_until <= now {
+            if peer.friend_until > now {
+                peer.friends_bucket.give_back(FRIEND_RATE);
+            } else {
                 peer.bucket.give_back(PEER_RATE);
                 self.strangers.give_back(COMMON_RATE);
             }

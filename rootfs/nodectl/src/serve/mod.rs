@@ -34,7 +34,7 @@ use rustls::ServerConfig;
 
 pub use config::Config;
 pub use error::ServeError;
-use limits::{Limits, Turned};
+use limits::Limits;
 
 /// Where the node has the API's configuration.
 pub const CONFIG_PATH: &str = "/etc/edgepair/nodeapi.toml";
@@ -148,17 +148,17 @@ impl Server {
         let shared = &self.shared;
         let (turned, report) = shared.limits(|limits, now| {
             let turned = limits.admit(address, now).err();
-            (turned, limits.report(now))
+            // A flood writes a line now and then, however many connections it makes.
+            let report = turned.and_then(|_| limits.report(now));
+            (turned, report)
         });
-        if let Some(count) = report {
-            (shared.say)(&format!("{count} connections were turned away, the last by {address}"));
+        if let (Some(count), Some(turned)) = (report, turned) {
+            let last = format!("the last of {address}, since {turned}");
+            (shared.say)(&format!("{count} connections were turned away, {last}"));
         }
-        if let Some(turned) = turned {
+        if turned.is_some() {
             // Without a word and without TLS: a flood must cost less here than there.
             drop(stream);
-            if turned == Turned::Full {
-                (shared.say)(&format!("all places are taken; {address} was turned away"));
-            }
             return;
         }
         let place = Place { shared: shared.clone(), address };
@@ -224,7 +224,7 @@ pub(crate) fn main(config: &Path, agent: &Path) -> Result<(), ServeError> {
     let operators = config.fingerprints.len();
     let server = Server::bind(&config, agent, Patience::default(), say)?;
     if let Ok(address) = server.address() {
-        (server.shared.say)(&format!("listening on {address} for {operators} operators"));
+        (server.shared.say)(&format!("listening on {address}; operators: {operators}"));
     }
     if let Err(error) = notify::ready() {
         (server.shared.say)(&format!(

@@ -118,8 +118,8 @@ fn serve(shared: &Shared, stream: &mut Stream, peer: IpAddr, operator: &str) -> 
     match hand_on(shared, stream, &request) {
         Err(HandOn::Agent(error)) => {
             let text = format!("the node's agent does not answer: {error}");
-            answer(shared, stream, &Answer::refused(Reason::Failed, text))?;
-            Err(error)
+            answer(shared, stream, &Answer::refused(Reason::Failed, text.as_str()))?;
+            Err(io::Error::new(error.kind(), text))
         }
         Err(HandOn::Peer(error)) => Err(named(error, "the peer takes no answer")),
         Ok(()) => Ok(()),

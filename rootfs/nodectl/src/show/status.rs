@@ -37,6 +37,7 @@ fn header(status: &Status, style: Style) -> String {
     let (verdict, mood) = match (readiness.ready, readiness.because.is_empty()) {
         (true, true) => ("ready".to_owned(), Mood::Good),
         (true, false) => ("ready, but".to_owned(), Mood::Uneasy),
+        (false, _) if readiness.phase == "running" => ("not ready".to_owned(), Mood::Bad),
         (false, _) => (format!("not ready, {}", readiness.phase), Mood::Bad),
     };
     let mut rows = vec![("node", style.paint(Mood::Heading, &plain(&name)))];

@@ -39,13 +39,32 @@ fn an_operator_connects_as_often_as_he_likes() {
     }
 }
 
+/// Somebody behind the same address as an operator, with no certificate.
+#[test]
+fn a_friend_that_shows_no_certificate_is_slowed_down() {
+    let mut limits = Limits::default();
+    let mut attempt = |authenticates| {
+        let admitted = limits.admit(four(1), T0).is_ok();
+        if admitted && authenticates {
+            limits.authenticated(four(1), T0);
+        }
+        if admitted {
+            limits.closed(four(1));
+        }
+        admitted
+    };
+    assert!(attempt(true));
+    assert_eq!((0..1000).filter(|_| attempt(false)).count(), 50);
+    assert!(!attempt(true));
+}
+
 #[test]
 fn a_flood_keeps_no_friend_out() {
     let mut limits = Limits::default();
     assert_eq!(limits.admit(four(1), T0), Ok(()));
     limits.authenticated(four(1), T0);
     limits.closed(four(1));
-    for number in 0..100_000_u32 {
+    for number in 0..5_000_u32 {
         let _ = limits.admit(Ipv4Addr::from(0x0b00_0000 + number).into(), T0);
     }
     assert_eq!(limits.open, SLOTS - FRIENDS_SLOTS);
