@@ -3,5 +3,8 @@
 //! This is the only crate with `unsafe`. Everything else of a node uses these functions, or
 //! rustix where rustix has a safe one.
 
+pub mod block;
 pub mod device_mapper;
+pub mod entropy;
+pub mod ext4;
 pub mod signals;
