@@ -4,7 +4,9 @@
 //! rustix where rustix has a safe one.
 
 pub mod block;
+pub mod clock;
 pub mod device_mapper;
+pub mod durable;
 pub mod entropy;
 pub mod ext4;
 pub mod signals;

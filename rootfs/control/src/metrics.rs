@@ -1,0 +1,143 @@
+//! Status and usage in Prometheus' text format, for whoever collects such things.
+//!
+//! There is no HTTP on the node; `nodectl --node … metrics` prints this, and a collector's
+//! text-file input takes it.
+
+use std::fmt::Write;
+
+use crate::status::{ServiceState, Status};
+use crate::usage::{Top, Usage};
+
+/// The metrics of a node.
+pub fn metrics(status: &Status, top: &Top) -> String {
+    let mut page = Page::default();
+    node(&mut page, status, top);
+    services(&mut page, status);
+    usage(&mut page, top);
+    roles(&mut page, status);
+    page.text
+}
+
+/// The text as it grows.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    /// Begins a family of samples.
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.text, "# HELP edgepair_{name} {help}\n# TYPE edgepair_{name} {kind}");
+    }
+
+    /// One sample of it.
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        let labels: Vec<String> =
+            labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escaped(text))).collect();
+        let braces =
+            if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.text, "edgepair_{name}{braces} {value}");
+    }
+
+    /// A family of one sample.
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn node(page: &mut Page, status: &Status, top: &Top) {
+    let image = &status.image;
+    page.family("node_info", "gauge", "The node and its image; always 1.");
+    let labels = [
+        ("node", status.node.as_deref().unwrap_or("")),
+        ("image", &image.name),
+        ("version", &image.version),
+        ("slot", status.slot.as_deref().unwrap_or("")),
+        ("boot_id", &status.boot_id),
+        ("stand_in", if image.stand_in { "true" } else { "false" }),
+    ];
+    page.sample("node_info", &labels, 1);
+    page.single("ready", "gauge", "Whether the node does its work.", status.readiness.ready.into());
+    page.single("uptime_seconds", "gauge", "Time since boot.", status.uptime_ms / 1000);
+    let synchronised = status.clock.synchronised.into();
+    page.single("clock_synchronised", "gauge", "Whether a time server confirmed it.", synchronised);
+    page.single(
+        "watchdog_fed",
+        "gauge",
+        "Whether the watchdog is fed.",
+        status.watchdog.fed.into(),
+    );
+    page.single("memory_bytes", "gauge", "Memory of the node.", top.memory_bytes);
+    let available = top.memory_available_bytes;
+    page.single("memory_available_bytes", "gauge", "Memory that is left.", available);
+    page.family("link_up", "gauge", "Whether a link works.");
+    for link in &status.links {
+        page.sample("link_up", &[("link", &link.name)], (link.state == "up").into());
+    }
+}
+
+fn services(page: &mut Page, status: &Status) {
+    page.family("service_state", "gauge", "1 for the state that a service is in.");
+    for service in &status.services {
+        let labels = [("service", service.name.as_str()), ("state", service.state.word())];
+        page.sample("service_state", &labels, 1);
+    }
+    page.family("service_up", "gauge", "Whether a service is ready or has done its job.");
+    for service in &status.services {
+        let up = matches!(service.state, ServiceState::Ready | ServiceState::Finished);
+        page.sample("service_up", &[("service", &service.name)], up.into());
+    }
+    page.family("service_restarts_total", "counter", "Starts after the first.");
+    for service in &status.services {
+        page.sample("service_restarts_total", &[("service", &service.name)], service.restarts);
+    }
+}
+
+fn usage(page: &mut Page, top: &Top) {
+    type Family = (&'static str, &'static str, &'static str, fn(&Usage) -> Option<u64>);
+    let families: [Family; 4] = [
+        ("service_cpu_microseconds_total", "counter", "Processor time.", |it| it.cpu_us),
+        ("service_memory_bytes", "gauge", "Memory with its page cache.", |it| it.memory_bytes),
+        ("service_pids", "gauge", "Processes and threads.", |it| it.pids),
+        ("service_oom_kills_total", "counter", "Kills for want of memory.", |it| it.oom_kills),
+    ];
+    for (name, kind, help, value) in families {
+        page.family(name, kind, help);
+        for service in &top.services {
+            if let Some(value) = value(service) {
+                page.sample(name, &[("service", &service.service)], value);
+            }
+        }
+    }
+}
+
+fn roles(page: &mut Page, status: &Status) {
+    if !status.vip.is_empty() {
+        page.family("vip_active", "gauge", "Whether the node holds a virtual address.");
+    }
+    for vip in &status.vip {
+        page.sample("vip_active", &[("vip", &vip.name)], (vip.state == "active").into());
+    }
+    if let Some(database) = &status.database {
+        page.family("database_role", "gauge", "1 for the role that the node has.");
+        page.sample("database_role", &[("role", &database.role)], 1);
+        page.single("database_epoch", "gauge", "The authority's epoch.", database.epoch);
+        page.single(
+            "database_gate_open",
+            "gauge",
+            "Whether clients get in.",
+            database.gate_open.into(),
+        );
+        if let Some(lag) = database.lag_bytes {
+            page.single("database_lag_bytes", "gauge", "How far the standby is behind.", lag);
+        }
+    }
+    if let Some(k3s) = &status.k3s {
+        page.single("k3s_ready", "gauge", "Whether Kubernetes answers.", k3s.ready.into());
+    }
+}
