@@ -81,6 +81,7 @@ impl Bench {
             cards: Vec::new(),
             console: Console::Output,
             control: Some(folder.join("control")),
+            clock: None,
             end_on_restart: true,
         }
     }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Crates that must stay free of IO, clocks and processes.
-const PURE: [&str; 5] =
 const PURE: [&str; 6] = [
     "rootfs/control",
     "rootfs/disk",

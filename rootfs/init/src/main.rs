@@ -22,6 +22,7 @@ mod node;
 mod power;
 mod seed_source;
 mod stage1;
+mod state;
 
 use std::path::Path;
 use std::thread::sleep;

@@ -12,6 +12,7 @@ use sys::signals::SignalFd;
 use crate::boot::Stage2Error;
 use crate::power::{Buttons, Ending};
 use crate::say;
+use crate::state::State;
 
 /// What a phase leaves for the ones after it.
 pub(crate) struct Node {
@@ -19,6 +20,7 @@ pub(crate) struct Node {
     pub(crate) manifest: Manifest,
     pub(crate) signals: SignalFd,
     pub(crate) buttons: Buttons,
+    pub(crate) state: State,
     pub(crate) seed: Option<Seed>,
 }
 

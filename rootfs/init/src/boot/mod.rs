@@ -6,6 +6,7 @@
 mod identity;
 mod kernel;
 mod seed;
+mod state;
 
 use std::fs;
 use std::io;
@@ -21,6 +22,7 @@ use crate::mounts::MountError;
 use crate::node::Node;
 use crate::power::{self, Buttons, Ending, PowerError};
 use crate::say;
+use crate::state::{State, close};
 
 #[derive(Debug, Error)]
 pub(crate) enum Stage2Error {
@@ -68,6 +70,7 @@ const PHASES: &[Phase] = &[
     Phase { name: "mounts", run: Run::OrFail(kernel::early_mounts) },
     Phase { name: "modules", run: Run::Always(kernel::load_modules) },
     Phase { name: "sysctls", run: Run::Always(kernel::set_sysctls) },
+    Phase { name: "state", run: Run::Always(state::open) },
     Phase { name: "seed", run: Run::OrEnd(seed::find_seed) },
     Phase { name: "identity", run: Run::OrFail(identity::take_identity) },
 ];
@@ -80,15 +83,22 @@ pub(crate) fn run() -> Result<Ending, Stage2Error> {
     let manifest = Manifest::from_json(&read(Path::new(MANIFEST_PATH))?)?;
     say!("{} {}, phases: {}", manifest.name, manifest.version, phase_names());
     let buttons = Buttons::default();
-    let mut node = Node { started, manifest, signals, buttons, seed: None };
+    let state = State::default();
+    let mut node = Node { started, manifest, signals, buttons, state, seed: None };
+    let ended = boot_and_watch(&mut node);
+    close(node.state, &node.manifest);
+    ended
+}
+
+fn boot_and_watch(node: &mut Node) -> Result<Ending, Stage2Error> {
     for phase in PHASES {
         let step = match phase.run {
             Run::Always(run) => {
-                run(&mut node);
+                run(node);
                 Step::Done
             }
-            Run::OrFail(run) => run(&mut node).map(|()| Step::Done)?,
-            Run::OrEnd(run) => run(&mut node)?,
+            Run::OrFail(run) => run(node).map(|()| Step::Done)?,
+            Run::OrEnd(run) => run(node)?,
         };
         if let Step::End(ending) = step {
             return Ok(ending);
