@@ -3,16 +3,23 @@
 //! **Making it.** The features are named one by one, so that they depend on no configuration file.
 //! Beside what every ext4 has there are `metadata_csum` (damage is noticed, and a superblock can be
 //! believed), and `64bit`. Blocks are always 4 KiB: for a small partition mke2fs would take 1 KiB,
-//! which a database of 8 KiB pages pays for. Inode tables are written lazily, by the kernel after
-//! the mount: on a terabyte they are 16 GiB, and their checksums make it safe. The journal is written
-//! at once, because what is left in it of a former filesystem could be taken for its own. One per
-//! cent is kept for root, so that the agent can still write its few files when services filled the
-//! rest; the usual five are 50 GiB of a terabyte.
+//! which a database of 8 KiB pages pays for. One per cent is kept for root, so that the agent can
+//! still write its few files when services filled the rest; the usual five are 50 GiB of a terabyte.
+//!
+//! Nothing is left to be initialised later, neither by mke2fs nor by the kernel (`noinit_itable`).
+//! A check that begins with a copy of the superblock reads the inode tables to their end, since it
+//! can't know how far they are in use; what an earlier life of the disk left there would look like
+//! damaged inodes (an old backup of the partition table did). And the disk is quiet once the node
+//! is up. The price is paid once: with an inode for each 32 KiB, 8 GiB on a terabyte, which a disk
+//! that can't zero by command writes in about a minute.
 //!
 //! **Checking it.** `e2fsck -p` replays the journal and repairs what needs no decision. Its exit code
 //! is a set of bits: 1 and 2 say that it repaired, everything else that it could not. For a bad first
-//! superblock it gives up by itself, so it is told a block with a good copy. Dates are not checked
-//! (`/etc/e2fsck.conf`), since a node whose clock stopped is no reason to touch its disk.
+//! superblock it gives up, so it is told a block with a good copy. That may fail at first: where
+//! the filesystem was grown while mounted, the copies say that the journal is to be replayed, which
+//! e2fsck does, and then wonders to read it again in the copy. It has written the first superblock by
+//! then, so it is run once more from there, and looks at everything. Dates are not checked (`/etc/e2fsck.conf`): a clock that
+//! stopped is no reason to touch a disk.
 //!
 //! **Growing it** is asked of the kernel, once mounted, instead of resize2fs: that would want a whole
 //! check of the unmounted filesystem first, and does the same by the same ioctl if it is mounted.
@@ -37,35 +44,19 @@ use crate::say;
 
 const MKE2FS: &str = "/usr/sbin/mke2fs";
 const E2FSCK: &str = "/usr/sbin/e2fsck";
-/// Discarding a large disk is what takes time; a slow card needs a minute or two.
-const MAKE_LIMIT: Duration = Duration::from_mins(10);
+/// Discarding a large disk and zeroing its inode tables take time: minutes on the slowest.
+const MAKE_LIMIT: Duration = Duration::from_mins(20);
 /// A whole check of a full terabyte takes minutes. What takes longer than this reads a dying disk.
 const CHECK_LIMIT: Duration = Duration::from_mins(30);
+/// From the first superblock, from a copy, and from the first one again.
+const CHECKS_MAX: usize = 3;
 
 const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,\
     flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum,\
     metadata_csum_seed,orphan_file";
-const MAKE: &[&str] = &[
-    "-q",
-    "-F",
-    "-t",
-    "ext4",
-    "-b",
-    "4096",
-    "-I",
-    "256",
-    "-m",
-    "1",
-    "-e",
-    "remount-ro",
-    "-E",
-    "lazy_itable_init=1,lazy_journal_init=0,discard",
-    "-O",
-    FEATURES,
-    "-L",
-    STATE_NAME,
-];
-const MOUNT_OPTIONS: &std::ffi::CStr = c"errors=remount-ro,data=ordered,commit=5";
+const MAKE: &str = "-q -F -t ext4 -b 4096 -I 256 -i 32768 -m 1 -e remount-ro \
+    -E lazy_itable_init=0,lazy_journal_init=0,discard";
+const MOUNT_OPTIONS: &std::ffi::CStr = c"errors=remount-ro,data=ordered,commit=5,noinit_itable";
 
 /// What e2fsck says with its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +104,7 @@ pub(super) fn make_or_check(disk: &str, partition: &StatePartition) -> Result<()
 fn make(partition: &StatePartition) -> Result<(), StateFault> {
     let node = &partition.node;
     say!("STATE is made: ext4 on {}, {} MiB", node.display(), partition.bytes >> 20);
-    let Ended { code, said } = program::run(Command::new(MKE2FS).args(MAKE).arg(node), MAKE_LIMIT)?;
+    let Ended { code, said } = program::run(&mut mke2fs(node), MAKE_LIMIT)?;
     if code == 0 {
         return Ok(());
     }
@@ -123,26 +114,39 @@ fn make(partition: &StatePartition) -> Result<(), StateFault> {
     Err(StateFault::Unmade { path: node.clone(), code })
 }
 
-/// Has e2fsck look at it, from a copy of the superblock if the first one can't be used.
-fn check(node: &Path, device: &Device, backup: Option<u64>) -> Result<(), StateFault> {
-    let (mut verdict, mut code) = run_check(node, backup)?;
-    if verdict == Verdict::NotOpened && backup.is_none() {
-        // The superblock is good, what it leads to is not: copies of that stand with its copies.
-        if let Some(block) = ext4::backup(device) {
-            (verdict, code) = run_check(node, Some(block))?;
-        }
-    }
-    match verdict {
-        Verdict::Clean | Verdict::Repaired => Ok(()),
-        Verdict::NotOpened | Verdict::Left => {
-            Err(StateFault::Unrepaired { path: node.to_owned(), code })
-        }
-    }
+fn mke2fs(node: &Path) -> Command {
+    let mut command = Command::new(MKE2FS);
+    command.args(MAKE.split_ascii_whitespace()).args(["-O", FEATURES, "-L", STATE_NAME]).arg(node);
+    command
 }
 
-fn run_check(node: &Path, backup: Option<u64>) -> Result<(Verdict, i32), StateFault> {
+/// Has e2fsck look at it, from a copy of the superblock if the first one can't be used.
+fn check(node: &Path, device: &Device, mut backup: Option<u64>) -> Result<(), StateFault> {
+    let mut code = 0;
+    // A copy says nothing of how the filesystem was left, nor does what e2fsck makes of it.
+    let mut whole = backup.is_some();
+    for _ in 0..CHECKS_MAX {
+        let verdict;
+        (verdict, code) = run_check(node, backup, whole)?;
+        let next = match (verdict, backup) {
+            (Verdict::Clean | Verdict::Repaired, _) => return Ok(()),
+            // The superblock is good, what it leads to is not: copies of that stand with its copies.
+            (Verdict::NotOpened, None) => ext4::backup(device).map(Some),
+            (Verdict::NotOpened | Verdict::Left, Some(_)) => {
+                matches!(ext4::first(device), Ok(ext4::Found::Good(_))).then_some(None)
+            }
+            (Verdict::Left, None) => None,
+        };
+        let Some(next) = next else { break };
+        backup = next;
+        whole = true;
+    }
+    Err(StateFault::Unrepaired { path: node.to_owned(), code })
+}
+
+fn run_check(node: &Path, backup: Option<u64>, whole: bool) -> Result<(Verdict, i32), StateFault> {
     let mut command = Command::new(E2FSCK);
-    command.arg("-p");
+    command.arg("-p").args(whole.then_some("-f"));
     if let Some(block) = backup {
         say!("STATE has a bad superblock; its copy in block {block} is used");
         command.arg("-b").arg(block.to_string()).arg("-B").arg(ext4::BLOCK_BYTES.to_string());
