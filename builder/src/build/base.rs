@@ -129,7 +129,7 @@ impl Inputs<'_> {
             definition: self.definition,
             overlays: self.overlays,
             init: self.init()?,
-            extras: self.k3s_files()?,
+            extras: self.own_files()?.into_iter().chain(self.k3s_files()?).collect(),
             links: self.k3s_links(),
             k3s_version: self.k3s.map(|k3s| k3s.version.clone()),
             source_date: self.source.date(),
@@ -160,6 +160,13 @@ impl Inputs<'_> {
         let path = found.map(|binary| binary.path.clone()).unwrap_or_default();
         let bytes = fs::read(&path).map_err(|source| BaseError::Io { path, source })?;
         Ok(Content::from_bytes(bytes))
+    }
+
+    /// Our own programs beside `init`, which has a place of its own in both trees.
+    fn own_files(&self) -> Result<Vec<Extra>, BaseError> {
+        let beside = self.binaries.iter().filter(|binary| binary.name != "init");
+        let place = |name| format!("{}/{name}", compose::OWN_FOLDER);
+        beside.map(|binary| extra(place(binary.name), &binary.path, 0o755)).collect()
     }
 
     /// The release's files where the node looks for them.

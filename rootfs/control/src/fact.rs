@@ -42,6 +42,8 @@ macro_rules! facts {
 }
 
 facts! {
+    /// Neighbours on the local networks (ARP)
+    Neighbours = "arp", Some("/proc/net/arp");
     /// The kernel's command line, without secrets
     CommandLine = "cmdline", Some("/proc/cmdline");
     /// Processors
@@ -64,8 +66,6 @@ facts! {
     Modules = "modules", Some("/proc/modules");
     /// What is mounted, and how
     Mounts = "mounts", Some("/proc/self/mounts");
-    /// Neighbours on the local networks (ARP)
-    Neighbours = "arp", Some("/proc/net/arp");
     /// Counters of every network link
     NetDev = "netdev", Some("/proc/net/dev");
     /// Partitions

@@ -1,3 +1,7 @@
 //! The operator's command, on the node and from afar.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nodectl::cli::main()
+}

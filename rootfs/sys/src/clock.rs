@@ -46,6 +46,12 @@ pub fn boot() -> Duration {
     Duration::try_from(now).unwrap_or_default()
 }
 
+/// The oscillator's own count since some moment; nobody ever corrects it.
+pub fn raw() -> Duration {
+    let now = clock_gettime(ClockId::MonotonicRaw);
+    Duration::try_from(now).unwrap_or_default()
+}
+
 /// Moves the clock at once by so many nanoseconds. A reading and a setting in two calls would lose
 /// the time between them.
 pub fn step(nanos: i64) -> Result<(), ClockError> {

@@ -9,4 +9,5 @@ pub mod device_mapper;
 pub mod durable;
 pub mod entropy;
 pub mod ext4;
+pub mod notify;
 pub mod signals;

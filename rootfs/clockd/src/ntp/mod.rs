@@ -1,0 +1,104 @@
+//! An NTP client that decides and does nothing: no socket, no clock, no random number.
+//!
+//! ```text
+//! Client::step(moment, event) -> actions              Client::next_deadline() -> when to step next
+//!
+//!  answers ──> packet ──> register ──> select ──> Discipline: Step once | Slew, Tune
+//!              ours?      best of 8    majority
+//!              sane?      slope        of intervals
+//! ```
+//!
+//! # The three clocks
+//!
+//! - **wall**: what programs see. We step it at most once, at the start; after that it is slewed.
+//! - **raw**: counts the oscillator's nanoseconds, and nobody ever corrects it. All samples are
+//!   taken against it, so no correction of ours disturbs what we know (see [`register`]).
+//! - **boot**: for our own waiting; it goes on while the machine sleeps.
+//!
+//! # A server
+//!
+//! ```text
+//!  Nameless ──Resolved──> Idle ──time to ask──> Asked ──good answer──> Idle (asked ever less often)
+//!      ▲                   ▲                      │ │
+//!      │                   └──────timeout─────────┘ └──kiss of death──> Denied
+//!      └─────────────────too many timeouts in a row
+//! ```
+//!
+//! # What can never happen
+//!
+//! 1. The clock is stepped after the start, or set to a time before the floor: that of the image,
+//!    or the last that was saved, whichever is later.
+//! 2. An answer counts that repeats no cookie of ours, or comes for a second time.
+//! 3. A minority of servers moves the clock, or a majority of nothing: at the start, most servers
+//!    must have answered, or [`SETTLE`] must be over.
+//! 4. A server is asked more often than every [`SHORTEST_INTERVAL`], or at all after it said no.
+
+mod client;
+mod packet;
+mod register;
+mod select;
+mod server;
+mod stamp;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use client::{BATTERY_EVERY, Client, SAVE_EVERY, SETTLE, SYNCHRONISED_FOR, Settings};
+pub use packet::{ANSWER_BYTES_MAX, Answer, Kiss, PACKET_BYTES, Rejected, answer, question};
+pub use server::{LONGEST_INTERVAL, REPLY_TIMEOUT, SHORTEST_INTERVAL, UNREACHED_AFTER};
+pub use stamp::{NANOS_PER_SECOND, Nanos, Stamp};
+
+/// A server by its place in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServerId(pub usize);
+
+/// All clocks, read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    pub boot: Duration,
+    pub raw: Nanos,
+    /// Since 1970.
+    pub wall: Nanos,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Nothing but time.
+    Tick,
+    /// A name has these addresses; none if it wasn't found.
+    Resolved(ServerId, Vec<SocketAddr>),
+    /// The question went out with this unguessable cookie, at this time of the raw clock.
+    Sent { server: ServerId, cookie: u64, raw: Nanos },
+    /// The question couldn't be sent.
+    SendFailed(ServerId),
+    /// This came from the server's address at this time of the raw clock.
+    Received { server: ServerId, bytes: Vec<u8>, raw: Nanos },
+}
+
+/// What to do, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Find the addresses of a server's name, and report them.
+    Resolve(ServerId),
+    /// Send a question from a fresh socket that only hears this address, and report it.
+    Ask(ServerId, SocketAddr),
+    /// Nothing more is expected at the server's socket.
+    Close(ServerId),
+    /// Move the wall clock at once.
+    Step(Nanos),
+    /// Let the wall clock gain or lose this much; a former wish is forgotten.
+    Slew(Nanos),
+    /// Let the wall clock run faster by so many parts per billion than the oscillator.
+    Tune(i64),
+    /// Tell the kernel how good the time is.
+    Declare { error: Nanos },
+    /// Keep the wall clock's time on disk, as a floor for the next start.
+    Save,
+    /// Set the battery-backed clock.
+    SetBattery,
+    /// The service is ready: the time is good, or there is none to be had.
+    Ready,
+    /// How it is, for people.
+    Status(String),
+}

@@ -1,0 +1,164 @@
+//! What each subcommand does, once it is clear which node is meant.
+
+mod bundle;
+mod keys;
+mod top;
+
+use std::io::{self, IsTerminal, Write};
+
+use control::{Answer, Fact, LogLine, Logs, Request, ServiceName, Status};
+
+use crate::cli::Failure;
+use crate::client::{Client, Target};
+use crate::show::{self, Style};
+
+pub(crate) use bundle::BundleError;
+
+/// A node, and how to show its answers.
+#[derive(Debug)]
+pub(crate) struct Node {
+    client: Client,
+    style: Style,
+}
+
+/// Writes to standard output.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
+}
+
+/// Says something to the person, beside the answer.
+fn note(text: &str) {
+    let _unheard = writeln!(io::stderr(), "{text}");
+}
+
+/// All facts and what they tell; the node isn't asked.
+pub(crate) fn list_facts() -> Result<(), Failure> {
+    let line = |fact: &Fact| format!("{:<16}{}\n", fact.word(), fact.summary());
+    print(&Fact::ALL.iter().map(line).collect::<String>())
+}
+
+/// A log line as it is shown.
+fn log_text(line: &LogLine) -> String {
+    let service = line.service.as_ref().map_or("-", ServiceName::as_str);
+    format!("{} {service} {}\n", show::log_time(line.unix_ms), show::plain(&line.text))
+}
+
+impl Node {
+    pub(crate) fn new(target: &Target, style: Style) -> Result<Self, Failure> {
+        Ok(Self { client: Client::new(target)?, style })
+    }
+
+    fn ask_status(&self) -> Result<Status, Failure> {
+        match self.client.one(&Request::Status)? {
+            Answer::Status(status) => Ok(*status),
+            _ => Err(self.client.unexpected().into()),
+        }
+    }
+
+    pub(crate) fn status(&self, json: bool) -> Result<(), Failure> {
+        let status = self.ask_status()?;
+        if json {
+            let text = serde_json::to_string_pretty(&status).map_err(io::Error::from);
+            return print(&(text.map_err(Failure::Output)? + "\n"));
+        }
+        print(&show::screen(&status, self.style))
+    }
+
+    pub(crate) fn logs(
+        &self,
+        service: Option<ServiceName>,
+        lines: u32,
+        follow: bool,
+        from_seq: Option<u64>,
+    ) -> Result<(), Failure> {
+        let request = Request::Logs(Logs { service, lines, follow, from_seq });
+        let mut answers = self.client.ask(&request, follow)?;
+        while let Some(answer) = answers.next()? {
+            match answer {
+                Answer::Log(line) => print(&log_text(&line))?,
+                Answer::Missed { lines } => {
+                    note(&format!("({lines} lines were written over before they could be read)"));
+                }
+                _ => return Err(self.client.unexpected().into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what changes something, and says what to look at.
+    fn order(&self, request: &Request, done: &str) -> Result<(), Failure> {
+        match self.client.one(request)? {
+            Answer::Accepted => {
+                note(done);
+                Ok(())
+            }
+            _ => Err(self.client.unexpected().into()),
+        }
+    }
+
+    pub(crate) fn start(&self, service: ServiceName) -> Result<(), Failure> {
+        let done = format!("{service} is to start; `nodectl status` shows how it goes");
+        self.order(&Request::Start { service }, &done)
+    }
+
+    pub(crate) fn stop(&self, service: ServiceName) -> Result<(), Failure> {
+        let done = format!("{service} is to stop; `nodectl start {service}` brings it back");
+        self.order(&Request::Stop { service }, &done)
+    }
+
+    pub(crate) fn restart(&self, service: ServiceName) -> Result<(), Failure> {
+        let done = format!("{service} is to restart; `nodectl status` shows how it goes");
+        self.order(&Request::Restart { service }, &done)
+    }
+
+    pub(crate) fn reboot(&self, yes: bool) -> Result<(), Failure> {
+        self.confirm("Reboot", yes)?;
+        self.order(&Request::Reboot, "the node stops its services and boots anew")
+    }
+
+    pub(crate) fn power_off(&self, yes: bool) -> Result<(), Failure> {
+        self.confirm("Switch off", yes)?;
+        self.order(&Request::PowerOff, "the node stops its services and switches off")
+    }
+
+    /// Asks the person, if there is one. Scripts mean what they say.
+    fn confirm(&self, what: &str, yes: bool) -> Result<(), Failure> {
+        if yes || !io::stdin().is_terminal() {
+            return Ok(());
+        }
+        let name = self.ask_status()?.node.unwrap_or_else(|| "without a name".to_owned());
+        let question =
+            format!("{what} node {} ({})? yes/no: ", show::plain(&name), self.client.place());
+        let mut errors = io::stderr();
+        let _unheard = errors.write_all(question.as_bytes()).and_then(|()| errors.flush());
+        let mut answer = String::new();
+        let read = io::stdin().read_line(&mut answer);
+        if read.is_ok() && matches!(answer.trim(), "yes" | "y") {
+            Ok(())
+        } else {
+            Err(Failure::NotConfirmed)
+        }
+    }
+
+    pub(crate) fn get(&self, fact: Fact) -> Result<(), Failure> {
+        match self.client.one(&Request::Get { fact })? {
+            Answer::Fact(told) => {
+                let lines = told.text.lines().map(|line| format!("{}\n", show::plain(line)));
+                print(&lines.collect::<String>())?;
+                if !told.whole {
+                    note(&format!("({fact} is longer than that; the rest was cut off)"));
+                }
+                Ok(())
+            }
+            _ => Err(self.client.unexpected().into()),
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> Result<(), Failure> {
+        match self.client.one(&Request::Metrics)? {
+            Answer::Metrics { text } => print(&text),
+            _ => Err(self.client.unexpected().into()),
+        }
+    }
+}
