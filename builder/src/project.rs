@@ -34,6 +34,8 @@ impl Project {
         let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
         here.ancestors()
             .chain(built_in)
+            // The tests have images and overlays of their own, and are no checkout.
+            .filter(|folder| folder.join("rootfs").is_dir())
             .find_map(Self::at)
             .ok_or(ProjectError::NotFound { looked_in: here.clone() })
     }
@@ -47,8 +49,13 @@ impl Project {
         &self.root
     }
 
-    pub fn overlays(&self) -> PathBuf {
-        self.root.join("overlays")
+    /// Where the overlays of an image definition are looked for: beside the folder that it lies in,
+    /// so that a test can have overlays of its own, then among those of the project.
+    pub fn overlays_of(&self, definition: &Path) -> Vec<PathBuf> {
+        let beside = definition.parent().and_then(Path::parent).map(|above| above.join("overlays"));
+        let of_project = self.root.join("overlays");
+        let own = beside.filter(|folder| folder.is_dir() && *folder != of_project);
+        own.into_iter().chain([of_project]).collect()
     }
 
     /// The file that defines an image: a name in `images/`, or a path.

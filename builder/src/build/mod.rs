@@ -85,7 +85,7 @@ pub struct Built {
 pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError> {
     let project = &request.project;
     let definition = Definition::load(&project.image_definition(&request.image)?)?;
-    let overlays = overlay::load_all(&project.overlays(), &definition.overlays)?;
+    let overlays = overlay::load_all(&project.overlays_of(&definition.path), &definition.overlays)?;
     // Seeds first: their mistakes are the commonest, and found at once.
     let seeds = seeds::seal_all(&request.seeds, progress)?;
     let step = progress.step("node binaries");

@@ -52,7 +52,7 @@ struct Change {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let project = context.project()?;
     let definition = Definition::load(&project.image_definition(&arguments.image)?)?;
-    let overlays = overlay::load_all(&project.overlays(), &definition.overlays)?;
+    let overlays = overlay::load_all(&project.overlays_of(&definition.path), &definition.overlays)?;
     let path = lock_path(&definition);
     // A lock that can't be read is what writing a new one mends.
     let old = if arguments.check { Some(Lock::load(&path)?) } else { Lock::load(&path).ok() };

@@ -73,7 +73,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let (text, mut seed) = seeds::read(&arguments.seed)?;
     let project = context.project()?;
     let definition = Definition::load(&project.image_definition(&arguments.image)?)?;
-    let overlays = overlay::load_all(&project.overlays(), &definition.overlays)?;
+    let overlays = overlay::load_all(&project.overlays_of(&definition.path), &definition.overlays)?;
     if arguments.with_secrets && seed.secrets.is_none() {
         let sealed = seeds::seal_all(std::slice::from_ref(&arguments.seed), &context.progress)?;
         let text = sealed.into_iter().next().map_or(text, |sealed| sealed.text);

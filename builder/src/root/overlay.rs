@@ -258,9 +258,10 @@ fn list(base: &Path) -> Result<Vec<PathBuf>, OverlayError> {
     Ok(found)
 }
 
-/// Loads the named overlays and what they need; an overlay comes after those that it needs.
-pub fn load_all(folder: &Path, names: &[String]) -> Result<Vec<Overlay>, OverlayError> {
-    let mut loader = Loader { folder, done: Vec::new(), seen: BTreeSet::new(), path: Vec::new() };
+/// Loads the named overlays and what they need; an overlay comes after those that it needs. Each is
+/// looked for in the folders in their order.
+pub fn load_all(folders: &[PathBuf], names: &[String]) -> Result<Vec<Overlay>, OverlayError> {
+    let mut loader = Loader { folders, done: Vec::new(), seen: BTreeSet::new(), path: Vec::new() };
     for name in names {
         loader.load(name, "the image")?;
     }
@@ -276,7 +277,7 @@ pub fn load_all(folder: &Path, names: &[String]) -> Result<Vec<Overlay>, Overlay
 }
 
 struct Loader<'a> {
-    folder: &'a Path,
+    folders: &'a [PathBuf],
     done: Vec<Overlay>,
     seen: BTreeSet<String>,
     path: Vec<String>,
@@ -291,12 +292,16 @@ impl Loader<'_> {
         if !self.seen.insert(name.to_owned()) {
             return Ok(());
         }
-        let folder = self.folder.join(name);
-        if name.contains('/') || name.starts_with(['.', '_']) || !folder.is_dir() {
-            let known = known_overlays(self.folder).join(", ");
+        let plain = !name.contains('/') && !name.starts_with(['.', '_']);
+        let mut folders = self.folders.iter().map(|folder| folder.join(name));
+        let Some(folder) = folders.find(|folder| plain && folder.is_dir()) else {
+            let known: BTreeSet<String> =
+                self.folders.iter().flat_map(|folder| known_overlays(folder)).collect();
+            let known = Vec::from_iter(known);
+            let known = known.join(", ");
             let (name, wanted_by) = (name.to_owned(), wanted_by.to_owned());
             return Err(OverlayError::Unknown { name, wanted_by, known });
-        }
+        };
         let overlay = Overlay::load(&folder, name)?;
         self.path.push(name.to_owned());
         for need in &overlay.manifest.needs {
@@ -334,8 +339,18 @@ mod tests {
     }
 
     fn load(folder: &tempfile::TempDir, name: &str) -> Result<Vec<String>, OverlayError> {
-        let loaded = load_all(folder.path(), &[name.to_owned()])?;
+        let loaded = load_all(&[folder.path().to_owned()], &[name.to_owned()])?;
         Ok(loaded.into_iter().map(|overlay| overlay.name).collect())
+    }
+
+    #[test]
+    fn an_overlay_is_looked_for_in_the_folders_in_their_order() {
+        let (own, project) = (overlays(&[("a", "needs = [\"b\"]")]), overlays(&[("b", "")]));
+        let folders = [own.path().to_owned(), project.path().to_owned()];
+        let loaded = load_all(&folders, &["a".to_owned()]).expect("both are found");
+        let names: Vec<&str> = loaded.iter().map(|overlay| overlay.name.as_str()).collect();
+        assert_eq!(names, ["b", "a"]);
+        assert!(load_all(&folders[1..], &["a".to_owned()]).is_err());
     }
 
     #[test]
@@ -368,7 +383,7 @@ mod tests {
     #[test]
     fn a_fingerprint_tells_of_every_change_that_an_image_would_show() {
         let print = |folder: &tempfile::TempDir| {
-            let loaded = load_all(folder.path(), &["a".to_owned()]).expect("loaded");
+            let loaded = load_all(&[folder.path().to_owned()], &["a".to_owned()]).expect("loaded");
             loaded[0].fingerprint().expect("read")
         };
         let fresh = || {
@@ -398,7 +413,7 @@ mod tests {
         let executable = fs::Permissions::from_mode(0o750);
         fs::set_permissions(files.join("tool"), executable).expect("set");
         std::os::unix::fs::symlink("tool", files.join("link")).expect("linked");
-        let loaded = load_all(folder.path(), &["a".to_owned()]).expect("loaded");
+        let loaded = load_all(&[folder.path().to_owned()], &["a".to_owned()]).expect("loaded");
         let laid = loaded[0].files().expect("laid");
         let find = |text: &str| laid.iter().find(|(path, _)| path.as_str() == text);
         assert_eq!(find("/usr/bin/tool").expect("there").1.mode, 0o755);

@@ -1,60 +1,252 @@
-//! The node while it runs: what the boot phases left, and the one place where PID 1 waits.
+//! The node while it runs: what the boot phases left, and the one loop of PID 1.
+//!
+//! ```text
+//!  Node::wait:  watch() ──> poll ──> attend(each that is ready) ──> pass_time() ──> over?
+//! ```
+//! One turn waits for anything that can wake PID 1, at most a second, and does a bounded piece of
+//! work for each. There is one thread and nothing else that waits. An error of the loop is said,
+//! and the loop goes on: nothing that happens to the node may end PID 1.
+//!
+//! Whoever adds an input adds its line to [`Source`], its descriptor to [`Node::watch`] and its arm
+//! to [`Node::attend`]; what has a deadline adds it to [`Node::patience`] and acts in
+//! [`Node::pass_time`].
 
 use std::os::fd::AsFd;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, WaitOptions, wait};
+use rustix::event::PollFlags;
+use rustix::process::Signal;
 use seed::Seed;
 use seed::manifest::Manifest;
 use sys::signals::SignalFd;
 
-use crate::boot::Stage2Error;
+use crate::announcement::{Announcement, Line};
+use crate::clock;
+use crate::console;
 use crate::power::{Buttons, Ending};
 use crate::say;
+use crate::services::{Services, reap};
 use crate::state::State;
+use crate::watch::{Source, Watch};
+use crate::watchdog::Feeder;
 
-/// What a phase leaves for the ones after it.
-pub(crate) struct Node {
+/// The longest turn: the supervisor and the watchdog hear at least this often that we live.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
+
+/// A loop that can't even wait must not spin.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Signals that are read in one turn; a storm of them is told as few as it were.
+const SIGNALS_PER_TURN: usize = 16;
+
+/// How long services may take to stop, all together, when the node goes down. PostgreSQL needs most
+/// of it for its last checkpoint.
+const SHUTDOWN_LIMIT: Duration = Duration::from_mins(1);
+
+/// The same for who asks again because it takes too long.
+const HURRIED_LIMIT: Duration = Duration::from_secs(5);
+
+/// The node, as far as it has come.
+#[derive(Debug)]
+pub struct Node {
     pub(crate) started: Instant,
     pub(crate) manifest: Manifest,
     pub(crate) signals: SignalFd,
     pub(crate) buttons: Buttons,
+    /// Whether what must outlive a boot has a place.
     pub(crate) state: State,
     pub(crate) seed: Option<Seed>,
+    /// There from the last phase on.
+    pub(crate) services: Option<Services>,
+    pub(crate) watchdog: Feeder,
+    announcement: Option<Announcement>,
+    /// The end that was asked for.
+    asked: Option<Ending>,
+    /// Deaths are left to be noted.
+    more_deaths: bool,
+    next_tidying: Duration,
 }
 
 impl Node {
-    pub(crate) fn name(&self) -> String {
+    /// A node of which nothing is there yet.
+    pub fn new(manifest: Manifest, signals: SignalFd) -> Self {
+        Self {
+            started: Instant::now(),
+            manifest,
+            signals,
+            buttons: Buttons::default(),
+            state: State::default(),
+            seed: None,
+            services: None,
+            watchdog: Feeder::default(),
+            announcement: None,
+            asked: None,
+            more_deaths: false,
+            next_tidying: Duration::ZERO,
+        }
+    }
+
+    /// The node's name, once it has a seed.
+    pub fn name(&self) -> String {
         self.seed.as_ref().map_or_else(|| "none".to_owned(), |seed| seed.node.name.to_string())
     }
 
-    /// Waits for something to happen, at most for `limit`; says if that asks for an ending.
-    pub(crate) fn wait(&mut self, limit: Option<Duration>) -> Result<Option<Ending>, Stage2Error> {
-        let mut inputs = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
-        let buttons = self.buttons.descriptors();
-        inputs.extend(buttons.map(|button| PollFd::from_borrowed_fd(button, PollFlags::IN)));
-        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        match poll(&mut inputs, limit.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(Stage2Error::Signals(errno.into())),
+    /// The services, from the last phase on.
+    pub fn services(&mut self) -> Option<&mut Services> {
+        self.services.as_mut()
+    }
+
+    /// Takes over the services, which begin in the next turn.
+    pub fn begin_services(&mut self, services: Services, now: Duration) {
+        self.services = Some(services);
+        self.announcement = Some(Announcement::new(now));
+    }
+
+    /// One turn of the loop: waits for something to happen, at most for `limit`, and attends to it.
+    /// Says how the run shall end once that was asked for and the services are down.
+    pub fn wait(&mut self, limit: Option<Duration>) -> Option<Ending> {
+        let now = clock::now();
+        let limit = self.patience(now).min(limit.unwrap_or(LONGEST_TURN));
+        let mut watch = Watch::default();
+        let console = console::writable();
+        if let Some(console) = &console {
+            watch.add(console.as_fd(), PollFlags::OUT, Source::Console);
         }
-        if self.buttons.pressed() {
-            say!("power button");
-            return Ok(Some(Ending::PowerOff));
+        self.watch(now, &mut watch);
+        let ready = watch.wait(limit).unwrap_or_else(|error| {
+            say!("the loop can't wait: {error}");
+            sleep(PAUSE_AFTER_FAILURE);
+            // Whatever is ready besides: children and time are always looked after.
+            vec![Source::Signals]
+        });
+        let now = clock::now();
+        for source in ready {
+            self.attend(source, now);
         }
-        while let Some(signal) = self.signals.next().map_err(Stage2Error::Signals)? {
-            if signal == Signal::CHILD {
-                reap();
-            } else if let Some(ending) = Ending::asked_by(signal) {
-                return Ok(Some(ending));
+        if self.more_deaths {
+            self.note_deaths(now);
+        }
+        self.pass_time(now);
+        self.asked.filter(|_| self.services.as_ref().is_none_or(Services::is_over))
+    }
+
+    /// Everything that can wake the loop.
+    fn watch<'fd>(&'fd self, now: Duration, watch: &mut Watch<'fd>) {
+        // Deaths first: what else is ready often follows from them.
+        watch.add(self.signals.as_fd(), PollFlags::IN, Source::Signals);
+        for button in self.buttons.descriptors() {
+            watch.add(button, PollFlags::IN, Source::Button);
+        }
+        if let Some(services) = &self.services {
+            services.watch(now, watch);
+        }
+    }
+
+    /// A bounded piece of work for one of them.
+    fn attend(&mut self, source: Source, now: Duration) {
+        match source {
+            Source::Signals => self.take_signals(now),
+            Source::Button => {
+                if self.buttons.pressed() {
+                    say!("power button");
+                    self.ask(Ending::PowerOff, now);
+                }
+            }
+            Source::Console => drop(console::flush()),
+            Source::Output(_)
+            | Source::Start(_)
+            | Source::Group(_)
+            | Source::Notify(_)
+            | Source::Probe(_) => {
+                if let Some(services) = &mut self.services {
+                    services.attend(source, now);
+                }
             }
         }
-        Ok(None)
     }
-}
 
-/// Every orphan of the node becomes a child of PID 1, which must take note of its death.
-fn reap() {
-    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+    /// How long the loop may wait if nothing happens.
+    fn patience(&self, now: Duration) -> Duration {
+        if self.more_deaths {
+            return Duration::ZERO;
+        }
+        let deadline = self.services.as_ref().and_then(|services| services.next_deadline(now));
+        let until = deadline.map(|deadline| deadline.saturating_sub(now));
+        until.unwrap_or(LONGEST_TURN).min(LONGEST_TURN)
+    }
+
+    /// What happens because time passes.
+    fn pass_time(&mut self, now: Duration) {
+        let Some(services) = &mut self.services else { return };
+        services.pass_time(now);
+        if self.next_tidying <= now {
+            self.next_tidying = now.saturating_add(LONGEST_TURN);
+            services.tidy();
+            // A death whose signal was lost is noticed here at the latest.
+            self.more_deaths = true;
+        }
+        self.watchdog.tend(now, services.stale(now));
+        self.announce(now);
+    }
+
+    /// Says that the node is ready, or what keeps it from being.
+    fn announce(&mut self, now: Duration) {
+        let (Some(services), Some(announcement)) = (&self.services, &mut self.announcement) else {
+            return;
+        };
+        if self.asked.is_some() || !announcement.is_open() {
+            return;
+        }
+        let unready = services.unready();
+        match announcement.next(now, unready.is_empty()) {
+            Some(Line::Ready) => {
+                say!("ready node={} after={}ms", self.name(), self.started.elapsed().as_millis());
+            }
+            Some(Line::Degraded) => say!("degraded: {}", unready.join(", ")),
+            None => {}
+        }
+    }
+
+    /// Asks for the end of the run. Who asks again for the same has no patience left.
+    pub fn ask(&mut self, ending: Ending, now: Duration) {
+        let again = self.asked == Some(ending);
+        let within = if again { HURRIED_LIMIT } else { SHUTDOWN_LIMIT };
+        say!("asked to {}; services have {} s", ending.words(), within.as_secs());
+        self.asked = Some(ending);
+        if let Some(services) = &mut self.services {
+            services.shut_down(within, now);
+        }
+    }
+
+    fn take_signals(&mut self, now: Duration) {
+        self.more_deaths = true;
+        for _ in 0..SIGNALS_PER_TURN {
+            match self.signals.next() {
+                Ok(Some(Signal::CHILD)) => {}
+                Ok(Some(signal)) => {
+                    if let Some(ending) = Ending::asked_by(signal) {
+                        self.ask(ending, now);
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    say!("signals: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn note_deaths(&mut self, now: Duration) {
+        let services = &mut self.services;
+        self.more_deaths = reap(|pid, exit| {
+            if let Some(services) = services {
+                services.take_death(pid, exit);
+            }
+        });
+        if let Some(services) = services {
+            services.settle_all(now);
+        }
+    }
 }

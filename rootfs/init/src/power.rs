@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   power button, SIGTERM, SIGUSR2 ──> power off ┐
-//!   Ctrl-Alt-Del (SIGINT), SIGUSR1 ──> restart   ┴─> sync ─> reboot(2)
+//!   Ctrl-Alt-Del (SIGINT), SIGUSR1 ──> restart   ┴─> services stop ─> finish ─> reboot(2)
 //! ```
 //! The button is an input device that reports one key; PID 1 reads it like any other input.
 
@@ -10,13 +10,18 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::process::Signal;
 use rustix::system::RebootCommand;
 use thiserror::Error;
 
+use crate::console;
 use crate::say;
+
+/// How long a slow console may take for the last line.
+const CONSOLE_LIMIT: Duration = Duration::from_secs(1);
 
 /// `struct input_event` of 64-bit kernels: time (16 bytes), type, code, value.
 const INPUT_EVENT_BYTES: usize = 24;
@@ -33,7 +38,7 @@ pub(crate) struct PowerError {
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub enum Ending {
     PowerOff,
     Restart,
 }
@@ -51,6 +56,14 @@ impl Ending {
             _ => None,
         }
     }
+
+    /// For the console.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::PowerOff => "power off",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 /// Lets Ctrl-Alt-Del reach us as a signal instead of resetting the machine at once.
@@ -64,6 +77,9 @@ pub(crate) fn take_over_keystroke() -> Result<(), PowerError> {
 pub(crate) struct Buttons {
     devices: Vec<File>,
 }
+
+/// Key events that are read in one turn from one device.
+const EVENTS_PER_TURN: usize = 64;
 
 impl Buttons {
     /// Opens every input device that reports the power key.
@@ -96,7 +112,10 @@ impl Buttons {
         let mut pressed = false;
         for device in &mut self.devices {
             let mut event = [0; INPUT_EVENT_BYTES];
-            while device.read_exact(&mut event).is_ok() {
+            for _ in 0..EVENTS_PER_TURN {
+                if device.read_exact(&mut event).is_err() {
+                    break;
+                }
                 pressed |= is_power_press(&event);
             }
         }
@@ -131,12 +150,13 @@ fn is_power_press(event: &[u8; INPUT_EVENT_BYTES]) -> bool {
 
 /// Ends the run. Returns only when the kernel refuses, which leaves nothing else to try.
 pub(crate) fn end(ending: Ending) -> PowerError {
-    rustix::fs::sync();
-    let (command, action) = match ending {
-        Ending::PowerOff => (RebootCommand::PowerOff, "power off"),
-        Ending::Restart => (RebootCommand::Restart, "restart"),
+    let (command, said) = match ending {
+        Ending::PowerOff => (RebootCommand::PowerOff, "powering off"),
+        Ending::Restart => (RebootCommand::Restart, "restarting"),
     };
-    say!("{}", if ending == Ending::PowerOff { "powering off" } else { "restarting" });
+    say!("{said}");
+    console::drain(CONSOLE_LIMIT);
+    let action = ending.words();
     match rustix::system::reboot(command) {
         Ok(()) => PowerError { action, source: io::Error::other("the kernel came back") },
         Err(errno) => PowerError { action, source: errno.into() },

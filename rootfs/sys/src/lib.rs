@@ -4,10 +4,13 @@
 //! rustix where rustix has a safe one.
 
 pub mod block;
+pub mod capabilities;
 pub mod clock;
 pub mod device_mapper;
 pub mod durable;
 pub mod entropy;
 pub mod ext4;
 pub mod notify;
+pub mod process;
 pub mod signals;
+pub mod watchdog;

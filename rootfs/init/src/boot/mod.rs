@@ -6,12 +6,12 @@
 mod identity;
 mod kernel;
 mod seed;
+mod services;
 mod state;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use ::seed::manifest::{MANIFEST_PATH, Manifest, ManifestError};
 use ::seed::render::RenderError;
@@ -20,9 +20,8 @@ use thiserror::Error;
 
 use crate::mounts::MountError;
 use crate::node::Node;
-use crate::power::{self, Buttons, Ending, PowerError};
+use crate::power::{self, Ending, PowerError};
 use crate::say;
-use crate::state::{State, close};
 
 #[derive(Debug, Error)]
 pub(crate) enum Stage2Error {
@@ -65,7 +64,7 @@ enum Step {
     End(Ending),
 }
 
-/// The timetable. Services follow once the supervisor is here.
+/// The timetable.
 const PHASES: &[Phase] = &[
     Phase { name: "mounts", run: Run::OrFail(kernel::early_mounts) },
     Phase { name: "modules", run: Run::Always(kernel::load_modules) },
@@ -73,24 +72,20 @@ const PHASES: &[Phase] = &[
     Phase { name: "state", run: Run::Always(state::open) },
     Phase { name: "seed", run: Run::OrEnd(seed::find_seed) },
     Phase { name: "identity", run: Run::OrFail(identity::take_identity) },
+    Phase { name: "services", run: Run::Always(services::begin) },
 ];
 
-/// Boots the node and watches over it; returns how the run shall end.
-pub(crate) fn run() -> Result<Ending, Stage2Error> {
-    let started = Instant::now();
+/// Makes the node, which the phases then fill.
+pub(crate) fn begin() -> Result<Node, Stage2Error> {
     power::take_over_keystroke()?;
     let signals = SignalFd::new(power::SIGNALS).map_err(Stage2Error::Signals)?;
     let manifest = Manifest::from_json(&read(Path::new(MANIFEST_PATH))?)?;
     say!("{} {}, phases: {}", manifest.name, manifest.version, phase_names());
-    let buttons = Buttons::default();
-    let state = State::default();
-    let mut node = Node { started, manifest, signals, buttons, state, seed: None };
-    let ended = boot_and_watch(&mut node);
-    close(node.state, &node.manifest);
-    ended
+    Ok(Node::new(manifest, signals))
 }
 
-fn boot_and_watch(node: &mut Node) -> Result<Ending, Stage2Error> {
+/// Boots the node and watches over it; returns how the run shall end.
+pub(crate) fn run(node: &mut Node) -> Result<Ending, Stage2Error> {
     for phase in PHASES {
         let step = match phase.run {
             Run::Always(run) => {
@@ -104,9 +99,8 @@ fn boot_and_watch(node: &mut Node) -> Result<Ending, Stage2Error> {
             return Ok(ending);
         }
     }
-    say!("ready node={} after={}ms", node.name(), node.started.elapsed().as_millis());
     loop {
-        if let Some(ending) = node.wait(None)? {
+        if let Some(ending) = node.wait(None) {
             return Ok(ending);
         }
     }

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
-use sys::durable;
+use sys::durable::{self, DurableError};
 
 use crate::say;
 
@@ -58,11 +58,9 @@ fn parse(bytes: &[u8]) -> Option<u64> {
 }
 
 /// Leaves the time for the next run.
-pub(super) fn save() {
+pub(super) fn save() -> Result<(), DurableError> {
     let now = clock_gettime(ClockId::Realtime).tv_sec;
-    if let Err(error) = durable::write(Path::new(SAVED), format!("{now}\n").as_bytes(), 0o644) {
-        say!("{error}");
-    }
+    durable::write(Path::new(SAVED), format!("{now}\n").as_bytes(), 0o644)
 }
 
 #[cfg(test)]

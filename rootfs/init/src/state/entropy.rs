@@ -17,7 +17,7 @@ use std::path::Path;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use seed::manifest::STATE_PATH;
-use sys::durable;
+use sys::durable::{self, DurableError};
 use sys::entropy::{SEED_BYTES, credit};
 
 use crate::say;
@@ -37,7 +37,9 @@ pub(super) fn restore() {
         Ok(None) => {}
         Err(error) => say!("{SEED} is not used: {error}"),
     }
-    save();
+    if let Err(error) = save() {
+        say!("{error}");
+    }
 }
 
 /// Reads a seed and makes sure that nobody will read it again; none if there is no whole one.
@@ -53,15 +55,13 @@ fn take(path: &Path, folder: &Path) -> io::Result<Option<[u8; SEED_BYTES]>> {
 }
 
 /// Leaves fresh bytes for the next run.
-pub(super) fn save() {
+pub(super) fn save() -> Result<(), DurableError> {
     let mut seed = [0; SEED_BYTES];
     // Without them the end of the run tries again.
     if getrandom(&mut seed, GetRandomFlags::NONBLOCK) != Ok(SEED_BYTES) {
-        return;
+        return Ok(());
     }
-    if let Err(error) = durable::write(Path::new(SEED), &seed, 0o600) {
-        say!("{error}");
-    }
+    durable::write(Path::new(SEED), &seed, 0o600)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, mkdirat, openat};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount};
+use rustix::mount::{MountFlags, mount_bind, mount_remount};
 use seed::manifest::{Manifest, STATE_PATH, StateFolder};
 
 use crate::say;
@@ -29,17 +29,6 @@ pub(super) fn make(manifest: &Manifest) {
         let made = make_one(folder, user_id(manifest, &folder.user));
         if let Err(error) = made.and_then(|open| show(folder, &open)) {
             say!("{}: {error}", folder.path);
-        }
-    }
-}
-
-/// Takes the mounts off again, the last first.
-pub(super) fn unmount(manifest: &Manifest) {
-    for mount in manifest.state.iter().rev().filter_map(|folder| folder.mount.as_ref()) {
-        match rustix::mount::unmount(mount.as_str(), UnmountFlags::empty()) {
-            // It was never mounted, which was said then.
-            Ok(()) | Err(Errno::INVAL) => {}
-            Err(errno) => say!("{mount} can't be unmounted: {}", io::Error::from(errno)),
         }
     }
 }

@@ -46,10 +46,10 @@ use std::path::{Path, PathBuf};
 use disk::AccessFailed;
 use disk::gpt::GptError;
 use disk::state::{Refusal, StateError};
-use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
-use seed::manifest::{Manifest, STATE_PATH};
+use seed::manifest::Manifest;
 use thiserror::Error;
 
+use crate::node::Node;
 use crate::say;
 use program::ProgramError;
 
@@ -133,22 +133,14 @@ fn bring_up() -> Result<(), StateFault> {
     filesystem::mount(&partition)
 }
 
-/// For the list of what is done when a run ends, after all services: remembers the time and fresh
-/// random bytes, and takes STATE off, so that the next boot finds it clean.
-pub(crate) fn close(state: State, manifest: &Manifest) {
-    if !state.is_usable() {
-        return;
-    }
-    clock::save();
-    entropy::save();
-    folders::unmount(manifest);
-    if let Err(errno) = unmount(STATE_PATH, UnmountFlags::empty()) {
-        say!("{STATE_PATH} is busy ({}); it becomes read-only", io::Error::from(errno));
-        // Read-only is as good for the next boot: the journal is empty and the superblock clean.
-        if let Err(errno) = mount_remount(STATE_PATH, MountFlags::RDONLY, c"") {
-            say!("{STATE_PATH} can't be made read-only: {}", io::Error::from(errno));
-        }
-    }
+/// When a run ends: leaves the time for the next one.
+pub(crate) fn save_clock(node: &Node) -> Result<(), String> {
+    if node.state.is_usable() { clock::save().map_err(|error| error.to_string()) } else { Ok(()) }
+}
+
+/// When a run ends: leaves fresh random bytes for the next one.
+pub(crate) fn save_entropy(node: &Node) -> Result<(), String> {
+    if node.state.is_usable() { entropy::save().map_err(|error| error.to_string()) } else { Ok(()) }
 }
 
 /// A node whose `/run` can't be written to has said so already.
