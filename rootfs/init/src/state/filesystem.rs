@@ -18,8 +18,8 @@
 //! superblock it gives up, so it is told a block with a good copy. That may fail at first: where
 //! the filesystem was grown while mounted, the copies say that the journal is to be replayed, which
 //! e2fsck does, and then wonders to read it again in the copy. It has written the first superblock by
-//! then, so it is run once more from there, and looks at everything. Dates are not checked (`/etc/e2fsck.conf`): a clock that
-//! stopped is no reason to touch a disk.
+//! then, so it is run once more from there, and looks at everything. Dates are not checked
+//! (`/etc/e2fsck.conf`): a clock that stopped is no reason to touch a disk.
 //!
 //! **Growing it** is asked of the kernel, once mounted, instead of resize2fs: that would want a whole
 //! check of the unmounted filesystem first, and does the same by the same ioctl if it is mounted.
