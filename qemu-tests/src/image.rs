@@ -85,6 +85,7 @@ impl Bench {
             }],
             console: Console::Output,
             control: Some(folder.join("control")),
+            clock: None,
             end_on_restart: true,
         }
     }

@@ -89,6 +89,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         cards: cards(&image)?,
         console: if std::io::stdin().is_terminal() { Console::Terminal } else { Console::Output },
         control: None,
+        clock: None,
         end_on_restart: false,
     };
     context.progress.note(&format!("{} with {acceleration:?}; Ctrl-A X ends it", qemu.describe()));

@@ -66,6 +66,7 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
         cards: Vec::new(),
         console: Console::Output,
         control: None,
+        clock: None,
         end_on_restart: true,
     };
     let mut command = qemu.command(&machine);

@@ -51,6 +51,8 @@ pub struct Machine {
     pub console: Console,
     /// A unix socket for QEMU's control protocol.
     pub control: Option<PathBuf>,
+    /// What the battery-backed clock shows at the start, such as `1970-01-01`; else the time it is.
+    pub clock: Option<String>,
     /// End QEMU when the guest restarts, instead of starting it again.
     pub end_on_restart: bool,
 }
@@ -69,6 +71,9 @@ impl Machine {
         arguments.pair("-m", self.memory_mib.to_string());
         arguments.pair("-smp", self.processors.to_string());
         arguments.pair("-device", "virtio-rng-pci");
+        if let Some(clock) = &self.clock {
+            arguments.pair("-rtc", format!("base={clock}"));
+        }
         match self.console {
             Console::Terminal => arguments.pair("-serial", "mon:stdio"),
             Console::Output => arguments.pair("-serial", "stdio"),
@@ -151,6 +156,7 @@ mod tests {
             cards: vec![Card { mac: "52:54:00:00:00:01".to_owned(), backend: "user".to_owned() }],
             console: Console::Output,
             control: None,
+            clock: None,
             end_on_restart: true,
         }
     }
@@ -173,6 +179,15 @@ mod tests {
         assert!(line.contains("-accel tcg,thread=multi -cpu max"), "{line}");
         assert!(line.contains("netdev=net0,mac=52:54:00:00:00:01"), "{line}");
         assert!(line.ends_with("-no-reboot"), "{line}");
+    }
+
+    #[test]
+    fn a_clock_of_its_own_is_said_only_if_there_is_one() {
+        let start = Start::Uefi { firmware: "/f".into(), variables: "/v".into() };
+        let usual = machine(start);
+        assert!(!line(&usual).contains("-rtc"));
+        let stopped = Machine { clock: Some("1970-01-01".to_owned()), ..usual };
+        assert!(line(&stopped).contains("-rtc base=1970-01-01"), "{}", line(&stopped));
     }
 
     #[test]

@@ -167,6 +167,7 @@ fn lay_overlays(overlays: &[Overlay], source: &dyn PackageSource) -> Result<Tree
     }
     let accounts = lay_accounts(&mut root, overlays)?;
     lay_directories(&mut root, overlays, &accounts)?;
+    lay_mount_points(&mut root, overlays)?;
     for overlay in overlays {
         lay_templates(&mut root, overlay)?;
     }
@@ -276,6 +277,17 @@ fn lay_directories(
                 (node.uid, node.gid) = (account.id, account.id);
             }
             root.insert(TreePath::new(&directory.path)?, node)?;
+        }
+    }
+    Ok(())
+}
+
+/// A folder of the state partition that shows at another path needs something to be mounted over.
+fn lay_mount_points(root: &mut Tree, overlays: &[Overlay]) -> Result<(), ComposeError> {
+    for overlay in overlays {
+        for mount in overlay.manifest.state.iter().filter_map(|folder| folder.mount.as_ref()) {
+            let node = Node::directory(Origin::Overlay(overlay.name.clone()));
+            root.insert(TreePath::new(mount.as_str())?, node)?;
         }
     }
     Ok(())
@@ -419,6 +431,7 @@ fn manifest_of(
         let loaded = wishes.modules.load.iter().filter(|name| selection.contains(name));
         manifest.modules.extend(loaded.cloned());
         manifest.sysctls.extend(wishes.sysctls.clone());
+        manifest.state.extend(wishes.state.iter().cloned());
         manifest.services.extend(wishes.services.iter().cloned());
         manifest.templates.extend(overlay.templates());
     }

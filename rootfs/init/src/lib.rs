@@ -31,6 +31,7 @@ mod power;
 mod seed_source;
 pub mod services;
 mod stage1;
+mod state;
 mod view;
 pub mod watch;
 mod watchdog;

@@ -29,6 +29,7 @@ use crate::control::{NodeView, Server};
 use crate::power::{Buttons, Ending};
 use crate::say;
 use crate::services::{Services, reap};
+use crate::state::State;
 use crate::watch::{Source, Watch};
 use crate::watchdog::Feeder;
 
@@ -55,6 +56,8 @@ pub struct Node {
     pub(crate) manifest: Manifest,
     pub(crate) signals: SignalFd,
     pub(crate) buttons: Buttons,
+    /// Whether what must outlive a boot has a place.
+    pub(crate) state: State,
     pub(crate) seed: Option<Seed>,
     /// There from its phase on.
     pub(crate) network: Option<Network>,
@@ -80,6 +83,7 @@ impl Node {
             manifest,
             signals,
             buttons: Buttons::default(),
+            state: State::default(),
             seed: None,
             network: None,
             services: None,

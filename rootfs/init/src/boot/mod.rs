@@ -9,6 +9,7 @@ mod kernel;
 mod network;
 mod seed;
 mod services;
+mod state;
 
 use std::fs;
 use std::io;
@@ -71,6 +72,7 @@ const PHASES: &[Phase] = &[
     Phase { name: "control", run: Run::Always(control::listen) },
     Phase { name: "modules", run: Run::Always(kernel::load_modules) },
     Phase { name: "sysctls", run: Run::Always(kernel::set_sysctls) },
+    Phase { name: "state", run: Run::Always(state::open) },
     Phase { name: "seed", run: Run::OrEnd(seed::find_seed) },
     Phase { name: "identity", run: Run::OrFail(identity::take_identity) },
     Phase { name: "network", run: Run::OrEnd(network::bring_up) },
