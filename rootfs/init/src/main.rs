@@ -2,6 +2,7 @@
 //!
 //! As `/init` of the initramfs it is stage 1: it finds the root, has dm-verity check it, and starts
 //! itself again from there. On the root it is stage 2: it runs the boot phases and then watches.
+//! Started by others than the kernel, it is one of the small programs of [`role`].
 //!
 //! What it owns: mounts, modules, the seed's place in `/run`, the end of the run. What it never
 //! does: block on anyone, or parse anything from the network. It must not panic, because that is
@@ -15,39 +16,37 @@
 
 mod boot;
 mod console;
+mod devices;
 mod disks;
 mod modules;
 mod mounts;
 mod node;
 mod power;
+mod role;
 mod seed_source;
+mod slot;
 mod stage1;
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
 use power::Ending;
 
-/// Long enough for a person to read the reason from a screen, or for a camera to catch it.
-const PAUSE_BEFORE_RESTART: Duration = Duration::from_secs(10);
-
-fn main() {
+fn main() -> ExitCode {
     if std::process::id() != 1 {
-        eprintln!("init is PID 1 of a node; started by hand it has nothing to do");
-        std::process::exit(2);
+        return role::run(std::env::args());
     }
     // The initramfs has no other root below it yet, which is how the stages tell themselves apart.
     let ending = if Path::new("/etc/edgepair/early-modules").exists() {
         let Err(error) = stage1::run();
         say!("stage 1 failed: {error}");
-        pause();
-        Ending::Restart
+        give_up()
     } else {
         boot::run().unwrap_or_else(|error| {
             say!("stage 2 failed: {error}");
-            pause();
-            Ending::Restart
+            give_up()
         })
     };
     let refused = power::end(ending);
@@ -58,7 +57,12 @@ fn main() {
     }
 }
 
-fn pause() {
-    say!("restarting in {} seconds", PAUSE_BEFORE_RESTART.as_secs());
-    sleep(PAUSE_BEFORE_RESTART);
+/// The other slot if there is one, then a restart; not too often.
+fn give_up() -> Ending {
+    let pause = slot::give_up();
+    if !pause.is_zero() {
+        say!("restarting in {} seconds", pause.as_secs());
+        sleep(pause);
+    }
+    Ending::Restart
 }

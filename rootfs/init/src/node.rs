@@ -10,8 +10,10 @@ use seed::manifest::Manifest;
 use sys::signals::SignalFd;
 
 use crate::boot::Stage2Error;
+use crate::devices::{Devices, News};
 use crate::power::{Buttons, Ending};
 use crate::say;
+use crate::slot;
 
 /// What a phase leaves for the ones after it.
 pub(crate) struct Node {
@@ -19,6 +21,7 @@ pub(crate) struct Node {
     pub(crate) manifest: Manifest,
     pub(crate) signals: SignalFd,
     pub(crate) buttons: Buttons,
+    pub(crate) devices: Devices,
     pub(crate) seed: Option<Seed>,
 }
 
@@ -30,12 +33,17 @@ impl Node {
     /// Waits for something to happen, at most for `limit`; says if that asks for an ending.
     pub(crate) fn wait(&mut self, limit: Option<Duration>) -> Result<Option<Ending>, Stage2Error> {
         let mut inputs = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
-        let buttons = self.buttons.descriptors();
-        inputs.extend(buttons.map(|button| PollFd::from_borrowed_fd(button, PollFlags::IN)));
+        let others = self.buttons.descriptors().chain(self.devices.descriptor());
+        inputs.extend(others.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         match poll(&mut inputs, limit.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(Stage2Error::Signals(errno.into())),
+        }
+        for news in self.devices.handle() {
+            if let News::RootDamaged { block } = news {
+                slot::leave_damaged(&block);
+            }
         }
         if self.buttons.pressed() {
             say!("power button");

@@ -17,10 +17,12 @@ use ::seed::render::RenderError;
 use sys::signals::SignalFd;
 use thiserror::Error;
 
+use crate::devices::Devices;
 use crate::mounts::MountError;
 use crate::node::Node;
 use crate::power::{self, Buttons, Ending, PowerError};
 use crate::say;
+use crate::slot;
 
 #[derive(Debug, Error)]
 pub(crate) enum Stage2Error {
@@ -80,7 +82,8 @@ pub(crate) fn run() -> Result<Ending, Stage2Error> {
     let manifest = Manifest::from_json(&read(Path::new(MANIFEST_PATH))?)?;
     say!("{} {}, phases: {}", manifest.name, manifest.version, phase_names());
     let buttons = Buttons::default();
-    let mut node = Node { started, manifest, signals, buttons, seed: None };
+    let devices = Devices::default();
+    let mut node = Node { started, manifest, signals, buttons, devices, seed: None };
     for phase in PHASES {
         let step = match phase.run {
             Run::Always(run) => {
@@ -95,6 +98,7 @@ pub(crate) fn run() -> Result<Ending, Stage2Error> {
         }
     }
     say!("ready node={} after={}ms", node.name(), node.started.elapsed().as_millis());
+    slot::mark_good();
     loop {
         if let Some(ending) = node.wait(None)? {
             return Ok(ending);

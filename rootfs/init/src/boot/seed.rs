@@ -7,8 +7,9 @@ use crate::node::Node;
 use crate::say;
 use crate::seed_source;
 
-/// How often a node without a good seed looks for a better one.
-const SEED_POLL: Duration = Duration::from_secs(2);
+/// How often a node without a good seed looks for a better one by itself; a stick that is plugged in
+/// wakes it at once. This is for drives that don't tell when something is put into them.
+const SEED_POLL: Duration = Duration::from_secs(10);
 
 /// Finds and checks the seed. With none, or a bad one, the node says why and waits for a better one:
 /// it takes no name and no address before it has a good seed.
