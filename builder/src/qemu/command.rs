@@ -163,8 +163,8 @@ fn disk_arguments(number: usize, disk: &Disk, arguments: &mut Arguments) {
         Bus::Sata => format!("ide-hd,bus=ide.{number},{drive}"),
         Bus::Usb => format!("usb-storage,bus=usb.0,{drive}"),
         Bus::Sd => {
-            arguments.pair("-device", format!("sdhci-pci,id=sd{number}"));
-            format!("sd-card,bus=sd{number}.sd-bus,{drive}")
+            arguments.pair("-device", "sdhci-pci");
+            format!("sd-card,{drive}")
         }
     };
     arguments.pair("-device", device);
@@ -257,7 +257,7 @@ mod tests {
         let usb = on(Bus::Usb);
         assert!(usb.find("qemu-xhci,id=usb") < usb.find("usb-storage,bus=usb.0"), "{usb}");
         let card = on(Bus::Sd);
-        assert!(card.contains("sdhci-pci,id=sd0 -device sd-card,bus=sd0.sd-bus"), "{card}");
+        assert!(card.contains("sdhci-pci -device sd-card,drive=disk0"), "{card}");
         assert!(!card.contains("xhci"), "{card}");
     }
 }
