@@ -77,7 +77,8 @@ impl Bench {
             memory_mib: MEMORY_MIB,
             processors: 2,
             start,
-            disks: vec![disk],
+            disks: vec![disk.into()],
+            sockets: false,
             // The lab's first node finds its card, whose cable leads nowhere.
             cards: vec![Card {
                 mac: "52:54:00:77:00:01".to_owned(),

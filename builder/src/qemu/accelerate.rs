@@ -63,6 +63,7 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
             command_line: "console=ttyS0 panic=-1".to_owned(),
         },
         disks: Vec::new(),
+        sockets: false,
         cards: Vec::new(),
         console: Console::Output,
         control: None,

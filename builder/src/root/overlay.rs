@@ -133,6 +133,9 @@ pub struct ModuleWish {
     /// Carried, and loaded when hardware or a program asks for them.
     #[serde(default)]
     pub keep: Vec<String>,
+    /// Never loaded because a device asks for it, only by its name: for drivers that harm.
+    #[serde(default)]
+    pub deny: Vec<String>,
 }
 
 /// An overlay as it lies on disk.

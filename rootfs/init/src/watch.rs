@@ -23,6 +23,8 @@ pub enum Source {
     Signals,
     /// A power button.
     Button,
+    /// A device came, went, or has trouble.
+    Devices,
     /// Something changed in the network.
     Network,
     /// The console takes bytes again.

@@ -56,7 +56,7 @@ enum Run {
     /// Its error ends the boot.
     OrFail(fn(&mut Node) -> Result<(), Stage2Error>),
     /// It waits, and someone may ask for the end meanwhile.
-    OrEnd(fn(&mut Node) -> Result<Step, Stage2Error>),
+    OrEnd(fn(&mut Node) -> Step),
 }
 
 /// Whether the boot goes on.
@@ -97,7 +97,7 @@ pub(crate) fn run(node: &mut Node) -> Result<Ending, Stage2Error> {
                 Step::Done
             }
             Run::OrFail(run) => run(node).map(|()| Step::Done)?,
-            Run::OrEnd(run) => run(node)?,
+            Run::OrEnd(run) => run(node),
         };
         if let Step::End(ending) = step {
             return Ok(ending);

@@ -32,7 +32,6 @@ mod wanted;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -102,7 +101,7 @@ impl Kernel {
 }
 
 /// The drivers that a seed's links need and that no card asks for by itself, with parameters.
-pub(crate) fn modules(seed: &Seed) -> Vec<(&'static str, &'static CStr)> {
+pub(crate) fn modules(seed: &Seed) -> Vec<(&'static str, &'static str)> {
     Wanted::of(seed).modules()
 }
 

@@ -1,6 +1,5 @@
 //! What the seed wants of the network: its links and routes, and nothing of its secrets.
 
-use std::ffi::CStr;
 use std::net::IpAddr;
 
 use netlink::{Address, BondMode, owner};
@@ -40,12 +39,12 @@ impl Wanted {
 
     /// What must be loaded for these links, with parameters, since no modprobe answers when the
     /// kernel asks.
-    pub(crate) fn modules(&self) -> Vec<(&'static str, &'static CStr)> {
+    pub(crate) fn modules(&self) -> Vec<(&'static str, &'static str)> {
         let has = |kind| self.links.iter().any(|link| link.kind == kind);
         let needs = [
             // Or it would make a bond0 that nobody asked for.
-            (LinkKind::Bond, ("bonding", c"max_bonds=0")),
-            (LinkKind::Vlan, ("8021q", c"")),
+            (LinkKind::Bond, ("bonding", "max_bonds=0")),
+            (LinkKind::Vlan, ("8021q", "")),
         ];
         needs.into_iter().filter(|(kind, _)| has(*kind)).map(|(_, module)| module).collect()
     }

@@ -218,6 +218,7 @@ impl Services {
             Source::Probe(place) => self.look(place, now, true),
             Source::Signals
             | Source::Button
+            | Source::Devices
             | Source::Network
             | Source::Console
             | Source::Control(_) => {}
