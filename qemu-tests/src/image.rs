@@ -1,17 +1,23 @@
 //! The images that are booted: built once for all tests of a run, by the builder itself.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use builder::build::source::Reach;
 use builder::build::{self, Request};
 use builder::image::formats::Format;
+use builder::image::identity;
+use builder::image::layout::Part;
 use builder::image::open::OpenImage;
+use builder::image::sparse::ImageHasher;
 use builder::progress::Progress;
 use builder::project::{self, Project};
 use builder::qemu::accelerate;
 use builder::qemu::command::{Acceleration, Card, Console, Machine, Start};
 use builder::qemu::program::Qemu;
+use disk::boot::Slot;
 
 /// Enough for the kernel and our agents; PostgreSQL will want more.
 const MEMORY_MIB: u32 = 512;
@@ -43,7 +49,7 @@ impl Bench {
             .unwrap_or_else(|error| panic!("{error}"));
         let kernel = folder.path().join("kernel");
         let open = OpenImage::open(&image).expect("what was built can be read");
-        let slot = open.kernel(disk::boot::Slot::A).expect("slot A has a kernel");
+        let slot = open.kernel(Slot::A).expect("slot A has a kernel");
         std::fs::write(&kernel, open.section(&slot, ".linux").expect("a kernel")).expect("written");
         let acceleration = accelerate::probe(&qemu, &kernel, &cache);
         eprintln!("{} with {acceleration:?}", qemu.describe());
@@ -53,7 +59,7 @@ impl Bench {
     /// A machine with a disk of its own in `folder`, which starts as hardware does or directly.
     pub fn machine(&self, image: &Path, uefi: bool, folder: &Path) -> Machine {
         let open = OpenImage::open(image).expect("the image can be read");
-        let kernel = open.kernel(disk::boot::Slot::A).expect("slot A has a kernel");
+        let kernel = open.kernel(Slot::A).expect("slot A has a kernel");
         let start = if uefi {
             let (firmware, template) = self.qemu.firmware().expect("firmware comes with QEMU");
             let variables = folder.join("variables");
@@ -108,4 +114,49 @@ pub fn build(image: &str, k3s: Option<&Path>, out: &Path) -> PathBuf {
     };
     let built = build::build(&request, &Progress::new(false));
     built.unwrap_or_else(|error| panic!("{error}")).images[0].path.clone()
+}
+
+/// Files in the place of a K3s release, which the machines of CI can't reach. They are carried, never
+/// run: what is booted here is the kernel, the drivers and the agent of the image that ships.
+pub fn placeholder_for_k3s(folder: &Path) {
+    let mut sums = String::new();
+    for name in ["k3s", "k3s-airgap-images-amd64.tar.zst"] {
+        std::fs::write(folder.join(name), format!("placeholder for {name}\n")).expect("written");
+        let file = std::fs::File::open(folder.join(name)).expect("open");
+        let mut hasher = ImageHasher::default();
+        hasher.advance(&file, file.metadata().expect("known").len()).expect("hashed");
+        sums.push_str(&format!("{}  {name}\n", hasher.finish()));
+    }
+    std::fs::write(folder.join("sha256sum-amd64.txt"), sums).expect("written");
+}
+
+/// Puts a text onto the SEED partition of a machine's disk.
+pub fn write_seed(disk: &Path, text: &str) {
+    let image = OpenImage::open(disk).expect("an image");
+    let partition = image.partition(Part::Seed).expect("a SEED partition").clone();
+    let file = OpenOptions::new().read(true).write(true).open(disk).expect("open");
+    identity::write(&file, &partition, text, 0).expect("written");
+}
+
+/// Leaves a machine's disk as if no seed had ever been written to it.
+pub fn erase_seed(disk: &Path) {
+    let image = OpenImage::open(disk).expect("an image");
+    let partition = image.partition(Part::Seed).expect("a SEED partition");
+    let zeros = vec![0; usize::try_from(partition.size_bytes()).expect("small")];
+    let file = OpenOptions::new().write(true).open(disk).expect("open");
+    file.write_all_at(&zeros, partition.offset_bytes()).expect("erased");
+}
+
+/// Writes over the superblock of a slot's filesystem, which every mount reads first.
+pub fn tamper_with_root(disk: &Path, slot: Slot) {
+    let image = OpenImage::open(disk).expect("an image");
+    let root = image.partition(Part::Root(slot)).expect("a root").offset_bytes();
+    let file = OpenOptions::new().write(true).open(disk).expect("open");
+    file.write_all_at(b"tampered", root + 1024 + 120).expect("written");
+}
+
+/// The seed of a node of the lab.
+pub fn lab_seed(node: &str) -> PathBuf {
+    let project = Project::find(None).expect("the tests run in a checkout");
+    project.root().join(format!("images/lab/{node}.toml"))
 }
