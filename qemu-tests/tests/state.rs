@@ -1,5 +1,5 @@
-//! The STATE partition over a node's life: made, kept, grown, repaired, refused; and what is left of
-//! it when the power fails.
+//! The STATE partition over a node's life: made, kept, grown, repaired, refused; and what is left
+//! of it when the power fails.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;

@@ -5,10 +5,10 @@
 //!
 //! Making a filesystem destroys whatever was there, so it must never be guessed from the bytes of
 //! the partition. A partition that starts with zeros may be a database whose first megabyte a
-//! controller lost; one that doesn't may be blank, on a disk that had another life. The builder says
-//! it instead: it sets [`ATTRIBUTE_UNMADE`] in the table, whose two copies have checksums, and the
-//! node clears the bit after its filesystem is whole on the disk and before anything is put into
-//! it. So:
+//! controller lost; one that doesn't may be blank, on a disk that had another life. The builder
+//! says it instead: it sets [`ATTRIBUTE_UNMADE`] in the table, whose two copies have checksums, and
+//! the node clears the bit after its filesystem is whole on the disk and before anything is put
+//! into it. So:
 //!
 //! ```text
 //!   marked unmade    first superblock       a copy    what is done

@@ -1,7 +1,7 @@
 //! Giving the kernel random bytes from an earlier run, and having them count.
 //!
-//! Writing to `/dev/urandom` mixes bytes in but counts them for nothing, so a node without any other
-//! source would still wait. Only this ioctl credits them.
+//! Writing to `/dev/urandom` mixes bytes in but counts them for nothing, so a node without any
+//! other source would still wait. Only this ioctl credits them.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -24,8 +24,8 @@ struct Pool {
 pub fn credit(random: BorrowedFd<'_>, seed: &[u8; SEED_BYTES]) -> io::Result<()> {
     let length = libc::c_int::try_from(SEED_BYTES).unwrap_or(0);
     let pool = Pool { entropy_bits: 8 * length, length, bytes: *seed };
-    // SAFETY: `RNDADDENTROPY` reads two integers and `length` bytes behind them, all of which `pool`
-    // has; it outlives the call.
+    // SAFETY: `RNDADDENTROPY` reads two integers and `length` bytes behind them, all of which
+    // `pool` has; it outlives the call.
     let result = unsafe { libc::ioctl(random.as_raw_fd(), RNDADDENTROPY, &raw const pool) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

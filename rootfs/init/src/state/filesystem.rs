@@ -4,7 +4,8 @@
 //! Beside what every ext4 has there are `metadata_csum` (damage is noticed, and a superblock can be
 //! believed), and `64bit`. Blocks are always 4 KiB: for a small partition mke2fs would take 1 KiB,
 //! which a database of 8 KiB pages pays for. One per cent is kept for root, so that the agent can
-//! still write its few files when services filled the rest; the usual five are 50 GiB of a terabyte.
+//! still write its few files when services filled the rest; the usual five are 50 GiB of a
+//! terabyte.
 //!
 //! Nothing is left to be initialised later, neither by mke2fs nor by the kernel (`noinit_itable`).
 //! A check that begins with a copy of the superblock reads the inode tables to their end, since it
@@ -13,16 +14,17 @@
 //! is up. The price is paid once: with an inode for each 32 KiB, 8 GiB on a terabyte, which a disk
 //! that can't zero by command writes in about a minute.
 //!
-//! **Checking it.** `e2fsck -p` replays the journal and repairs what needs no decision. Its exit code
-//! is a set of bits: 1 and 2 say that it repaired, everything else that it could not. For a bad first
-//! superblock it gives up, so it is told a block with a good copy. That may fail at first: where
-//! the filesystem was grown while mounted, the copies say that the journal is to be replayed, which
-//! e2fsck does, and then wonders to read it again in the copy. It has written the first superblock by
-//! then, so it is run once more from there, and looks at everything. Dates are not checked
-//! (`/etc/e2fsck.conf`): a clock that stopped is no reason to touch a disk.
+//! **Checking it.** `e2fsck -p` replays the journal and repairs what needs no decision. Its exit
+//! code is a set of bits: 1 and 2 say that it repaired, everything else that it could not. For a
+//! bad first superblock it gives up, so it is told a block with a good copy. That may fail at
+//! first: where the filesystem was grown while mounted, the copies say that the journal is to be
+//! replayed, which e2fsck does, and then wonders to read it again in the copy. It has written the
+//! first superblock by then, so it is run once more from there, and looks at everything. Dates are
+//! not checked (`/etc/e2fsck.conf`): a clock that stopped is no reason to touch a disk.
 //!
-//! **Growing it** is asked of the kernel, once mounted, instead of resize2fs: that would want a whole
-//! check of the unmounted filesystem first, and does the same by the same ioctl if it is mounted.
+//! **Growing it** is asked of the kernel, once mounted, instead of resize2fs: that would want a
+//! whole check of the unmounted filesystem first, and does the same by the same ioctl if it is
+//! mounted.
 
 use std::fs::File;
 use std::io;
@@ -130,7 +132,8 @@ fn check(node: &Path, device: &Device, mut backup: Option<u64>) -> Result<(), St
         (verdict, code) = run_check(node, backup, whole)?;
         let next = match (verdict, backup) {
             (Verdict::Clean | Verdict::Repaired, _) => return Ok(()),
-            // The superblock is good, what it leads to is not: copies of that stand with its copies.
+            // The superblock is good, what it leads to is not: copies of that stand with its
+            // copies.
             (Verdict::NotOpened, None) => ext4::backup(device).map(Some),
             (Verdict::NotOpened | Verdict::Left, Some(_)) => {
                 matches!(ext4::first(device), Ok(ext4::Found::Good(_))).then_some(None)

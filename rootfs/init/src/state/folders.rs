@@ -1,9 +1,9 @@
 //! The folders of STATE, as the overlays want them, and where else they show.
 //!
-//! A folder that is there keeps what is in it; only a wrong owner or mode of the folder itself is put
-//! right. No symlink is followed on the way: what a service planted in one of its folders must not
-//! lead the next boot elsewhere. A folder that can't be made is said, and whoever needs it fails with
-//! its own reason.
+//! A folder that is there keeps what is in it; only a wrong owner or mode of the folder itself is
+//! put right. No symlink is followed on the way: what a service planted in one of its folders must
+//! not lead the next boot elsewhere. A folder that can't be made is said, and whoever needs it
+//! fails with its own reason.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -31,8 +31,8 @@ enum MachineIdError {
     Durable(#[from] DurableError),
 }
 
-/// Shows the machine's identity, which is made first if STATE has none. A full STATE is no reason not
-/// to boot: then it is as if there were none.
+/// Shows the machine's identity, which is made first if STATE has none. A full STATE is no reason
+/// not to boot: then it is as if there were none.
 pub(crate) fn show(state: State, node_name: &str) {
     let id = if state.is_usable() {
         kept().unwrap_or_else(|error| {
