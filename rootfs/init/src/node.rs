@@ -143,6 +143,18 @@ impl Node {
         self.asked.filter(|_| self.services.as_ref().is_none_or(Services::is_over))
     }
 
+    /// Turns of the loop for a time. Says how the run shall end, if that was asked for meanwhile.
+    pub(crate) fn wait_for(&mut self, time: Duration) -> Option<Ending> {
+        let until = clock::now().saturating_add(time);
+        loop {
+            let left = until.saturating_sub(clock::now());
+            let ending = self.wait(Some(left));
+            if ending.is_some() || left.is_zero() {
+                return ending;
+            }
+        }
+    }
+
     /// Everything that can wake the loop.
     fn watch<'fd>(&'fd self, now: Duration, watch: &mut Watch<'fd>) {
         // Deaths first: what else is ready often follows from them.

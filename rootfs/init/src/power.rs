@@ -110,17 +110,22 @@ impl Buttons {
     /// Reads what is pending; true when the key went down.
     pub(crate) fn pressed(&mut self) -> bool {
         let mut pressed = false;
-        for device in &mut self.devices {
-            let mut event = [0; INPUT_EVENT_BYTES];
-            for _ in 0..EVENTS_PER_TURN {
-                if device.read_exact(&mut event).is_err() {
-                    break;
-                }
-                pressed |= is_power_press(&event);
-            }
-        }
+        // One that was unplugged would be ready for ever, with nothing but an error to read.
+        self.devices.retain_mut(|device| read_presses(device, &mut pressed));
         pressed
     }
+}
+
+/// Reads what is pending of one device; whether it is still there.
+fn read_presses(device: &mut impl Read, pressed: &mut bool) -> bool {
+    let mut event = [0; INPUT_EVENT_BYTES];
+    for _ in 0..EVENTS_PER_TURN {
+        match device.read_exact(&mut event) {
+            Ok(()) => *pressed |= is_power_press(&event),
+            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+    true
 }
 
 fn open_without_blocking(path: &Path) -> io::Result<File> {
@@ -183,6 +188,16 @@ mod tests {
         assert!(!is_power_press(&event));
         event[20] = 1;
         assert!(is_power_press(&event));
+    }
+
+    #[test]
+    fn a_device_that_is_gone_is_forgotten() {
+        let mut press = [0; INPUT_EVENT_BYTES];
+        (press[16], press[18], press[20]) = (1, 116, 1);
+        let mut pressed = false;
+        // It ends after one event, which an input device that is there never does.
+        assert!(!read_presses(&mut &press[..], &mut pressed));
+        assert!(pressed);
     }
 
     #[test]

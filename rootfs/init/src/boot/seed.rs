@@ -48,7 +48,7 @@ pub(super) fn find_seed(node: &mut Node) -> Result<Step, Stage2Error> {
             say!("waiting for a good seed; nothing is configured until then");
             said = troubles;
         }
-        if let Some(ending) = node.wait(Some(SEED_POLL)) {
+        if let Some(ending) = node.wait_for(SEED_POLL) {
             return Ok(Step::End(ending));
         }
     }

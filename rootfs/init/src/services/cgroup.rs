@@ -60,9 +60,14 @@ impl Tree {
         Ok((Self { folder }, troubles))
     }
 
-    /// Makes the group of a service, and sets its limits. A limit that can't be set is an error:
-    /// who declared it relies on it.
-    pub(crate) fn service(&self, name: &str, limits: &Limits) -> Result<ServiceGroup, CgroupError> {
+    /// Makes the group of a service, and sets its limits. Where the kernel has no controller for a
+    /// limit, the service runs without it, and the second value tells; a limit that is refused is
+    /// an error, since it is a mistake.
+    pub(crate) fn service(
+        &self,
+        name: &str,
+        limits: &Limits,
+    ) -> Result<(ServiceGroup, Vec<CgroupError>), CgroupError> {
         let folder = self.folder.join(name);
         make_folder(&folder)?;
         let maximum =
@@ -78,12 +83,15 @@ impl Tree {
                 limits.cpu_weight.unwrap_or(100).to_string(),
             ),
         ];
-        for (file, declared, value) in wanted {
-            if declared {
-                write(&folder.join(file), &value)?;
+        let mut without = Vec::new();
+        for (file, _, value) in wanted.iter().filter(|(_, declared, _)| *declared) {
+            match write(&folder.join(file), value) {
+                // Files can't be made here, so the kernel doesn't say that it is missing.
+                Err(error) if !folder.join(file).exists() => without.push(error),
+                other => other?,
             }
         }
-        Ok(ServiceGroup { folder })
+        Ok((ServiceGroup { folder }, without))
     }
 }
 

@@ -22,8 +22,8 @@ impl Services {
         match life.verdict() {
             Verdict::Pending => {}
             Verdict::Running => self.report(place, run, Report::Spawned),
-            Verdict::Failed { step, error } => {
-                let why = launch::explain(&runner.service, step, &error);
+            Verdict::Failed { step, place: which, error } => {
+                let why = launch::explain(&runner.service, step, which, &error);
                 // The child ends by itself and is reaped like any orphan.
                 runner.end_life();
                 self.start_failed(place, run, &why, now);

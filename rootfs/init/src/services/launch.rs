@@ -7,9 +7,12 @@ use std::path::Path;
 
 use rustix::process::{Resource, Signal, getrlimit};
 use seed::manifest::Service;
-use sys::process::{Identity, Program, Resource as Limited, ResourceLimit, Started, Step, start};
+use sys::process::{
+    Directory, Identity, Program, Resource as Limited, ResourceLimit, Started, Step, start,
+};
 
 use super::cgroup::RunGroup;
+use super::directory;
 
 const PATH: &str = "PATH=/usr/sbin:/usr/bin";
 
@@ -25,6 +28,7 @@ pub(crate) struct Launch {
     command: Vec<CString>,
     environment: Vec<CString>,
     working_directory: CString,
+    directories: Vec<Directory>,
     identity: Option<Identity>,
     limits: Vec<ResourceLimit>,
     oom_score: Option<i16>,
@@ -37,6 +41,7 @@ impl Launch {
     pub(crate) fn new(
         service: &Service,
         identity: Option<Identity>,
+        directories: Vec<Directory>,
         notify: Option<&Path>,
     ) -> Result<Self, NulError> {
         let mut environment = vec![PATH.to_owned()];
@@ -50,6 +55,7 @@ impl Launch {
             command: texts(&service.command)?,
             environment: texts(&environment)?,
             working_directory: CString::new(folder)?,
+            directories,
             limits: limits(service),
             oom_score,
             realtime_priority: service.realtime_priority,
@@ -64,7 +70,12 @@ impl Launch {
         input: BorrowedFd<'_>,
         output: BorrowedFd<'_>,
     ) -> io::Result<Started> {
-        start(&self.program(&self.command, self.realtime_priority, group, input, output))
+        start(&Program {
+            command: &self.command,
+            directories: &self.directories,
+            realtime_priority: self.realtime_priority,
+            ..self.program(group, input, output)
+        })
     }
 
     /// Starts another program with the service's rights: a readiness command.
@@ -75,19 +86,20 @@ impl Launch {
         input: BorrowedFd<'_>,
         output: BorrowedFd<'_>,
     ) -> io::Result<Started> {
-        start(&self.program(command, None, group, input, output))
+        start(&Program { command, ..self.program(group, input, output) })
     }
 
+    /// What every program of the service has.
     fn program<'a>(
         &'a self,
-        command: &'a [CString],
-        realtime_priority: Option<u8>,
         group: &'a RunGroup,
         input: BorrowedFd<'a>,
         output: BorrowedFd<'a>,
     ) -> Program<'a> {
         Program {
-            command,
+            command: &[],
+            directories: &[],
+            realtime_priority: None,
             environment: &self.environment,
             working_directory: &self.working_directory,
             input,
@@ -96,7 +108,6 @@ impl Launch {
             identity: self.identity.as_ref(),
             limits: &self.limits,
             oom_score: self.oom_score,
-            realtime_priority,
         }
     }
 }
@@ -139,7 +150,7 @@ pub(crate) fn signal(name: &str) -> Option<Signal> {
 }
 
 /// Why a start failed, and the mend.
-pub(crate) fn explain(service: &Service, step: Step, error: &io::Error) -> String {
+pub(crate) fn explain(service: &Service, step: Step, place: usize, error: &io::Error) -> String {
     let program = service.command.first().map_or("", String::as_str);
     let user = &service.user;
     match (step, error.kind()) {
@@ -157,6 +168,7 @@ pub(crate) fn explain(service: &Service, step: Step, error: &io::Error) -> Strin
             let folder = service.working_directory.as_ref().map_or("/", |path| path.as_str());
             format!("can't start {program} in {folder}: {error}; list it under directories")
         }
+        (Step::Directory, _) => directory::explain(service, place, error),
         (Step::Capabilities | Step::Groups | Step::User | Step::NoNewPrivileges, _) => {
             format!("can't start {program} with the rights of {user}: {error}")
         }
@@ -177,7 +189,8 @@ mod tests {
     #[test]
     fn the_environment_is_what_the_overlay_says_and_two_words_more() {
         let toml = "name = \"p\"\n[environment]\nLANG = \"C.UTF-8\"";
-        let launch = Launch::new(&service(toml), None, Some(Path::new("/run/n"))).expect("good");
+        let launch =
+            Launch::new(&service(toml), None, Vec::new(), Some(Path::new("/run/n"))).expect("good");
         let texts: Vec<&str> = launch.environment.iter().flat_map(|text| text.to_str()).collect();
         assert_eq!(texts, [PATH, "LANG=C.UTF-8", "NOTIFY_SOCKET=/run/n"]);
     }
@@ -192,7 +205,7 @@ mod tests {
     #[test]
     fn a_failed_start_names_the_program_and_the_mend() {
         let service = service("name = \"p\"\nuser = \"proxy\"");
-        let say = |step, kind: io::ErrorKind| explain(&service, step, &kind.into());
+        let say = |step, kind: io::ErrorKind| explain(&service, step, 0, &kind.into());
         let missing = say(Step::Exec, io::ErrorKind::NotFound);
         assert!(missing.contains("/bin/true") && missing.contains("package"), "{missing}");
         let refused = say(Step::Exec, io::ErrorKind::PermissionDenied);

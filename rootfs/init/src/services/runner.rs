@@ -11,6 +11,8 @@ use supervise::{Exit, Run};
 use sys::process::{StartReport, Verdict};
 use thiserror::Error;
 
+use crate::say;
+
 use super::account::Accounts;
 use super::cgroup::{CgroupError, RunGroup, ServiceGroup, Tree};
 use super::directory::{self, DirectoryError};
@@ -98,7 +100,6 @@ impl Runner {
             None => Equipment::new(&self.service, surroundings)?,
         };
         let equipment = self.equipment.insert(equipment);
-        make_directories(&self.service, surroundings.accounts)?;
         let group = equipment.group.run(run.0)?;
         self.out_of_memory_kills = equipment.group.out_of_memory_kills();
         let started = equipment.launch.start(&group, input.as_fd(), equipment.output.writer());
@@ -220,25 +221,19 @@ impl Equipment {
             NotifySocket::bind(folder, service.name.as_str(), user, group)
         };
         let notify = wants_socket.then(socket).transpose().map_err(RunnerError::Notify)?;
+        let directories = directory::plan(service, surroundings.accounts)?;
         let identity = surroundings.gives_rights.then_some(identity);
         let path = notify.as_ref().map(|socket| socket.path.as_path());
+        let name = service.name.as_str();
+        let (cgroup, without) = surroundings.tree.service(name, &service.limits)?;
+        for limit in without {
+            say!("{name}: runs without a limit: {limit}");
+        }
         Ok(Self {
-            group: surroundings.tree.service(service.name.as_str(), &service.limits)?,
-            launch: Launch::new(service, identity, path)?,
+            group: cgroup,
+            launch: Launch::new(service, identity, directories, path)?,
             output: Output::new(user, group).map_err(RunnerError::Output)?,
             notify,
         })
     }
-}
-
-fn make_directories(service: &Service, accounts: &Accounts) -> Result<(), RunnerError> {
-    let identity = accounts.identity(service)?;
-    for wanted in &service.directories {
-        let (user, group) = match &wanted.user {
-            Some(name) => (accounts.number(name)?, accounts.number(name)?),
-            None => (identity.user, identity.group),
-        };
-        directory::make(Path::new(wanted.path.as_str()), wanted.mode.bits(), user, group)?;
-    }
-    Ok(())
 }

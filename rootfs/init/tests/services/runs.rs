@@ -93,6 +93,19 @@ fn a_service_that_ignores_the_signal_is_killed_when_its_time_is_over() {
 }
 
 #[test]
+fn who_asks_twice_for_the_end_waits_no_longer_than_must_be() {
+    in_own_process("runs::who_asks_twice_for_the_end_waits_no_longer_than_must_be", |mut site| {
+        let script = "trap '' TERM; echo armed; while :; do sleep 1000; done";
+        site.begin(&shell("stubborn", script, "stop = { timeout = \"10m\" }"));
+        site.until_said("armed");
+        site.node.ask(init::Ending::PowerOff, init::clock::now());
+        assert_eq!(site.state("stubborn"), State::Stopping);
+        // It asks a second time, and looks that the end comes.
+        site.end();
+    });
+}
+
+#[test]
 fn services_stop_in_the_reverse_order_with_their_own_signals() {
     in_own_process(
         "runs::services_stop_in_the_reverse_order_with_their_own_signals",

@@ -10,15 +10,18 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-use super::{Identity, Program, Resource};
+use super::{Directory, Identity, Program, Resource};
 
-/// A step's number, three bytes of padding, and the error's number.
+/// A step's number, the place in a list that it failed at, two bytes of padding, and the error's
+/// number.
 pub(super) const RECORD_BYTES: usize = 8;
 
 /// What is known to mean "could not become the program", to shells as to us.
 const EXIT_CODE: i32 = 127;
 /// Files that a service makes are writable by their owner only, unless it says otherwise.
 const UMASK: libc::mode_t = 0o022;
+/// Folders on the way to a directory are root's, and everybody may pass.
+const FOLDER_MODE: libc::mode_t = 0o755;
 /// The kernel's highest signal.
 const LAST_SIGNAL: i32 = 64;
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
@@ -34,6 +37,7 @@ pub enum Step {
     OomScore,
     Limits,
     Scheduler,
+    Directory,
     Capabilities,
     Groups,
     User,
@@ -42,8 +46,17 @@ pub enum Step {
     Exec,
 }
 
+/// Where it failed: the step, and the place in the step's list, if it has one.
+struct Failure(Step, u8);
+
+impl From<Step> for Failure {
+    fn from(step: Step) -> Self {
+        Self(step, 0)
+    }
+}
+
 impl Step {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Report,
         Self::Session,
         Self::Files,
@@ -51,6 +64,7 @@ impl Step {
         Self::OomScore,
         Self::Limits,
         Self::Scheduler,
+        Self::Directory,
         Self::Capabilities,
         Self::Groups,
         Self::User,
@@ -61,10 +75,10 @@ impl Step {
 }
 
 /// Reads the record that a failed child wrote.
-pub(super) fn decode(record: [u8; RECORD_BYTES]) -> (Step, i32) {
-    let [step, _, _, _, errno @ ..] = record;
+pub(super) fn decode(record: [u8; RECORD_BYTES]) -> (Step, u8, i32) {
+    let [step, place, _, _, errno @ ..] = record;
     let step = Step::ALL.get(usize::from(step)).copied().unwrap_or(Step::Report);
-    (step, i32::from_ne_bytes(errno))
+    (step, place, i32::from_ne_bytes(errno))
 }
 
 #[repr(C)]
@@ -114,7 +128,7 @@ impl<'a> Prepared<'a> {
 
     /// Becomes the program; what fails is reported.
     pub(super) fn exec(&self) -> ! {
-        let step = self.prepare().err().unwrap_or(Step::Exec);
+        let Failure(step, place) = self.prepare().err().unwrap_or(Step::Exec.into());
         if step == Step::Exec {
             // SAFETY: both lists are null-terminated and point to strings that outlive the call.
             unsafe {
@@ -128,7 +142,7 @@ impl<'a> Prepared<'a> {
         // SAFETY: reads the number of the error that just occurred.
         let errno = unsafe { *libc::__errno_location() };
         let [a, b, c, d] = errno.to_ne_bytes();
-        let record: [u8; RECORD_BYTES] = [step as u8, 0, 0, 0, a, b, c, d];
+        let record: [u8; RECORD_BYTES] = [step as u8, place, 0, 0, a, b, c, d];
         // SAFETY: the record is as long as said; `_exit` ends the child without anything else.
         unsafe {
             libc::write(self.report, record.as_ptr().cast(), record.len());
@@ -136,7 +150,7 @@ impl<'a> Prepared<'a> {
         }
     }
 
-    fn prepare(&self) -> Result<(), Step> {
+    fn prepare(&self) -> Result<(), Failure> {
         // SAFETY: a system call without memory of ours.
         check(Step::Session, unsafe { libc::setsid() })?;
         self.take_files()?;
@@ -144,13 +158,16 @@ impl<'a> Prepared<'a> {
         self.set_oom_score()?;
         self.set_limits()?;
         self.set_scheduler()?;
+        for (place, directory) in (0..=u8::MAX).zip(self.program.directories) {
+            make_directory(directory).map_err(|step| Failure(step, place))?;
+        }
         if let Some(identity) = self.program.identity {
             self.take_identity(identity)?;
         }
         let folder = self.program.working_directory.as_ptr();
         // SAFETY: the path is a C string that outlives the call.
         check(Step::WorkingDirectory, unsafe { libc::chdir(folder) })?;
-        unblock_signals()
+        Ok(unblock_signals()?)
     }
 
     fn take_files(&self) -> Result<(), Step> {
@@ -266,6 +283,40 @@ impl<'a> Prepared<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes a directory, or gives the one that is there its owner and mode. A part of the way may belong
+/// to a service, which could put a symbolic link there and have root give away the link's target:
+/// so the way is walked folder by folder, and no link is followed.
+fn make_directory(directory: &Directory) -> Result<(), Step> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    let open = |at, part: &CString| {
+        // SAFETY: `part` is a C string that outlives the call.
+        unsafe { libc::openat(at, part.as_ptr(), flags) }
+    };
+    // SAFETY: the path is a C string.
+    let mut folder = unsafe { libc::open(c"/".as_ptr(), flags) };
+    check(Step::Directory, folder)?;
+    for part in &directory.parts {
+        let mut next = open(folder, part);
+        // SAFETY: reads the number of the error of the call above.
+        if next < 0 && unsafe { *libc::__errno_location() } == libc::ENOENT {
+            // SAFETY: `part` is a C string that outlives the call.
+            let made = unsafe { libc::mkdirat(folder, part.as_ptr(), FOLDER_MODE) };
+            check(Step::Directory, made)?;
+            next = open(folder, part);
+        }
+        check(Step::Directory, next)?;
+        // SAFETY: the descriptor is ours, and nobody uses it any more.
+        unsafe { libc::close(folder) };
+        folder = next;
+    }
+    // SAFETY: system calls on a descriptor of ours and numbers.
+    unsafe {
+        check(Step::Directory, libc::fchown(folder, directory.user, directory.group))?;
+        check(Step::Directory, libc::fchmod(folder, directory.mode))?;
+        check(Step::Directory, libc::close(folder))
     }
 }
 

@@ -76,6 +76,16 @@ pub struct Identity {
     pub no_new_privileges: bool,
 }
 
+/// A directory that is there, with its owner and mode, before a program starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// The way to it below `/`, folder by folder.
+    pub parts: Vec<CString>,
+    pub mode: u32,
+    pub user: u32,
+    pub group: u32,
+}
+
 /// A program, and everything about its start.
 #[derive(Debug)]
 pub struct Program<'a> {
@@ -84,6 +94,8 @@ pub struct Program<'a> {
     /// `NAME=VALUE`, and nothing is inherited beside it.
     pub environment: &'a [CString],
     pub working_directory: &'a CStr,
+    /// Made by the child, since they may lie on a disk that hangs.
+    pub directories: &'a [Directory],
     pub input: BorrowedFd<'a>,
     /// Where both standard output and standard error go.
     pub output: BorrowedFd<'a>,
@@ -119,7 +131,12 @@ pub enum Verdict {
     /// The program runs, or at least ran.
     Running,
     /// The child ended before it became the program.
-    Failed { step: Step, error: io::Error },
+    Failed {
+        step: Step,
+        /// Which of the directories, if it was one.
+        place: usize,
+        error: io::Error,
+    },
 }
 
 impl AsFd for StartReport {
@@ -136,12 +153,13 @@ impl StartReport {
         match self.0.read(&mut record) {
             Ok(0) => Verdict::Running,
             Ok(_) => {
-                let (step, errno) = child::decode(record);
-                Verdict::Failed { step, error: io::Error::from_raw_os_error(errno) }
+                let (step, place, errno) = child::decode(record);
+                let error = io::Error::from_raw_os_error(errno);
+                Verdict::Failed { step, place: usize::from(place), error }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Verdict::Pending,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Verdict::Pending,
-            Err(error) => Verdict::Failed { step: Step::Report, error },
+            Err(error) => Verdict::Failed { step: Step::Report, place: 0, error },
         }
     }
 }
@@ -232,6 +250,14 @@ mod tests {
     }
 
     fn run(command: &[&str], identity: Option<&Identity>) -> (Started, Vec<String>) {
+        run_with(command, identity, &[])
+    }
+
+    fn run_with(
+        command: &[&str],
+        identity: Option<&Identity>,
+        directories: &[Directory],
+    ) -> (Started, Vec<String>) {
         let (command, environment) = (texts(command), texts(&["PATH=/usr/bin:/bin", "A=b"]));
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
         let input = no_input().expect("/dev/null");
@@ -240,6 +266,7 @@ mod tests {
             command: &command,
             environment: &environment,
             working_directory: c"/tmp",
+            directories,
             input: input.as_fd(),
             output: write.as_fd(),
             cgroup: None,
@@ -289,9 +316,49 @@ mod tests {
     fn a_missing_program_is_reported_with_its_step() {
         let (mut started, _) = run(&["/nonexistent/program"], None);
         assert_eq!(ended(&started).exit_status(), Some(127));
-        let Verdict::Failed { step, error } = started.report.read() else { panic!("it can't run") };
+        let Verdict::Failed { step, error, .. } = started.report.read() else {
+            panic!("it can't run")
+        };
         assert_eq!(step, Step::Exec);
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    /// A directory of our own, below the folder for such.
+    fn directory(name: &str, mode: u32) -> Directory {
+        let path = std::env::temp_dir().join(format!("sys-test-{}/{name}", std::process::id()));
+        let parts: Vec<String> = path.display().to_string().split('/').map(str::to_owned).collect();
+        let parts = parts.iter().filter(|part| !part.is_empty());
+        Directory {
+            parts: parts.map(|part| CString::new(part.as_str()).expect("plain")).collect(),
+            mode,
+            user: rustix::process::geteuid().as_raw(),
+            group: rustix::process::getegid().as_raw(),
+        }
+    }
+
+    #[test]
+    fn directories_are_made_first_and_no_link_is_followed() {
+        use std::os::unix::fs::{MetadataExt, symlink};
+        let base = std::env::temp_dir().join(format!("sys-test-{}", std::process::id()));
+        let command = ["/bin/sh", "-c", "echo started"];
+        let (started, lines) = run_with(&command, None, &[directory("own/deep", 0o750)]);
+        assert_eq!(ended(&started).exit_status(), Some(0));
+        assert_eq!(lines, ["started"]);
+        let about = std::fs::metadata(base.join("own/deep")).expect("made");
+        assert_eq!(about.mode() & 0o7777, 0o750);
+        symlink("/tmp", base.join("link")).expect("linked");
+        for way in ["link/x", "link"] {
+            let wanted = [directory("own/deep", 0o700), directory(way, 0o700)];
+            let (mut started, lines) = run_with(&command, None, &wanted);
+            assert_eq!(ended(&started).exit_status(), Some(127));
+            assert!(lines.is_empty(), "it must not start: {lines:?}");
+            let Verdict::Failed { step, place, error } = started.report.read() else {
+                panic!("{way}")
+            };
+            assert_eq!((step, place), (Step::Directory, 1));
+            assert_eq!(error.raw_os_error(), Some(libc::ENOTDIR), "{error}");
+        }
+        std::fs::remove_dir_all(&base).expect("removed");
     }
 
     #[test]
