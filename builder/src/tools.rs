@@ -102,6 +102,10 @@ pub const ORACLES: Tool = Tool {
     ],
 };
 
+/// A time server that needs no root, for tests of the node's clock.
+pub const TIME_SERVER: Tool =
+    Tool { name: "time-server", parts: &[programs("chrony", &["/usr/sbin/chronyd"])] };
+
 /// An unpacked tool.
 #[derive(Clone, Debug)]
 pub struct Unpacked {

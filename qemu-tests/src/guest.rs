@@ -66,7 +66,12 @@ impl Guest {
 
     /// Sends a command of QEMU's control protocol and waits for its answer.
     pub fn command(&mut self, command: &str) -> Result<Value, GuestError> {
-        let line = format!("{}\n", json!({ "execute": command }));
+        self.command_with(command, &json!({}))
+    }
+
+    /// The same, for a command that takes arguments.
+    pub fn command_with(&mut self, command: &str, arguments: &Value) -> Result<Value, GuestError> {
+        let line = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
         self.control.get_mut().write_all(line.as_bytes()).map_err(GuestError::Control)?;
         loop {
             let mut answer = String::new();

@@ -10,7 +10,7 @@ use builder::image::open::OpenImage;
 use builder::progress::Progress;
 use builder::project::{self, Project};
 use builder::qemu::accelerate;
-use builder::qemu::command::{Acceleration, Console, Machine, Start};
+use builder::qemu::command::{Acceleration, Card, Console, Machine, Start};
 use builder::qemu::program::Qemu;
 
 /// Enough for the kernel and our agents; PostgreSQL will want more.
@@ -77,10 +77,16 @@ impl Bench {
             memory_mib: MEMORY_MIB,
             processors: 2,
             start,
-            disks: vec![disk],
-            cards: Vec::new(),
+            disks: vec![disk.into()],
+            sockets: false,
+            // The lab's first node finds its card, whose cable leads nowhere.
+            cards: vec![Card {
+                mac: "52:54:00:77:00:01".to_owned(),
+                backend: "hubport,hubid=0".to_owned(),
+            }],
             console: Console::Output,
             control: Some(folder.join("control")),
+            clock: None,
             end_on_restart: true,
         }
     }

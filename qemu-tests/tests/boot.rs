@@ -1,15 +1,10 @@
 //! An image boots, says that it is ready, and ends when it is asked to.
 
-use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use builder::build::source::Reach;
-use builder::image::identity;
-use builder::image::layout::Part;
-use builder::image::open::OpenImage;
-use builder::image::sparse::ImageHasher;
 use builder::progress::Progress;
 use builder::project;
 use builder::tools::ORACLES;
@@ -20,8 +15,6 @@ use qemu_tests::image::{self, Bench};
 
 /// Generous: a shared machine without KVM may be ten times slower than a good day's.
 const BOOT_LIMIT: Duration = Duration::from_mins(3);
-/// Three that fail, each with its pause, and one that succeeds.
-const FOUR_BOOTS_LIMIT: Duration = Duration::from_mins(10);
 const END_LIMIT: Duration = Duration::from_mins(1);
 
 fn boot(uefi: bool) {
@@ -50,25 +43,11 @@ fn it_boots_through_uefi_as_on_hardware() {
     boot(true);
 }
 
-/// Files in the place of a K3s release, which the machines of CI can't reach. They are carried, never
-/// run: what is booted here is the kernel, the drivers and the agent of the image that ships.
-fn placeholder_for_k3s(folder: &Path) {
-    let mut sums = String::new();
-    for name in ["k3s", "k3s-airgap-images-amd64.tar.zst"] {
-        std::fs::write(folder.join(name), format!("placeholder for {name}\n")).expect("written");
-        let file = std::fs::File::open(folder.join(name)).expect("open");
-        let mut hasher = ImageHasher::default();
-        hasher.advance(&file, file.metadata().expect("known").len()).expect("hashed");
-        sums.push_str(&format!("{}  {name}\n", hasher.finish()));
-    }
-    std::fs::write(folder.join("sha256sum-amd64.txt"), sums).expect("written");
-}
-
 #[test]
 fn the_image_that_ships_boots_with_its_drivers_as_modules() {
     let bench = Bench::get();
     let folder = tempfile::tempdir().expect("a folder");
-    placeholder_for_k3s(folder.path());
+    image::placeholder_for_k3s(folder.path());
     let edge = image::build("edge", Some(folder.path()), &folder.path().join("out"));
     let machine = bench.machine(&edge, false, folder.path());
     let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
@@ -79,32 +58,13 @@ fn the_image_that_ships_boots_with_its_drivers_as_modules() {
     assert_eq!(guest.console.trouble(), [], "{}", guest.console.transcript());
 }
 
-/// Puts a text onto the SEED partition of a machine's disk.
-fn write_seed(disk: &Path, text: &str) {
-    let image = OpenImage::open(disk).expect("an image");
-    let partition = image.partition(Part::Seed).expect("a SEED partition").clone();
-    let file = OpenOptions::new().read(true).write(true).open(disk).expect("open");
-    identity::write(&file, &partition, text, 0).expect("written");
-}
-
-/// Leaves a machine's disk as if no seed had ever been written to it.
-fn erase_seed(disk: &Path) {
-    use std::os::unix::fs::FileExt;
-
-    let image = OpenImage::open(disk).expect("an image");
-    let partition = image.partition(Part::Seed).expect("a SEED partition");
-    let zeros = vec![0; usize::try_from(partition.size_bytes()).expect("small")];
-    let file = OpenOptions::new().write(true).open(disk).expect("open");
-    file.write_all_at(&zeros, partition.offset_bytes()).expect("erased");
-}
-
 #[test]
 fn a_bad_seed_is_explained_on_the_console_and_nothing_is_configured() {
     let bench = Bench::get();
     let folder = tempfile::tempdir().expect("a folder");
     let machine = bench.machine(&bench.image, false, folder.path());
-    let disk = &machine.disks[0];
-    write_seed(disk, "format = 1\n\n[node]\nnmae = \"node1\"\n");
+    let disk = &machine.disks[0].file;
+    image::write_seed(disk, "format = 1\n\n[node]\nnmae = \"node1\"\n");
     let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
     let waiting = guest.console.wait_for("waiting for a good seed", BOOT_LIMIT);
     let transcript = guest.console.transcript();
@@ -128,8 +88,8 @@ fn nocloud_files() -> [(&'static str, Vec<u8>); 2] {
 fn boot_with_stick(stick: &Path, folder: &Path) {
     let bench = Bench::get();
     let mut machine = bench.machine(&bench.image, false, folder);
-    erase_seed(&machine.disks[0]);
-    machine.disks.push(stick.to_owned());
+    image::erase_seed(&machine.disks[0].file);
+    machine.disks.push(stick.to_owned().into());
     let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
     let ready = guest.console.wait_for("edgepair: ready node=node2", BOOT_LIMIT);
     assert!(ready.is_some(), "{}", guest.console.transcript());
@@ -175,7 +135,7 @@ fn a_stick_helps_a_node_whose_own_seed_is_bad() {
     let bench = Bench::get();
     let folder = tempfile::tempdir().expect("a folder");
     let mut machine = bench.machine(&bench.image, false, folder.path());
-    write_seed(&machine.disks[0], "format = 1\n\n[node]\nnmae = \"node1\"\n");
+    image::write_seed(&machine.disks[0].file, "format = 1\n\n[node]\nnmae = \"node1\"\n");
     let time = fat::Timestamp::EPOCH;
     let spec = fat::Spec { size_bytes: 1 << 20, serial: 1, label: "SEED", time };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
@@ -183,40 +143,11 @@ fn a_stick_helps_a_node_whose_own_seed_is_bad() {
     let files = [fat::NewFile { path: "seed.toml", content: &seed }];
     let stick = folder.path().join("stick.img");
     std::fs::write(&stick, fat::format_to_vec(&spec, &files).expect("formatted")).expect("written");
-    machine.disks.push(stick);
+    machine.disks.push(stick.into());
     let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
     let ready = guest.console.wait_for("edgepair: ready node=node2", BOOT_LIMIT);
     let transcript = guest.console.transcript();
     assert!(ready.is_some() && transcript.contains("bad seed in"), "{transcript}");
-    guest.press_power_button().expect("pressed");
-    assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
-}
-
-/// Writes over the superblock of a slot's filesystem, which every mount reads first.
-fn tamper_with_root(disk: &Path, slot: Slot) {
-    use std::os::unix::fs::FileExt;
-
-    let image = OpenImage::open(disk).expect("an image");
-    let root = image.partition(Part::Root(slot)).expect("a root").offset_bytes();
-    let file = OpenOptions::new().write(true).open(disk).expect("open");
-    file.write_all_at(b"tampered", root + 1024 + 120).expect("written");
-}
-
-#[test]
-fn a_bad_slot_is_given_up_after_three_tries_and_the_other_one_boots() {
-    let bench = Bench::get();
-    let folder = tempfile::tempdir().expect("a folder");
-    placeholder_for_k3s(folder.path());
-    let edge = image::build("edge", Some(folder.path()), &folder.path().join("out"));
-    let mut machine = bench.machine(&edge, true, folder.path());
-    machine.end_on_restart = false;
-    tamper_with_root(&machine.disks[0], Slot::A);
-    let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
-    let ready = guest.console.wait_for("edgepair: ready node=node1", FOUR_BOOTS_LIMIT);
-    let transcript = guest.console.transcript();
-    assert!(ready.is_some(), "{transcript}");
-    let failures = transcript.matches("stage 1 failed").count();
-    assert_eq!(failures, 3, "{transcript}");
     guest.press_power_button().expect("pressed");
     assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
 }
@@ -226,7 +157,7 @@ fn a_changed_block_of_the_root_is_refused() {
     let bench = Bench::get();
     let folder = tempfile::tempdir().expect("a folder");
     let machine = bench.machine(&bench.image, false, folder.path());
-    tamper_with_root(&machine.disks[0], Slot::A);
+    image::tamper_with_root(&machine.disks[0].file, Slot::A);
     let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
     let failed = guest.console.wait_for("stage 1 failed", BOOT_LIMIT);
     assert!(failed.is_some(), "{}", guest.console.transcript());

@@ -14,7 +14,7 @@ use super::{Context, Outcome};
 use crate::image::open::OpenImage;
 use crate::image::sparse;
 use crate::qemu::accelerate;
-use crate::qemu::command::{Acceleration, Card, Console, Machine, Start};
+use crate::qemu::command::{Acceleration, Bus, Card, Console, Disk, Machine, Start};
 use crate::qemu::program::Qemu;
 use crate::root::size::ByteSize;
 use crate::unfinished::{Running, Scratch};
@@ -44,6 +44,9 @@ pub(super) struct Arguments {
     /// Processors of the machine
     #[arg(long, default_value_t = 2)]
     processors: u32,
+    /// What the machine's disk hangs on
+    #[arg(long, value_enum, default_value_t = BusChoice::Virtio)]
+    bus: BusChoice,
     /// Keep the machine's disk in this file and boot from it again next time
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
@@ -58,6 +61,27 @@ pub(super) struct Arguments {
 enum AccelerationChoice {
     Kvm,
     Tcg,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum BusChoice {
+    Virtio,
+    Nvme,
+    Sata,
+    Usb,
+    Sd,
+}
+
+impl From<BusChoice> for Bus {
+    fn from(choice: BusChoice) -> Self {
+        match choice {
+            BusChoice::Virtio => Self::Virtio,
+            BusChoice::Nvme => Self::Nvme,
+            BusChoice::Sata => Self::Sata,
+            BusChoice::Usb => Self::Usb,
+            BusChoice::Sd => Self::Sd,
+        }
+    }
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
@@ -85,10 +109,12 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         memory_mib: u32::try_from(arguments.memory.bytes() >> 20)?,
         processors: arguments.processors,
         start,
-        disks: vec![disk],
+        disks: vec![Disk { file: disk, bus: arguments.bus.into() }],
+        sockets: false,
         cards: cards(&image)?,
         console: if std::io::stdin().is_terminal() { Console::Terminal } else { Console::Output },
         control: None,
+        clock: None,
         end_on_restart: false,
     };
     context.progress.note(&format!("{} with {acceleration:?}; Ctrl-A X ends it", qemu.describe()));

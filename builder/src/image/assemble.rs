@@ -176,9 +176,13 @@ fn copy(file: &File, from: u64, to: u64, length: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Has the kernel look for the backup of a partition table whose primary is damaged, as a power cut
+/// while the node grows its disk may leave it. Without the word it would see no partition at all.
+const FIND_BACKUP_TABLE: &str = "gpt";
+
 /// The whole kernel command line of a slot.
 pub fn command_line(definition: &Definition, arguments: &BootArguments) -> String {
-    format!("{} {arguments}", definition.kernel.command_line.join(" "))
+    format!("{} {FIND_BACKUP_TABLE} {arguments}", definition.kernel.command_line.join(" "))
 }
 
 fn kernel_image(

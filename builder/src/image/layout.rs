@@ -52,7 +52,9 @@ impl Part {
     fn attributes(self) -> u64 {
         match self {
             Self::Root(_) => types::ATTRIBUTE_READ_ONLY | types::ATTRIBUTE_NO_AUTO,
-            Self::Esp | Self::Seed | Self::State => 0,
+            // The node formats STATE at its first boot, and nothing that is not marked so.
+            Self::State => types::ATTRIBUTE_UNMADE,
+            Self::Esp | Self::Seed => 0,
         }
     }
 

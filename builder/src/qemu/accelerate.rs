@@ -63,9 +63,11 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
             command_line: "console=ttyS0 panic=-1".to_owned(),
         },
         disks: Vec::new(),
+        sockets: false,
         cards: Vec::new(),
         console: Console::Output,
         control: None,
+        clock: None,
         end_on_restart: true,
     };
     let mut command = qemu.command(&machine);

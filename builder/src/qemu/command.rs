@@ -37,6 +37,33 @@ pub struct Card {
     pub backend: String,
 }
 
+/// What a disk hangs on, as hardware has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bus {
+    #[default]
+    Virtio,
+    Nvme,
+    Sata,
+    Usb,
+    /// A card behind an SD controller; soldered flash (eMMC), which QEMU doesn't let us choose, hangs
+    /// on the same one and has the same drivers. The size must be a power of two.
+    Sd,
+}
+
+/// One disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// A raw file.
+    pub file: PathBuf,
+    pub bus: Bus,
+}
+
+impl From<PathBuf> for Disk {
+    fn from(file: PathBuf) -> Self {
+        Self { file, bus: Bus::default() }
+    }
+}
+
 /// One virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -45,12 +72,17 @@ pub struct Machine {
     pub memory_mib: u32,
     pub processors: u32,
     pub start: Start,
-    /// Raw disk files: the machine's own first, then what is plugged into it.
-    pub disks: Vec<PathBuf>,
+    /// The machine's own first, then what is plugged into it.
+    pub disks: Vec<Disk>,
     pub cards: Vec<Card>,
     pub console: Console,
+    /// Empty sockets, for what is plugged in while the machine runs: a USB controller `usb`, and a
+    /// PCI Express port `socket`.
+    pub sockets: bool,
     /// A unix socket for QEMU's control protocol.
     pub control: Option<PathBuf>,
+    /// What the battery-backed clock shows at the start, such as `1970-01-01`; else the time it is.
+    pub clock: Option<String>,
     /// End QEMU when the guest restarts, instead of starting it again.
     pub end_on_restart: bool,
 }
@@ -61,7 +93,9 @@ impl Machine {
         let mut arguments = Arguments::default();
         arguments.flag("-nodefaults").flag("-no-user-config");
         arguments.pair("-name", &self.name).pair("-display", "none");
-        arguments.pair("-machine", "q35");
+        // The chip's own SATA controller would cost each boot the time of probing its six ports.
+        let sata = self.has(Bus::Sata);
+        arguments.pair("-machine", if sata { "q35" } else { "q35,sata=off" });
         match self.acceleration {
             Acceleration::Kvm => arguments.pair("-accel", "kvm").pair("-cpu", "host"),
             Acceleration::Tcg => arguments.pair("-accel", "tcg,thread=multi").pair("-cpu", "max"),
@@ -69,15 +103,22 @@ impl Machine {
         arguments.pair("-m", self.memory_mib.to_string());
         arguments.pair("-smp", self.processors.to_string());
         arguments.pair("-device", "virtio-rng-pci");
+        if let Some(clock) = &self.clock {
+            arguments.pair("-rtc", format!("base={clock}"));
+        }
         match self.console {
             Console::Terminal => arguments.pair("-serial", "mon:stdio"),
             Console::Output => arguments.pair("-serial", "stdio"),
         };
         self.start_arguments(&mut arguments);
+        if self.sockets || self.has(Bus::Usb) {
+            arguments.pair("-device", "qemu-xhci,id=usb");
+        }
+        if self.sockets {
+            arguments.pair("-device", "pcie-root-port,id=socket,chassis=1");
+        }
         for (number, disk) in self.disks.iter().enumerate() {
-            let drive = format!("file={},format=raw,if=none,id=disk{number}", escaped(disk));
-            let device = format!("virtio-blk-pci,drive=disk{number}");
-            arguments.pair("-drive", drive).pair("-device", device);
+            disk_arguments(number, disk, &mut arguments);
         }
         for (number, card) in self.cards.iter().enumerate() {
             arguments.pair("-netdev", format!("{},id=net{number}", card.backend));
@@ -92,6 +133,10 @@ impl Machine {
             arguments.flag("-no-reboot");
         }
         arguments.list
+    }
+
+    fn has(&self, bus: Bus) -> bool {
+        self.disks.iter().any(|disk| disk.bus == bus)
     }
 
     fn start_arguments(&self, arguments: &mut Arguments) {
@@ -111,6 +156,23 @@ impl Machine {
             }
         }
     }
+}
+
+fn disk_arguments(number: usize, disk: &Disk, arguments: &mut Arguments) {
+    let file = escaped(&disk.file);
+    arguments.pair("-drive", format!("file={file},format=raw,if=none,id=disk{number}"));
+    let drive = format!("drive=disk{number}");
+    let device = match disk.bus {
+        Bus::Virtio => format!("virtio-blk-pci,{drive}"),
+        Bus::Nvme => format!("nvme,serial=disk{number},{drive}"),
+        Bus::Sata => format!("ide-hd,bus=ide.{number},{drive}"),
+        Bus::Usb => format!("usb-storage,bus=usb.0,{drive}"),
+        Bus::Sd => {
+            arguments.pair("-device", "sdhci-pci");
+            format!("sd-card,{drive}")
+        }
+    };
+    arguments.pair("-device", device);
 }
 
 /// QEMU splits these values at commas; a doubled comma is one that belongs to the value.
@@ -147,10 +209,12 @@ mod tests {
             memory_mib: 512,
             processors: 2,
             start,
-            disks: vec![PathBuf::from("/out/a,b.raw")],
+            disks: vec![PathBuf::from("/out/a,b.raw").into()],
+            sockets: false,
             cards: vec![Card { mac: "52:54:00:00:00:01".to_owned(), backend: "user".to_owned() }],
             console: Console::Output,
             control: None,
+            clock: None,
             end_on_restart: true,
         }
     }
@@ -176,11 +240,39 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_of_its_own_is_said_only_if_there_is_one() {
+        let start = Start::Uefi { firmware: "/f".into(), variables: "/v".into() };
+        let usual = machine(start);
+        assert!(!line(&usual).contains("-rtc"));
+        let stopped = Machine { clock: Some("1970-01-01".to_owned()), ..usual };
+        assert!(line(&stopped).contains("-rtc base=1970-01-01"), "{}", line(&stopped));
+    }
+
+    #[test]
     fn commas_in_paths_are_doubled_as_qemu_wants_it() {
         let start = Start::Uefi { firmware: "/f,1".into(), variables: "/v".into() };
         let line = line(&machine(start));
         assert!(line.contains("file=/out/a,,b.raw,format=raw"), "{line}");
         assert!(line.contains("unit=0,format=raw,readonly=on,file=/f,,1"), "{line}");
         assert!(line.contains("unit=1,format=raw,file=/v"), "{line}");
+    }
+
+    #[test]
+    fn each_bus_has_its_controller_and_nothing_else_costs_time() {
+        let start = Start::Uefi { firmware: "/f".into(), variables: "/v".into() };
+        let mut machine = machine(start);
+        assert!(line(&machine).contains("q35,sata=off"));
+        let mut on = |bus| {
+            machine.disks[0].bus = bus;
+            line(&machine)
+        };
+        assert!(on(Bus::Nvme).contains("nvme,serial=disk0,drive=disk0"));
+        let sata = on(Bus::Sata);
+        assert!(sata.contains("-machine q35 ") && sata.contains("ide-hd,bus=ide.0"), "{sata}");
+        let usb = on(Bus::Usb);
+        assert!(usb.find("qemu-xhci,id=usb") < usb.find("usb-storage,bus=usb.0"), "{usb}");
+        let card = on(Bus::Sd);
+        assert!(card.contains("sdhci-pci -device sd-card,drive=disk0"), "{card}");
+        assert!(!card.contains("xhci"), "{card}");
     }
 }

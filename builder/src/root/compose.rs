@@ -32,6 +32,8 @@ const EARLY_MODULES: &str = "/etc/edgepair/early-modules";
 pub const BOOT_PACKAGE: &str = "systemd-boot-efi";
 /// Links may lead here although nothing is there at build time.
 const RUNTIME_FOLDERS: [&str; 6] = ["/run", "/proc", "/dev", "/sys", "/state", "/tmp"];
+/// Where the kernel and K3s look for the program that loads modules: the agent in another role.
+const MODPROBE: &str = "/usr/sbin/modprobe";
 /// The folders of the old layout and where they lie now.
 const MERGED: [(&str, &str); 4] =
     [("/bin", "usr/bin"), ("/sbin", "usr/sbin"), ("/lib", "usr/lib"), ("/lib64", "usr/lib64")];
@@ -120,10 +122,13 @@ pub fn compose(
     let kernel = find_kernel(definition, source)?;
     let catalogue = ModuleCatalogue::new(contents(&kernel.files))?;
     let wanted = wanted_modules(definition, overlays);
+    let denied: Vec<&str> = denied_modules(overlays).collect();
     let selection = catalogue.select(wanted.iter().map(String::as_str))?;
+    let selection = selection.without(denied.iter().copied());
     let origin = Origin::Package { package: kernel.package.clone(), overlay: "kernel".to_owned() };
     selection.install(&mut root, ModuleForm::Shipped, &origin)?;
-    let initramfs = initramfs(definition, &catalogue, &init, &origin)?;
+    let early = early_modules(definition, &catalogue)?.without(denied);
+    let initramfs = initramfs(definition, &early, &init, &origin)?;
     Closure::new(&mut root, source, definition.architecture.library_folder()).complete()?;
 
     let own = Extra { path: format!("{OWN_FOLDER}/init"), content: init, mode: 0o755 };
@@ -167,6 +172,7 @@ fn lay_overlays(overlays: &[Overlay], source: &dyn PackageSource) -> Result<Tree
     }
     let accounts = lay_accounts(&mut root, overlays)?;
     lay_directories(&mut root, overlays, &accounts)?;
+    lay_mount_points(&mut root, overlays)?;
     for overlay in overlays {
         lay_templates(&mut root, overlay)?;
     }
@@ -183,8 +189,9 @@ fn lay_own(
         let node = Node::file(extra.content, extra.mode, Origin::Builder);
         root.insert(TreePath::new(&extra.path)?, node)?;
     }
-    let merged = MERGED.map(|(link, target)| (link.to_owned(), target.to_owned()));
-    for (link, target) in links.into_iter().chain(merged) {
+    let own = MERGED.into_iter().chain([(MODPROBE, "../lib/edgepair/init")]);
+    let own = own.map(|(link, target)| (link.to_owned(), target.to_owned()));
+    for (link, target) in links.into_iter().chain(own) {
         root.insert(TreePath::new(&link)?, Node::symlink(target, Origin::Builder))?;
     }
     Ok(())
@@ -281,6 +288,17 @@ fn lay_directories(
     Ok(())
 }
 
+/// A folder of the state partition that shows at another path needs something to be mounted over.
+fn lay_mount_points(root: &mut Tree, overlays: &[Overlay]) -> Result<(), ComposeError> {
+    for overlay in overlays {
+        for mount in overlay.manifest.state.iter().filter_map(|folder| folder.mount.as_ref()) {
+            let node = Node::directory(Origin::Overlay(overlay.name.clone()));
+            root.insert(TreePath::new(mount.as_str())?, node)?;
+        }
+    }
+    Ok(())
+}
+
 /// A template's text goes where the node finds it, and its path becomes a link to what the node
 /// will have made of it.
 fn lay_templates(root: &mut Tree, overlay: &Overlay) -> Result<(), ComposeError> {
@@ -333,21 +351,35 @@ fn find_kernel(
 
 fn wanted_modules(definition: &Definition, overlays: &[Overlay]) -> BTreeSet<String> {
     let kernel = &definition.kernel;
-    let of_image = kernel.early_modules.iter().chain(&kernel.modules);
+    let of_initramfs = kernel.early_modules.iter().chain(&kernel.initramfs_modules);
+    let of_image = of_initramfs.chain(&kernel.modules);
     let of_overlays = overlays.iter().flat_map(|overlay| {
         overlay.manifest.modules.load.iter().chain(&overlay.manifest.modules.keep)
     });
     of_image.chain(of_overlays).cloned().collect()
 }
 
-fn initramfs(
+fn denied_modules(overlays: &[Overlay]) -> impl Iterator<Item = &str> {
+    overlays.iter().flat_map(|overlay| overlay.manifest.modules.deny.iter().map(String::as_str))
+}
+
+/// What the initramfs carries.
+fn early_modules(
     definition: &Definition,
     catalogue: &ModuleCatalogue,
+) -> Result<ModuleSelection, ModulesError> {
+    let kernel = &definition.kernel;
+    let names = kernel.early_modules.iter().chain(&kernel.initramfs_modules);
+    catalogue.select(names.map(String::as_str))
+}
+
+fn initramfs(
+    definition: &Definition,
+    selection: &ModuleSelection,
     init: &Content,
     kernel: &Origin,
 ) -> Result<Tree, ComposeError> {
     let names = &definition.kernel.early_modules;
-    let selection = catalogue.select(names.iter().map(String::as_str))?;
     let mut tree = Tree::default();
     selection.install(&mut tree, ModuleForm::Unpacked, kernel)?;
     // What is compiled into this kernel need not be loaded, and is not in the index.
@@ -359,6 +391,8 @@ fn initramfs(
     }
     let node = Node::file(init.clone(), 0o755, Origin::Builder);
     tree.insert(TreePath::new("/init")?, node)?;
+    // The kernel starts this when it wants a module: a checksum for a filesystem, for example.
+    tree.insert(TreePath::new("/sbin/modprobe")?, Node::symlink("/init", Origin::Builder))?;
     Ok(tree)
 }
 
@@ -419,6 +453,7 @@ fn manifest_of(
         let loaded = wishes.modules.load.iter().filter(|name| selection.contains(name));
         manifest.modules.extend(loaded.cloned());
         manifest.sysctls.extend(wishes.sysctls.clone());
+        manifest.state.extend(wishes.state.iter().cloned());
         manifest.services.extend(wishes.services.iter().cloned());
         manifest.templates.extend(overlay.templates());
     }

@@ -104,6 +104,10 @@ pub struct Kernel {
     pub package: String,
     /// Modules that reach the disk, loaded in this order by the initramfs.
     pub early_modules: Vec<String>,
+    /// Modules that the initramfs carries beside these: loaded if the disk is not there yet and a
+    /// device asks for them, or when the kernel does.
+    #[serde(default)]
+    pub initramfs_modules: Vec<String>,
     /// More modules for the root, by name or glob, beside those that overlays ask for.
     #[serde(default)]
     pub modules: Vec<String>,

@@ -21,6 +21,8 @@ pub struct Modinfo {
     pub aliases: Vec<String>,
     /// Modules to load first where they exist; nothing breaks without them.
     pub soft_before: Vec<String>,
+    /// Modules to load afterwards where they exist.
+    pub soft_after: Vec<String>,
 }
 
 impl Modinfo {
@@ -44,7 +46,10 @@ impl Modinfo {
                     info.depends.extend(named.map(str::to_owned));
                 }
                 Some(("alias", pattern)) => info.aliases.push(pattern.to_owned()),
-                Some(("softdep", rule)) => info.soft_before.extend(names_before(rule)),
+                Some(("softdep", rule)) => {
+                    info.soft_before.extend(names_behind("pre:", rule));
+                    info.soft_after.extend(names_behind("post:", rule));
+                }
                 _ => {}
             }
         }
@@ -52,9 +57,9 @@ impl Modinfo {
     }
 }
 
-/// The names between `pre:` and `post:` of a softdep rule.
-fn names_before(rule: &str) -> Vec<String> {
-    let words = rule.split_whitespace().skip_while(|word| *word != "pre:").skip(1);
+/// The names that follow `pre:` or `post:` in a softdep rule.
+fn names_behind(mark: &str, rule: &str) -> Vec<String> {
+    let words = rule.split_whitespace().skip_while(|word| *word != mark).skip(1);
     words.take_while(|word| !word.ends_with(':')).map(str::to_owned).collect()
 }
 

@@ -1,8 +1,9 @@
 //! Kernel modules: which of them an image carries, and the index by which the node finds them.
 //!
 //! A kernel package holds over a thousand modules; an image names the ones that it wants, by name
-//! or by glob, and gets what those depend on. `modules.dep` and `modules.alias` are written here
-//! in depmod's text form, because depmod would have to be executed.
+//! or by glob, and gets what those depend on. The index (`modules.dep`, `.alias`, `.softdep`,
+//! `.builtin`) is written here in depmod's text forms, because depmod would have to be executed.
+//! `modules.deny` is ours: names, one a line, that no device may have loaded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -65,6 +66,9 @@ struct Chosen {
 pub struct ModuleSelection {
     release: String,
     by_name: BTreeMap<String, Chosen>,
+    /// So that the node knows what need not be loaded from what is missing.
+    built_in: BTreeSet<String>,
+    denied: BTreeSet<String>,
 }
 
 /// How modules are stored in a tree.
@@ -133,11 +137,14 @@ impl ModuleCatalogue {
             let chosen = self.open(&name)?;
             queue.extend(chosen.info.depends.iter().map(|name| canonical(name)));
             // A soft dependency that this kernel lacks is one that it does without.
-            let soft = chosen.info.soft_before.iter().map(|name| canonical(name));
+            let soft = chosen.info.soft_before.iter().chain(&chosen.info.soft_after);
+            let soft = soft.map(|name| canonical(name));
             queue.extend(soft.filter(|name| self.by_name.contains_key(name)));
             by_name.insert(name, chosen);
         }
-        Ok(ModuleSelection { release: self.release.clone(), by_name })
+        let built_in = self.built_in.clone();
+        let denied = BTreeSet::new();
+        Ok(ModuleSelection { release: self.release.clone(), by_name, built_in, denied })
     }
 
     fn matching(&self, glob: &str) -> Result<Vec<String>, ModulesError> {
@@ -192,6 +199,13 @@ fn unpack(path: &str, content: &Content) -> Result<Vec<u8>, ModulesError> {
 }
 
 impl ModuleSelection {
+    /// Modules that are not to be loaded for a device, only by their name.
+    #[must_use]
+    pub fn without<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.denied.extend(names.into_iter().map(canonical));
+        self
+    }
+
     pub fn len(&self) -> usize {
         self.by_name.len()
     }
@@ -221,7 +235,14 @@ impl ModuleSelection {
             let path = TreePath::new(&format!("{folder}/{}", stored_path(&chosen.path, form)))?;
             tree.insert(path, Node::file(content, 0o644, origin.clone()))?;
         }
-        for (name, text) in [("dep", self.dep(form)), ("alias", self.alias())] {
+        let index = [
+            ("dep", self.dep(form)),
+            ("alias", self.alias()),
+            ("softdep", self.softdep()),
+            ("builtin", lines(&self.built_in)),
+            ("deny", lines(&self.denied)),
+        ];
+        for (name, text) in index {
             let path = TreePath::new(&format!("{folder}/modules.{name}"))?;
             let content = Content::from_bytes(text.into_bytes());
             tree.insert(path, Node::file(content, 0o644, Origin::Builder))?;
@@ -252,19 +273,36 @@ impl ModuleSelection {
         order
     }
 
-    /// Depth first and deepest first; a module that was seen is not entered again, so that soft
+    /// Depth first and deepest first; a module that was seen is not entered again, so that
     /// dependencies in a circle come to an end.
     fn visit_needs(&self, name: &str, seen: &mut BTreeSet<String>, order: &mut Vec<String>) {
         let Some(chosen) = self.by_name.get(name) else {
             return;
         };
-        for need in chosen.info.soft_before.iter().chain(&chosen.info.depends) {
+        for need in &chosen.info.depends {
             let need = canonical(need);
             if self.by_name.contains_key(&need) && seen.insert(need.clone()) {
                 self.visit_needs(&need, seen, order);
                 order.push(need);
             }
         }
+    }
+
+    /// `modules.softdep`: what a module wishes for, as far as it was chosen.
+    fn softdep(&self) -> String {
+        let mut text = String::new();
+        for (name, chosen) in &self.by_name {
+            let known = |names: &[String]| -> String {
+                let names = names.iter().map(|name| canonical(name));
+                names.filter(|n| self.by_name.contains_key(n)).map(|n| format!(" {n}")).collect()
+            };
+            let (before, after) = (known(&chosen.info.soft_before), known(&chosen.info.soft_after));
+            if !before.is_empty() || !after.is_empty() {
+                writeln!(text, "softdep {name} pre:{before} post:{after}")
+                    .expect("a String takes all");
+            }
+        }
+        text
     }
 
     /// `modules.alias`: which module is for which device.
@@ -277,6 +315,11 @@ impl ModuleSelection {
         }
         text
     }
+}
+
+/// One name a line.
+fn lines(names: &BTreeSet<String>) -> String {
+    names.iter().map(|name| format!("{name}\n")).collect()
 }
 
 fn stored_path(path: &str, form: ModuleForm) -> &str {
@@ -298,7 +341,12 @@ mod tests {
             let shipped = Content::from_bytes(*b"");
             ((*name).to_owned(), Chosen { path, shipped, unpacked: Vec::new(), info })
         };
-        ModuleSelection { release: "6".to_owned(), by_name: modules.iter().map(chosen).collect() }
+        ModuleSelection {
+            release: "6".to_owned(),
+            by_name: modules.iter().map(chosen).collect(),
+            built_in: BTreeSet::from(["ext4".to_owned()]),
+            denied: BTreeSet::new(),
+        }
     }
 
     #[test]
@@ -309,6 +357,20 @@ mod tests {
         let dep = selection.dep(ModuleForm::Unpacked);
         assert!(dep.contains("kernel/a.ko: kernel/c.ko kernel/b.ko kernel/d.ko\n"), "{dep}");
         assert!(dep.contains("kernel/d.ko:\n"), "{dep}");
+    }
+
+    #[test]
+    fn wishes_are_listed_apart_and_only_as_far_as_they_can_be_granted() {
+        let mut selection = selection(&[("a", &["b"]), ("b", &[]), ("c-d", &[])]);
+        let chosen = selection.by_name.get_mut("a").expect("there");
+        chosen.info.soft_before = vec!["c-d".to_owned(), "absent".to_owned()];
+        chosen.info.soft_after = vec!["b".to_owned()];
+        let chosen = selection.by_name.remove("c-d").expect("there");
+        selection.by_name.insert("c_d".to_owned(), chosen);
+        assert_eq!(selection.softdep(), "softdep a pre: c_d post: b\n");
+        assert_eq!(selection.needs_of("a"), ["b"], "a wish is no need");
+        let denied = selection.without(["c-d"]);
+        assert_eq!(lines(&denied.denied), "c_d\n");
     }
 
     #[test]

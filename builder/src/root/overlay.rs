@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use seed::manifest::{FileMode, Service, Template, User};
+use seed::manifest::{FileMode, Service, StateFolder, Template, User};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -68,6 +68,8 @@ pub struct Manifest {
     pub users: Vec<User>,
     #[serde(default)]
     pub directories: Vec<Directory>,
+    #[serde(default)]
+    pub state: Vec<StateFolder>,
     #[serde(default)]
     pub modules: ModuleWish,
     #[serde(default)]
@@ -131,6 +133,9 @@ pub struct ModuleWish {
     /// Carried, and loaded when hardware or a program asks for them.
     #[serde(default)]
     pub keep: Vec<String>,
+    /// Never loaded because a device asks for it, only by its name: for drivers that harm.
+    #[serde(default)]
+    pub deny: Vec<String>,
 }
 
 /// An overlay as it lies on disk.

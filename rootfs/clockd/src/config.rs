@@ -189,7 +189,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_what_is_read_is_written_the_same(text in "(server |step |[a-z0-9:.\\[\\]# \n]){0,12}|\\PC{0,40}") {
+        fn no_text_panics_and_what_is_read_is_written_the_same(
+            text in "(server |step |[a-z0-9:.\\[\\]# \n]){0,12}|\\PC{0,40}",
+        ) {
             if let Ok(config) = parse(&text) {
                 let written: String =
                     config.servers.iter().map(|server| format!("server {server}\n")).collect();

@@ -20,10 +20,11 @@ pub(crate) struct BlockDevice {
     size: u64,
 }
 
-/// A partition and the device node that it has.
+/// A partition, the device node that it has, and the disk that it is on.
 #[derive(Debug)]
 pub(crate) struct Located {
     pub(crate) partition: Partition,
+    pub(crate) disk: String,
     pub(crate) device: PathBuf,
 }
 
@@ -71,7 +72,7 @@ fn partitions_of(disk: &str) -> Vec<Located> {
     let Ok(found) = gpt::read(&device) else { return Vec::new() };
     let located = |partition: Partition| {
         let device = node_of(disk, partition.number)?;
-        Some(Located { partition, device })
+        Some(Located { partition, disk: disk.to_owned(), device })
     };
     found.table.partitions.into_iter().filter_map(located).collect()
 }

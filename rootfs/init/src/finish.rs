@@ -24,6 +24,7 @@ use crate::node::Node;
 use crate::power::Ending;
 use crate::say;
 use crate::services::reap;
+use crate::state;
 use crate::watch::{Source, Watch};
 
 /// How long processes that belong to no service may take to end by themselves.
@@ -51,7 +52,10 @@ struct Save {
 
 /// What is saved, in this order. It runs in a child of PID 1, so it can't change the node, and if
 /// it hangs, the node goes down without it.
-const SAVES: &[Save] = &[];
+const SAVES: &[Save] = &[
+    Save { name: "the time", run: state::save_clock },
+    Save { name: "a random seed", run: state::save_entropy },
+];
 
 /// Ends everything but PID 1, and leaves the filesystems as they should be found.
 pub(crate) fn finish(node: &mut Node, ending: Ending) {

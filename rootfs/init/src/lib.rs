@@ -21,15 +21,20 @@ mod boot;
 pub mod clock;
 pub mod console;
 pub mod control;
+mod devices;
 mod disks;
 mod finish;
 mod modules;
 mod mounts;
+mod network;
 pub mod node;
 mod power;
+mod role;
 mod seed_source;
 pub mod services;
+mod slot;
 mod stage1;
+mod state;
 mod view;
 pub mod watch;
 mod watchdog;
@@ -40,8 +45,8 @@ use std::time::Duration;
 
 pub use power::Ending;
 
-/// Long enough for a person to read the reason from a screen, or for a camera to catch it.
-const PAUSE_BEFORE_RESTART: Duration = Duration::from_secs(10);
+/// What the binary does when others than the kernel start it.
+pub use role::run as play_a_role;
 
 /// The whole life of PID 1.
 pub fn be_pid_1() -> ! {
@@ -49,7 +54,7 @@ pub fn be_pid_1() -> ! {
     let refused = if Path::new("/etc/edgepair/early-modules").exists() {
         let Err(error) = stage1::run();
         say!("stage 1 failed: {error}");
-        pause();
+        give_up();
         power::end(Ending::Restart)
     } else {
         run_stage_2()
@@ -64,7 +69,7 @@ pub fn be_pid_1() -> ! {
 fn run_stage_2() -> power::PowerError {
     let failed = |error| {
         say!("stage 2 failed: {error}");
-        pause();
+        give_up();
         Ending::Restart
     };
     match boot::begin() {
@@ -77,8 +82,12 @@ fn run_stage_2() -> power::PowerError {
     }
 }
 
-fn pause() {
-    say!("restarting in {} seconds", PAUSE_BEFORE_RESTART.as_secs());
-    console::drain(Duration::from_secs(1));
-    sleep(PAUSE_BEFORE_RESTART);
+/// The other slot if there is one, then a restart; not too often.
+fn give_up() {
+    let pause = slot::give_up();
+    if !pause.is_zero() {
+        say!("restarting in {} seconds", pause.as_secs());
+        console::drain(Duration::from_secs(1));
+        sleep(pause);
+    }
 }

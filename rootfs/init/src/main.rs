@@ -1,9 +1,10 @@
 //! The binary of PID 1; everything is in the library beside it.
 
-fn main() {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     if std::process::id() != 1 {
-        eprintln!("init is PID 1 of a node; started by hand it has nothing to do");
-        std::process::exit(2);
+        return init::play_a_role(std::env::args());
     }
     init::be_pid_1();
 }

@@ -25,9 +25,13 @@ use crate::announcement::{Announcement, Line};
 use crate::clock;
 use crate::console;
 use crate::control::{NodeView, Server};
+use crate::devices::{Devices, News};
+use crate::network::Network;
 use crate::power::{Buttons, Ending};
 use crate::say;
 use crate::services::{Services, reap};
+use crate::slot;
+use crate::state::State;
 use crate::watch::{Source, Watch};
 use crate::watchdog::Feeder;
 
@@ -54,7 +58,14 @@ pub struct Node {
     pub(crate) manifest: Manifest,
     pub(crate) signals: SignalFd,
     pub(crate) buttons: Buttons,
+    pub(crate) devices: Devices,
+    /// A disk or a stick came since somebody waited for one.
+    disk_came: bool,
+    /// Whether what must outlive a boot has a place.
+    pub(crate) state: State,
     pub(crate) seed: Option<Seed>,
+    /// There from its phase on.
+    pub(crate) network: Option<Network>,
     /// There from the last phase on.
     pub(crate) services: Option<Services>,
     pub(crate) watchdog: Feeder,
@@ -77,7 +88,11 @@ impl Node {
             manifest,
             signals,
             buttons: Buttons::default(),
+            devices: Devices::default(),
+            disk_came: false,
+            state: State::default(),
             seed: None,
+            network: None,
             services: None,
             watchdog: Feeder::default(),
             troubles: Vec::new(),
@@ -143,13 +158,15 @@ impl Node {
         self.asked.filter(|_| self.services.as_ref().is_none_or(Services::is_over))
     }
 
-    /// Turns of the loop for a time. Says how the run shall end, if that was asked for meanwhile.
-    pub(crate) fn wait_for(&mut self, time: Duration) -> Option<Ending> {
-        let until = clock::now().saturating_add(time);
+    /// Turns of the loop until a disk comes, at most for a time. Says how the run shall end, if
+    /// that was asked for meanwhile.
+    pub(crate) fn wait_for_disk(&mut self, limit: Duration) -> Option<Ending> {
+        let until = clock::now().saturating_add(limit);
+        self.disk_came = false;
         loop {
             let left = until.saturating_sub(clock::now());
             let ending = self.wait(Some(left));
-            if ending.is_some() || left.is_zero() {
+            if ending.is_some() || left.is_zero() || self.disk_came {
                 return ending;
             }
         }
@@ -161,6 +178,12 @@ impl Node {
         watch.add(self.signals.as_fd(), PollFlags::IN, Source::Signals);
         for button in self.buttons.descriptors() {
             watch.add(button, PollFlags::IN, Source::Button);
+        }
+        if let Some(devices) = self.devices.descriptor() {
+            watch.add(devices, PollFlags::IN, Source::Devices);
+        }
+        if let Some(news) = self.network.as_ref().and_then(Network::descriptor) {
+            watch.add(news, PollFlags::IN, Source::Network);
         }
         if let Some(services) = &self.services {
             services.watch(now, watch);
@@ -182,6 +205,9 @@ impl Node {
                     self.ask(Ending::PowerOff, now);
                 }
             }
+            Source::Network => self.tend_network(),
+            // Devices are tended at every turn.
+            Source::Devices => {}
             Source::Console => drop(console::flush()),
             Source::Control(input) => self.with_control(|control, node| {
                 control.attend(input, node, now);
@@ -215,11 +241,35 @@ impl Node {
         let control = self.control.as_ref().and_then(|control| control.next_deadline(now));
         let deadline = services.into_iter().chain(control).min();
         let until = deadline.map(|deadline| deadline.saturating_sub(now));
-        until.unwrap_or(LONGEST_TURN).min(LONGEST_TURN)
+        let network = self.network.as_ref().and_then(Network::wake_in);
+        until.into_iter().chain(network).min().unwrap_or(LONGEST_TURN).min(LONGEST_TURN)
+    }
+
+    /// Lets drivers come for what came, and leaves a slot whose root is damaged.
+    fn tend_devices(&mut self) {
+        for news in self.devices.handle() {
+            match news {
+                News::RootDamaged { block } => slot::leave_damaged(&block),
+                News::Disk => self.disk_came = true,
+            }
+        }
+    }
+
+    /// Lets the network do what is to be done, and says what it says.
+    pub(crate) fn tend_network(&mut self) {
+        let lines = self.network.as_mut().map(Network::handle).unwrap_or_default();
+        for line in lines {
+            say!("{line}");
+        }
     }
 
     /// What happens because time passes.
     fn pass_time(&mut self, now: Duration) {
+        // A program that loads drivers may have ended, and more of them may wait.
+        self.tend_devices();
+        if self.network.as_ref().and_then(Network::wake_in).is_some_and(|left| left.is_zero()) {
+            self.tend_network();
+        }
         self.pass_time_for_services(now);
         // Last, so that followers get what services said in this turn.
         self.with_control(|control, node| control.pass_time(node, now));
@@ -250,6 +300,7 @@ impl Node {
         match announcement.next(now, unready.is_empty()) {
             Some(Line::Ready) => {
                 say!("ready node={} after={}ms", self.name(), self.started.elapsed().as_millis());
+                slot::mark_good();
             }
             Some(Line::Degraded) => say!("degraded: {}", unready.join(", ")),
             None => {}

@@ -23,6 +23,10 @@ pub enum Source {
     Signals,
     /// A power button.
     Button,
+    /// A device came, went, or has trouble.
+    Devices,
+    /// Something changed in the network.
+    Network,
     /// The console takes bytes again.
     Console,
     /// Something about the control socket.

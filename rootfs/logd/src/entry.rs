@@ -81,6 +81,8 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn entry(source: &str, text: &str) -> Entry {
@@ -127,5 +129,21 @@ mod tests {
         assert!(entry("a", "level=warning msg=x").warns());
         assert!(!entry("a", "all is well").warns());
         assert!(!entry("a", &format!("{}error", "x".repeat(200))).warns());
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_of_a_file_panics(line in prop::collection::vec(any::<u8>(), 0..60)) {
+            Entry::seq_of(&line, "6f1d02ab");
+        }
+
+        #[test]
+        fn whatever_is_said_becomes_one_line_that_is_found_again(seq: u64, ms: u64, text: String) {
+            let now = (Duration::from_millis(ms / 2), Duration::from_secs(1));
+            let entry = Entry::from_line(LogLine::new(seq, ms, None, text.as_bytes()), now);
+            let line = entry.to_file_line("6f1d02ab");
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            prop_assert_eq!(Entry::seq_of(line.as_bytes(), "6f1d02ab"), Some(seq));
+        }
     }
 }

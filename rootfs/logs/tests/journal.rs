@@ -76,6 +76,19 @@ fn what_is_too_much_is_dropped_counted_and_said_once() {
     assert_eq!(journal.next_deadline(), None);
     // And what follows is kept again.
     assert_eq!(journal.push(0, when, &line).count(), 1);
+    // A second storm counts for itself.
+    for _ in 0..lines {
+        journal.push(0, when, &line);
+    }
+    let second = journal.dropped(0).lines - lost.lines;
+    let later = journal.next_deadline().expect("something to say");
+    // Until then nothing is kept: lines with holes everywhere would help nobody.
+    let soon = when + (later.saturating_sub(when)) / 2;
+    assert_eq!(journal.push(0, soon, b"short\n").count(), 0);
+    assert_eq!(journal.tick(later).count(), 1);
+    let last = journal.since(None, journal.last_seq() - 1).next().expect("the remark");
+    let said = Harmless(last.bytes).to_string();
+    assert!(said.starts_with(&format!("{} lines", second + 1)), "{said} {second}");
 }
 
 #[test]
@@ -162,6 +175,9 @@ fn plain_lines(text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 proptest! {
+    // Each case is some thousand lines.
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
     #[test]
     fn any_pieces_give_the_last_lines_in_order(pieces in pieces(), ring in 0..4 * LINE_BYTES) {
         let mut journal = Journal::new(&["a", "b", "c"], ring);

@@ -109,6 +109,15 @@ fn files_of_services_that_are_gone_count_and_go_first_if_they_are_the_largest() 
 }
 
 #[test]
+fn files_from_when_more_were_allowed_go_with_the_next_rotation() {
+    let mut disk = Disk::new(LIMITS, u64::MAX);
+    disk.files = [0, 7].map(|number| (LogFile { source: "a".to_owned(), number }, 90)).into();
+    disk.plan.found(disk.files.clone());
+    assert!(disk.write("a", 90).0);
+    assert_eq!(disk.names(), ["a.log", "a.log.1"]);
+}
+
+#[test]
 fn a_full_disk_costs_our_oldest_files_first_and_then_lines() {
     let mut disk = Disk::new(LIMITS, u64::MAX);
     (0..4).for_each(|_| assert!(disk.write("a", 90).0));

@@ -1,7 +1,7 @@
 //! The partition table, and what lies in which order.
 
 use disk::ReadAt;
-use disk::gpt::{Health, SECTOR_BYTES};
+use disk::gpt::{Health, SECTOR_BYTES, types};
 
 use super::Checks;
 use super::compare::Comparison;
@@ -67,7 +67,11 @@ fn state(image: &OpenImage) -> Result<String, String> {
     let region = Region::new(&image.file, partition.offset_bytes(), partition.size_bytes());
     let mut start = [0; PROBE_BYTES];
     region.read_exact_at(0, &mut start).map_err(|error| error.to_string())?;
+    let is_unmade = partition.attributes & types::ATTRIBUTE_UNMADE != 0;
     if start.iter().all(|byte| *byte == 0) {
+        if !is_unmade {
+            return Err("empty, but marked as made: the node would refuse it".to_owned());
+        }
         return Ok("empty, to be made at first boot".to_owned());
     }
     if start[EXT4_MAGIC_AT..EXT4_MAGIC_AT + 2] == EXT4_MAGIC {

@@ -104,7 +104,9 @@ impl Client {
     pub fn next_deadline(&self) -> Option<Duration> {
         let servers = self.servers.iter().filter_map(Server::deadline);
         let settle = self.began.filter(|_| !self.ready);
-        servers.chain(settle.map(|began| began.saturating_add(SETTLE))).min()
+        let settle = settle.map(|began| began.saturating_add(SETTLE));
+        let keep = self.agreed.map(|_| self.save_at.min(self.battery_at));
+        servers.chain(settle).chain(keep).min()
     }
 
     /// Whether the clock is as good as the servers.
@@ -184,16 +186,17 @@ impl Client {
 
     /// Saves the time where it will be needed, if it is worth it.
     fn keep(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        if !self.is_synchronised(now) {
+        if self.agreed.is_none() {
             return;
         }
+        let worth = self.is_synchronised(now);
         if self.save_at <= now.boot {
             self.save_at = now.boot.saturating_add(SAVE_EVERY);
-            actions.push(Action::Save);
+            actions.extend(worth.then_some(Action::Save));
         }
         if self.battery_at <= now.boot {
             self.battery_at = now.boot.saturating_add(BATTERY_EVERY);
-            actions.push(Action::SetBattery);
+            actions.extend(worth.then_some(Action::SetBattery));
         }
     }
 

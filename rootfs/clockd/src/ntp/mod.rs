@@ -24,6 +24,9 @@
 //!      └─────────────────too many timeouts in a row
 //! ```
 //!
+//! Leap seconds are not announced to the kernel: should there be one more, the clock is a second off
+//! and slewed for half an hour.
+//!
 //! # What can never happen
 //!
 //! 1. The clock is stepped after the start, or set to a time before the floor: that of the image,

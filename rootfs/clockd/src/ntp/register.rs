@@ -177,6 +177,7 @@ mod tests {
                 200_000 + late,
             ));
         }
+        assert_eq!(register.len(), SAMPLES);
         let estimate = register.estimate(19 * 64 * SECOND, None).expect("samples");
         let slope = estimate.slope.expect("a slope");
         assert!((slope.value - 40e-6).abs() < 1e-6, "{slope:?}");

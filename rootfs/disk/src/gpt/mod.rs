@@ -18,6 +18,7 @@ mod encode;
 mod guid;
 mod parse;
 mod resize;
+mod rewrite;
 pub mod types;
 
 use thiserror::Error;
@@ -28,6 +29,7 @@ pub use encode::Piece;
 pub use guid::{Guid, NotAGuid};
 pub use parse::{CopyFault, Found, Health, read};
 pub use resize::Growth;
+pub use rewrite::rewrite;
 
 /// The only sector size that we write; disks with native 4096-byte sectors are refused by `read`.
 pub const SECTOR_BYTES: u64 = 512;

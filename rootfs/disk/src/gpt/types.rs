@@ -29,3 +29,8 @@ pub const ATTRIBUTE_READ_ONLY: u64 = 1 << 60;
 
 /// Nothing may mount the partition by itself.
 pub const ATTRIBUTE_NO_AUTO: u64 = 1 << 63;
+
+/// STATE has no filesystem of ours yet. The builder sets this bit, and the node clears it once its
+/// own filesystem is whole on the disk: only a partition with this bit is ever formatted. Bits 48
+/// to 63 belong to whoever defined the type; nobody uses this one for a generic Linux filesystem.
+pub const ATTRIBUTE_UNMADE: u64 = 1 << 52;

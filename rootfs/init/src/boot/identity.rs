@@ -1,4 +1,5 @@
-//! The phase that makes the node what its seed says: its name, and every rendered file.
+//! The phase that makes the node what its seed says: its name, its machine's identity, and every
+//! rendered file.
 
 use std::fs;
 use std::io;
@@ -9,13 +10,15 @@ use ::seed::render::{self, Rendered};
 
 use crate::boot::Stage2Error;
 use crate::node::Node;
+use crate::state::machine_id;
 
 /// The node becomes what its seed says: its name, and every rendered file.
 pub(super) fn take_identity(node: &mut Node) -> Result<(), Stage2Error> {
     let Some(seed) = &node.seed else { return Ok(()) };
     let name = seed.node.name.to_string();
     rustix::system::sethostname(name.as_bytes())
-        .map_err(|errno| Stage2Error::HostName { name, source: errno.into() })?;
+        .map_err(|errno| Stage2Error::HostName { name: name.clone(), source: errno.into() })?;
+    machine_id::show(node.state, &name);
     let context = render::context(seed);
     let read_source = |source: &str| fs::read_to_string(Path::new(TEMPLATES_PATH).join(source));
     for rendered in render::render_all(&node.manifest, &context, &read_source)? {

@@ -6,8 +6,10 @@
 mod control;
 mod identity;
 mod kernel;
+mod network;
 mod seed;
 mod services;
+mod state;
 
 use std::fs;
 use std::io;
@@ -54,7 +56,7 @@ enum Run {
     /// Its error ends the boot.
     OrFail(fn(&mut Node) -> Result<(), Stage2Error>),
     /// It waits, and someone may ask for the end meanwhile.
-    OrEnd(fn(&mut Node) -> Result<Step, Stage2Error>),
+    OrEnd(fn(&mut Node) -> Step),
 }
 
 /// Whether the boot goes on.
@@ -70,8 +72,10 @@ const PHASES: &[Phase] = &[
     Phase { name: "control", run: Run::Always(control::listen) },
     Phase { name: "modules", run: Run::Always(kernel::load_modules) },
     Phase { name: "sysctls", run: Run::Always(kernel::set_sysctls) },
+    Phase { name: "state", run: Run::Always(state::open) },
     Phase { name: "seed", run: Run::OrEnd(seed::find_seed) },
     Phase { name: "identity", run: Run::OrFail(identity::take_identity) },
+    Phase { name: "network", run: Run::OrEnd(network::bring_up) },
     Phase { name: "services", run: Run::Always(services::begin) },
 ];
 
@@ -93,7 +97,7 @@ pub(crate) fn run(node: &mut Node) -> Result<Ending, Stage2Error> {
                 Step::Done
             }
             Run::OrFail(run) => run(node).map(|()| Step::Done)?,
-            Run::OrEnd(run) => run(node)?,
+            Run::OrEnd(run) => run(node),
         };
         if let Step::End(ending) = step {
             return Ok(ending);

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use crate::boot::{Stage2Error, Step};
+use crate::boot::Step;
 use crate::node::Node;
 use crate::say;
 use crate::seed_source;
 
-/// How often a node without a good seed looks for a better one.
-const SEED_POLL: Duration = Duration::from_secs(2);
+/// How often a node without a good seed looks for a better one by itself; a stick that is plugged in
+/// wakes it at once. This is for drives that don't tell when something is put into them.
+const SEED_POLL: Duration = Duration::from_secs(10);
 
 /// Finds and checks the seed. With none, or a bad one, the node says why and waits for a better one:
 /// it takes no name and no address before it has a good seed.
-pub(super) fn find_seed(node: &mut Node) -> Result<Step, Stage2Error> {
+pub(super) fn find_seed(node: &mut Node) -> Step {
     let mut said = Vec::new();
     loop {
         let mut troubles = Vec::new();
@@ -42,14 +43,14 @@ pub(super) fn find_seed(node: &mut Node) -> Result<Step, Stage2Error> {
             say!("seed from {place}");
             node.seed = Some(seed);
             node.troubles.clear();
-            return Ok(Step::Done);
+            return Step::Done;
         }
         if troubles != said {
             say!("waiting for a good seed; nothing is configured until then");
             said = troubles;
         }
-        if let Some(ending) = node.wait_for(SEED_POLL) {
-            return Ok(Step::End(ending));
+        if let Some(ending) = node.wait_for_disk(SEED_POLL) {
+            return Step::End(ending);
         }
     }
 }

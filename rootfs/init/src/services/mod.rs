@@ -215,7 +215,12 @@ impl Services {
             Source::Notify(place) => self.take_notices(place),
             Source::Output(place) => self.take_output(place, now),
             Source::Probe(place) => self.look(place, now, true),
-            Source::Signals | Source::Button | Source::Console | Source::Control(_) => {}
+            Source::Signals
+            | Source::Button
+            | Source::Devices
+            | Source::Network
+            | Source::Console
+            | Source::Control(_) => {}
         }
         self.tell(now);
     }

@@ -7,6 +7,7 @@
 
 mod mode;
 mod service;
+mod state;
 mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use mode::FileMode;
 pub use service::{Directory, Limits, PortSource, Ready, Restart, RestartPolicy, Service, Stop};
+pub use state::{STATE_PATH, StateFolder};
 pub use template::Template;
 
 /// Where an image carries its manifest.
@@ -62,7 +64,13 @@ pub enum ManifestError {
         /// The others, in order.
         through: String,
     },
-    /// A service or template names a user that is not in the image.
+    /// A state folder lies somewhere else.
+    #[error("the state folder `{path}` is not below {STATE_PATH}: write it like /state/postgres")]
+    NotOnState {
+        /// Its path.
+        path: String,
+    },
+    /// A service, template or state folder names a user that is not in the image.
     #[error("`{owner}` belongs to user `{user}`, who is not in the image: add the user")]
     NoSuchUser {
         /// The service or the template's path.
@@ -145,6 +153,9 @@ pub struct Manifest {
     pub modules: Vec<String>,
     /// Kernel settings, such as `net.ipv4.ip_forward`.
     pub sysctls: BTreeMap<String, String>,
+    /// Folders of the STATE partition.
+    #[serde(default)]
+    pub state: Vec<StateFolder>,
     /// Files that are rendered from the seed at boot.
     pub templates: Vec<Template>,
     /// What runs.
@@ -167,6 +178,7 @@ impl Manifest {
             users: Vec::new(),
             modules: Vec::new(),
             sysctls: BTreeMap::new(),
+            state: Vec::new(),
             templates: Vec::new(),
             services: Vec::new(),
         }
@@ -193,6 +205,12 @@ impl Manifest {
     pub fn check(&self) -> Result<(), ManifestError> {
         unique("users", self.users.iter().map(|user| user.name.as_str()))?;
         unique("services", self.services.iter().map(|service| service.name.as_str()))?;
+        unique("state folders", self.state.iter().map(|folder| folder.path.as_str()))?;
+        let mounts = self.state.iter().filter_map(|folder| folder.mount.as_ref());
+        unique("mounts of state folders", mounts.map(crate::scalar::AbsolutePath::as_str))?;
+        if let Some(folder) = self.state.iter().find(|folder| !folder.is_on_state()) {
+            return Err(ManifestError::NotOnState { path: folder.path.to_string() });
+        }
         unique("templates", self.templates.iter().map(|template| template.path.as_str()))?;
         self.users_exist()?;
         let services: BTreeMap<&str, &Service> =
@@ -214,7 +232,8 @@ impl Manifest {
         let exists = |name: &str| name == "root" || self.users.iter().any(|user| user.name == name);
         let services = self.services.iter().map(|s| (s.name.as_str(), &s.user, &s.group));
         let templates = self.templates.iter().map(|t| (t.path.as_str(), &t.user, &t.group));
-        for (owner, user, group) in services.chain(templates) {
+        let folders = self.state.iter().map(|folder| (folder.path.as_str(), &folder.user, &None));
+        for (owner, user, group) in services.chain(templates).chain(folders) {
             let absent = [Some(user), group.as_ref()].into_iter().flatten().find(|n| !exists(n));
             if let Some(user) = absent {
                 return Err(ManifestError::NoSuchUser {

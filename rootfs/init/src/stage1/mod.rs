@@ -1,10 +1,13 @@
 //! Stage 1: from the kernel's start to the real root, inside the initramfs.
 //!
 //! ```text
-//!  kernel filesystems ─> early modules ─> the slot's partition ─> dm-verity ─> mount ─> switch root
+//!  kernel filesystems ─> drivers until the slot's partition is there ─> dm-verity ─> mount
+//!        ─> read stage 2 whole ─> switch root
 //! ```
-//! Every step can fail on a machine where nobody looks: the reason goes to the console, and after
-//! a pause, in which a person could read it, the machine restarts.
+//! Every step can fail on a machine where nobody looks: the reason goes to the console, and then the
+//! other slot is tried; see [`crate::slot::give_up`].
+
+mod drivers;
 
 use std::convert::Infallible;
 use std::fs;
@@ -12,8 +15,6 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use disk::boot::{BootArguments, BootArgumentsError};
 use disk::verity::Target;
@@ -22,19 +23,14 @@ use sys::device_mapper::{self, DeviceMapperError, ReadOnlyDevice};
 use thiserror::Error;
 
 use crate::disks;
-use crate::modules::{ModuleError, Modules};
+use crate::modules::ModuleError;
 use crate::mounts::{self, MountError};
-use crate::say;
+use drivers::DISK_WAIT;
 
-/// The modules that stage 1 loads, one name a line, in order; written by the builder.
-const EARLY_MODULES: &str = "/etc/edgepair/early-modules";
 /// Where the real root is mounted before it becomes the root.
 const NEW_ROOT: &str = "/sysroot";
 const STAGE_2: &str = "/usr/lib/edgepair/init";
-/// USB disks may take this long after power-on until they answer.
-const DISK_WAIT: Duration = Duration::from_secs(30);
-const DISK_POLL: Duration = Duration::from_millis(20);
-
+const READ_BYTES: usize = 256 << 10;
 #[derive(Debug, Error)]
 pub(crate) enum Stage1Error {
     #[error(transparent)]
@@ -50,10 +46,14 @@ pub(crate) enum Stage1Error {
         DISK_WAIT.as_secs()
     )]
     NoPartition { root: String, slot: &'static str, disks: String },
+    #[error("device events: {0}")]
+    Events(io::Error),
     #[error(transparent)]
     Verity(#[from] DeviceMapperError),
     #[error("can't mount the root of slot {slot}: {source}")]
     Root { slot: &'static str, source: io::Error },
+    #[error("slot {slot}: {STAGE_2} can't be read whole: {source}")]
+    Damaged { slot: &'static str, source: io::Error },
     #[error("can't switch to the real root ({step}): {source}")]
     Switch { step: &'static str, source: io::Error },
 }
@@ -63,10 +63,10 @@ pub(crate) fn run() -> Result<Infallible, Stage1Error> {
     mounts::make(mounts::KERNEL)?;
     let line = read("/proc/cmdline")?;
     let arguments: BootArguments = line.parse()?;
-    load_early_modules()?;
-    let device = wait_for_partition(&arguments)?;
+    let device = find_partition(&arguments)?;
     let (major, minor) = open_verity(&arguments, &device)?;
     mount_root(&arguments, major, minor)?;
+    read_stage_2(&arguments)?;
     switch_root()
 }
 
@@ -74,35 +74,16 @@ fn read(path: &'static str) -> Result<String, Stage1Error> {
     fs::read_to_string(path).map_err(|source| Stage1Error::Read { path, source })
 }
 
-/// A driver for hardware that is not there is no reason to stop; a missing disk will be noticed.
-fn load_early_modules() -> Result<(), Stage1Error> {
-    let modules = Modules::of_running_kernel()?;
-    for name in read(EARLY_MODULES)?.split_whitespace() {
-        if let Err(error) = modules.load(name) {
-            say!("{error}");
-        }
-    }
-    Ok(())
-}
-
-fn wait_for_partition(arguments: &BootArguments) -> Result<PathBuf, Stage1Error> {
-    let started = Instant::now();
-    loop {
-        let found = disks::partitions()
-            .into_iter()
-            .find(|located| located.partition.guid == arguments.root);
-        if let Some(located) = found {
-            return Ok(located.device);
-        }
-        if started.elapsed() > DISK_WAIT {
-            let root = arguments.root.to_string();
-            let slot = arguments.slot.letter();
-            let disks = disks::names().join(", ");
-            return Err(Stage1Error::NoPartition { root, slot, disks });
-        }
-        // Disks are probed by the kernel in its own time, and it tells nobody without udev.
-        sleep(DISK_POLL);
-    }
+fn find_partition(arguments: &BootArguments) -> Result<PathBuf, Stage1Error> {
+    let look = || {
+        let mut all = disks::partitions().into_iter();
+        all.find(|located| located.partition.guid == arguments.root).map(|found| found.device)
+    };
+    drivers::load_until(look)?.ok_or_else(|| Stage1Error::NoPartition {
+        root: arguments.root.to_string(),
+        slot: arguments.slot.letter(),
+        disks: disks::names().join(", "),
+    })
 }
 
 fn open_verity(arguments: &BootArguments, device: &Path) -> Result<(u32, u32), DeviceMapperError> {
@@ -113,6 +94,7 @@ fn open_verity(arguments: &BootArguments, device: &Path) -> Result<(u32, u32), D
         hash_start_block: verity.data_blocks + 1,
         root_hash: &verity.root_hash,
         salt: &verity.salt,
+        // A damaged block is refused with an error, and we are told; `slot` says why that is enough.
         options: &[],
     };
     device_mapper::create(&ReadOnlyDevice {
@@ -132,6 +114,16 @@ fn mount_root(arguments: &BootArguments, major: u32, minor: u32) -> Result<(), S
     mount(&device, NEW_ROOT, "ext4", flags, c"").map_err(|errno| fail(errno.into()))
 }
 
+/// Reads every block of the agent once, while a bad one is still an error: as a page of PID 1 it
+/// would be the end of the kernel.
+fn read_stage_2(arguments: &BootArguments) -> Result<(), Stage1Error> {
+    let damaged = |source| Stage1Error::Damaged { slot: arguments.slot.letter(), source };
+    let mut file = fs::File::open(format!("{NEW_ROOT}{STAGE_2}")).map_err(damaged)?;
+    let mut chunk = vec![0; READ_BYTES];
+    while io::Read::read(&mut file, &mut chunk).map_err(damaged)? > 0 {}
+    Ok(())
+}
+
 /// The node that devtmpfs made for a device number; sysfs knows its name.
 fn mapped_device(major: u32, minor: u32) -> io::Result<PathBuf> {
     let link = fs::read_link(format!("/sys/dev/block/{major}:{minor}"))?;
@@ -147,7 +139,7 @@ fn switch_root() -> Result<Infallible, Stage1Error> {
         let target = format!("{NEW_ROOT}{folder}");
         mount_move(folder, &target).map_err(|errno| fail("moving mounts")(errno.into()))?;
     }
-    for leftover in ["/usr", "/etc", "/init"] {
+    for leftover in ["/usr", "/etc", "/sbin", "/init"] {
         // What can't be removed costs memory and nothing else.
         let path = Path::new(leftover);
         let _kept = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };

@@ -1,0 +1,234 @@
+//! The STATE partition over a node's life: made, kept, grown, repaired, refused; and what is left of
+//! it when the power fails.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use builder::build::source::Reach;
+use builder::image::layout::Part;
+use builder::image::open::OpenImage;
+use builder::image::sparse;
+use builder::progress::Progress;
+use builder::project;
+use builder::qemu::command::Machine;
+use builder::tools::{ORACLES, Unpacked};
+use disk::ext4::{self, Found, Superblock};
+use disk::gpt::Partition;
+use disk::gpt::types::ATTRIBUTE_UNMADE;
+use qemu_tests::guest::Guest;
+use qemu_tests::image::Bench;
+
+/// Generous: a shared machine without KVM may be ten times slower than a good day's.
+const BOOT_LIMIT: Duration = Duration::from_mins(3);
+const END_LIMIT: Duration = Duration::from_mins(1);
+const READY: &str = "edgepair: ready node=node1";
+const UNUSABLE: &str = "STATE is unusable";
+/// How often the power fails: on so many disks, so many times one after the other.
+const DISKS: u32 = 4;
+const CUTS: u32 = 5;
+/// From the first line of stage 2 on, the cuts lie so far apart; together they span the work on
+/// STATE of a first boot.
+const CUT_STEP: Duration = Duration::from_millis(60);
+
+fn tools() -> Unpacked {
+    let cache = project::cache_folder(None).expect("a cache folder");
+    let tools = ORACLES.obtain(&cache, &Reach::default(), &Progress::new(false));
+    tools.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Boots until the node is ready, ends it at the button, and gives back what it said.
+fn boot(machine: &Machine) -> String {
+    let mut guest = Guest::start(&Bench::get().qemu, machine).expect("started");
+    let ready = guest.console.wait_for(READY, BOOT_LIMIT);
+    assert!(ready.is_some(), "{}", guest.console.transcript());
+    guest.press_power_button().expect("pressed");
+    assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
+    let transcript = guest.console.transcript();
+    assert_no_damage(&transcript);
+    transcript
+}
+
+/// A starved machine has troubles of its own, such as a processor that seems to hang; here only the
+/// disk's are looked for.
+fn assert_no_damage(transcript: &str) {
+    const DAMAGE: [&str; 4] = ["EXT4-fs error", "I/O error", "Kernel panic", "stage 2 failed"];
+    assert!(!DAMAGE.iter().any(|sign| transcript.contains(sign)), "{transcript}");
+}
+
+fn state_of(disk: &Path) -> Partition {
+    OpenImage::open(disk).expect("a table").partition(Part::State).expect("STATE").clone()
+}
+
+fn superblock(disk: &Path) -> Superblock {
+    let partition = state_of(disk);
+    let mut bytes = vec![0; 4096];
+    let file = File::open(disk).expect("open");
+    file.read_exact_at(&mut bytes, partition.offset_bytes()).expect("read");
+    match ext4::first(&bytes) {
+        Ok(Found::Good(superblock)) => superblock,
+        other => panic!("no good superblock: {other:?}"),
+    }
+}
+
+/// The first and the last sectors of a disk, where the two copies of its table are.
+fn table_bytes(disk: &Path) -> Vec<u8> {
+    const COPY_BYTES: usize = 34 * 512;
+    let file = File::open(disk).expect("open");
+    let size = file.metadata().expect("known").len();
+    let mut bytes = vec![0; 2 * COPY_BYTES];
+    let (first, last) = bytes.split_at_mut(COPY_BYTES);
+    file.read_exact_at(first, 0).expect("read");
+    file.read_exact_at(last, size - COPY_BYTES as u64).expect("read");
+    bytes
+}
+
+/// What a tool says of STATE while it lies within its disk.
+fn ask(program: &str, arguments: &[&str], disk: &Path) -> (bool, Vec<u8>) {
+    let place = format!("{}?offset={}", disk.display(), state_of(disk).offset_bytes());
+    let output = Command::new(tools().program(program)).args(arguments).arg(place).output();
+    let output = output.expect("it starts");
+    (output.status.success(), output.stdout)
+}
+
+fn file_on_state(disk: &Path, path: &str) -> Vec<u8> {
+    ask("debugfs", &["-R", &format!("cat {path}")], disk).1
+}
+
+/// Everything is as the node leaves it: table, mark, filesystem.
+fn assert_sound(disk: &Path, transcript: &str) {
+    let image = OpenImage::open(disk).expect("a table");
+    let sectors = File::open(disk).expect("open").metadata().expect("known").len() / 512;
+    assert!(image.table.is_healthy(sectors), "{:?}\n{transcript}", image.table);
+    assert_eq!(state_of(disk).attributes & ATTRIBUTE_UNMADE, 0, "{transcript}");
+    let (clean, said) = ask("e2fsck", &["-fn"], disk);
+    assert!(clean, "{}\n{transcript}", String::from_utf8_lossy(&said));
+    let id = file_on_state(disk, "/machine-id");
+    assert_eq!(id.len(), 33, "{id:?}\n{transcript}");
+}
+
+fn zero(disk: &Path, offset: u64, length: usize) {
+    let file = OpenOptions::new().write(true).open(disk).expect("open");
+    file.write_all_at(&vec![0; length], offset).expect("erased");
+}
+
+/// A copy to compare with later.
+fn copy(disk: &Path, folder: &Path) -> File {
+    let path = folder.join("before.raw");
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+    let file = file.expect("created");
+    sparse::copy(&File::open(disk).expect("open"), &file).expect("copied");
+    file
+}
+
+/// Where two disks of one size first differ, to the mebibyte.
+fn first_difference(one: &File, other: &File) -> Option<u64> {
+    const CHUNK_BYTES: usize = 1 << 20;
+    let (mut here, mut there) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    let size = one.metadata().expect("known").len();
+    assert_eq!(other.metadata().expect("known").len(), size);
+    (0..size / CHUNK_BYTES as u64).find(|number| {
+        let offset = number * CHUNK_BYTES as u64;
+        one.read_exact_at(&mut here, offset).expect("read");
+        other.read_exact_at(&mut there, offset).expect("read");
+        here != there
+    })
+}
+
+/// One disk through all that can happen to it, so that each boot serves two ends.
+#[test]
+fn state_is_made_kept_grown_repaired_and_refused() {
+    let bench = Bench::get();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut machine = bench.machine(&bench.image, false, folder.path());
+    let disk = machine.disks[0].clone();
+    let changes = ["STATE grows", "STATE is made", "STATE grew", "put right", "e2fsck:"];
+
+    let transcript = boot(&machine);
+    assert!(transcript.contains("STATE grows with its disk vda: 16 MiB become"), "{transcript}");
+    assert!(transcript.contains("STATE is made"), "{transcript}");
+    assert_sound(&disk, &transcript);
+    let (table, first) = (table_bytes(&disk), superblock(&disk));
+    let id = file_on_state(&disk, "/machine-id");
+    let seed = file_on_state(&disk, "/random-seed");
+    assert_eq!(seed.len(), 32);
+    assert_eq!(first.blocks, state_of(&disk).size_bytes() / 4096);
+
+    // The second boot finds everything as it left it.
+    let transcript = boot(&machine);
+    assert!(!changes.iter().any(|line| transcript.contains(line)), "{transcript}");
+    assert_sound(&disk, &transcript);
+    assert_eq!(table_bytes(&disk), table, "the table was written");
+    assert_eq!(superblock(&disk).uuid, first.uuid, "the filesystem is another one");
+    assert_eq!(file_on_state(&disk, "/machine-id"), id);
+    assert_ne!(file_on_state(&disk, "/random-seed"), seed, "random bytes were used twice");
+
+    // A larger disk, and a battery that is empty.
+    let saved = String::from_utf8(file_on_state(&disk, "/clock")).expect("text");
+    let file = OpenOptions::new().write(true).open(&disk).expect("open");
+    file.set_len(file.metadata().expect("known").len() + (400 << 20)).expect("sized");
+    machine.clock = Some("1970-01-01T00:00:10".to_owned());
+    let transcript = boot(&machine);
+    let lifted = format!("to {} s since 1970, the time of the last run", saved.trim());
+    assert!(transcript.contains(&lifted), "{lifted}\n{transcript}");
+    assert!(transcript.contains("STATE grew to"), "{transcript}");
+    assert_sound(&disk, &transcript);
+    let grown = superblock(&disk);
+    assert_eq!(grown.uuid, first.uuid);
+    assert_eq!(grown.blocks, state_of(&disk).size_bytes() / 4096);
+    assert_eq!(file_on_state(&disk, "/machine-id"), id);
+
+    // Both firsts are damaged: the header of the table, and the superblock.
+    machine.clock = None;
+    let start = state_of(&disk).offset_bytes();
+    zero(&disk, 512 + 40, 100);
+    zero(&disk, start + 1024, 1024);
+    let transcript = boot(&machine);
+    assert!(transcript.contains("put right: primary was bad"), "{transcript}");
+    assert!(transcript.contains("its copy in block 32768 is used"), "{transcript}");
+    assert_sound(&disk, &transcript);
+    assert_eq!(file_on_state(&disk, "/machine-id"), id);
+
+    // Nothing tells any longer what this was, and the node does not guess.
+    let blocks = [0, 1, 3, 5, 7].map(|group| group * 32768_u64).into_iter();
+    for block in blocks.filter(|block| *block < grown.blocks) {
+        zero(&disk, start + block * 4096, 4096);
+    }
+    let before = copy(&disk, folder.path());
+    let transcript = boot(&machine);
+    assert!(transcript.contains(UNUSABLE), "{transcript}");
+    assert!(transcript.contains("but it was in use"), "{transcript}");
+    let after = File::open(&disk).expect("open");
+    let difference = first_difference(&before, &after);
+    assert_eq!(difference, None, "a node that can't use STATE writes nothing");
+}
+
+/// Starts a machine and takes its power away a while after stage 2 has begun.
+fn cut(machine: &Machine, after: Duration) {
+    let guest = Guest::start(&Bench::get().qemu, machine).expect("started");
+    let begun = guest.console.wait_for("edgepair: lab", BOOT_LIMIT);
+    assert!(begun.is_some(), "{}", guest.console.transcript());
+    // The instant is what is tested; there is nothing to wait for.
+    sleep(after);
+    let transcript = guest.console.transcript();
+    assert_no_damage(&transcript);
+    assert!(!transcript.contains(UNUSABLE), "{transcript}");
+}
+
+#[test]
+fn a_power_cut_at_any_point_is_survived() {
+    let bench = Bench::get();
+    for disk in 0..DISKS {
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = bench.machine(&bench.image, false, folder.path());
+        for number in 0..CUTS {
+            cut(&machine, CUT_STEP * (number * DISKS + disk));
+        }
+        let transcript = boot(&machine);
+        assert!(!transcript.contains(UNUSABLE), "{transcript}");
+        assert_sound(&machine.disks[0], &transcript);
+    }
+}

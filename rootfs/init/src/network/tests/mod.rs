@@ -1,0 +1,5 @@
+//! The planner against a kernel made of values.
+
+mod planning;
+mod speaking;
+mod world;
