@@ -1,15 +1,10 @@
 //! A node gets its network as the seed says: bonds, VLANs, and what is missing.
 
-use std::fs::OpenOptions;
-use std::path::Path;
 use std::time::Duration;
 
-use builder::image::identity;
-use builder::image::layout::Part;
-use builder::image::open::OpenImage;
 use builder::qemu::command::Card;
 use qemu_tests::guest::Guest;
-use qemu_tests::image::Bench;
+use qemu_tests::image::{self, Bench};
 
 /// Generous: a shared machine without KVM may be ten times slower than a good day's.
 const BOOT_LIMIT: Duration = Duration::from_mins(3);
@@ -24,14 +19,6 @@ fn seed_with(links: &str) -> String {
     )
 }
 
-/// Puts a text onto the SEED partition of a machine's disk.
-fn write_seed(disk: &Path, text: &str) {
-    let image = OpenImage::open(disk).expect("an image");
-    let partition = image.partition(Part::Seed).expect("a SEED partition").clone();
-    let file = OpenOptions::new().read(true).write(true).open(disk).expect("open");
-    identity::write(&file, &partition, text, 0).expect("written");
-}
-
 /// Boots a machine with a seed and as many cards, each with a cable that leads nowhere; returns
 /// what it said.
 fn boot(links: &str, cards: u8) -> String {
@@ -41,7 +28,7 @@ fn boot(links: &str, cards: u8) -> String {
     let bench = Bench::get();
     let folder = tempfile::tempdir().expect("a folder");
     let mut machine = bench.machine(&bench.image, false, folder.path());
-    write_seed(&machine.disks[0], &text);
+    image::write_seed(&machine.disks[0].file, &text);
     machine.cards = (1..=cards)
         .map(|number| Card {
             mac: format!("52:54:00:aa:00:{number:02x}"),

@@ -144,7 +144,7 @@ fn state_is_made_kept_grown_repaired_and_refused() {
     let bench = Bench::get();
     let folder = tempfile::tempdir().expect("a folder");
     let mut machine = bench.machine(&bench.image, false, folder.path());
-    let disk = machine.disks[0].clone();
+    let disk = machine.disks[0].file.clone();
     let changes = ["STATE grows", "STATE is made", "STATE grew", "put right", "e2fsck:"];
 
     let transcript = boot(&machine);
@@ -229,6 +229,6 @@ fn a_power_cut_at_any_point_is_survived() {
         }
         let transcript = boot(&machine);
         assert!(!transcript.contains(UNUSABLE), "{transcript}");
-        assert_sound(&machine.disks[0], &transcript);
+        assert_sound(&machine.disks[0].file, &transcript);
     }
 }
