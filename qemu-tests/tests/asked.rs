@@ -21,6 +21,7 @@ fn a_node_answers_root_and_its_api_and_no_stranger() {
     for line in [
         "node      node1 of lab",
         "image     asked 0.1.0, slot a",
+        "LINK  STATE",
         "          it has a shell: not for production",
         "steady a steady word",
         "OOM KILLS",

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use ::control::{
-    Clock, Image, Readiness, Reason, Refusal, ServiceName, ServiceStatus, Status, Top,
+    Clock, Image, LinkStatus, Readiness, Reason, Refusal, ServiceName, ServiceStatus, Status, Top,
 };
 use disk::boot::BootArguments;
 use logs::Journal;
 use supervise::Wish;
 
 use crate::control::{NodeView, Order, service_status, usage};
+use crate::network::{self, AddressState, Network};
 use crate::node::Node;
 use crate::power::Ending;
 use crate::say;
@@ -22,6 +23,8 @@ const COMMAND_LINE: &str = "/proc/cmdline";
 
 impl NodeView for Node {
     fn status(&self, now: Duration) -> Status {
+        let network = self.network.as_ref().map(Network::status);
+        let links = network.iter().flat_map(|network| &network.links).map(link).collect();
         Status {
             node: self.seed.as_ref().map(|seed| seed.node.name.to_string()),
             cluster: self.seed.as_ref().map(|seed| seed.cluster.name.to_string()),
@@ -39,9 +42,9 @@ impl NodeView for Node {
                 synchronised: sys::clock::is_synchronised(),
                 source: None,
             },
-            readiness: self.readiness(),
+            readiness: self.readiness(network.map(|network| network.troubles).unwrap_or_default()),
             services: self.services.as_ref().map(statuses).unwrap_or_default(),
-            links: Vec::new(),
+            links,
             watchdog: self.watchdog.status(),
             vip: Vec::new(),
             database: None,
@@ -101,7 +104,8 @@ impl Node {
         }
     }
 
-    fn readiness(&self) -> Readiness {
+    /// Ready is who has all services ready; what the network does without is told beside.
+    fn readiness(&self, troubles: Vec<String>) -> Readiness {
         let unready = self.services.as_ref().map(Services::unready);
         let (phase, because) = match (&self.asked(), &self.seed, unready) {
             (Some(_), _, unready) => ("going down", unready.unwrap_or_default()),
@@ -110,7 +114,30 @@ impl Node {
             (None, Some(_), Some(unready)) => ("running", unready),
         };
         let ready = phase == "running" && because.is_empty();
+        let because = because.into_iter().chain(troubles).collect();
         Readiness { ready, phase: phase.to_owned(), because }
+    }
+}
+
+/// A link of the seed in a word, and what is odd about it.
+fn link(link: &network::LinkStatus) -> LinkStatus {
+    let state = match (link.there, link.up, link.carrier) {
+        (false, _, _) => "missing",
+        (true, false, _) => "down",
+        (true, true, false) => "no-carrier",
+        (true, true, true) => "up",
+    };
+    let odd = link.addresses.iter().filter(|it| it.state != AddressState::Usable);
+    let mut notes: Vec<String> =
+        odd.map(|it| format!("{}: {}", it.address, it.state.word())).collect();
+    notes.extend(link.bond.iter().map(|bond| format!("in bond {bond}")));
+    let usable = link.addresses.iter().filter(|it| it.state == AddressState::Usable);
+    LinkStatus {
+        name: link.name.clone(),
+        state: state.to_owned(),
+        addresses: usable.map(|it| it.address.clone()).collect(),
+        mac: link.mac.clone(),
+        notes,
     }
 }
 
@@ -145,4 +172,46 @@ fn text(path: &str) -> String {
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::AddressStatus;
+
+    #[test]
+    fn a_link_is_told_in_a_word_with_its_oddities() {
+        let address = |address: &str, state| AddressStatus {
+            address: address.to_owned(),
+            state,
+            wanted: true,
+            is_virtual: false,
+        };
+        let mut told = network::LinkStatus {
+            name: "lan".to_owned(),
+            kind: "ethernet".to_owned(),
+            there: true,
+            driver: None,
+            mac: Some("52:54:00:77:00:01".to_owned()),
+            up: true,
+            carrier: true,
+            speed: None,
+            mtu: None,
+            bond: None,
+            addresses: vec![
+                address("10.0.10.11/24", AddressState::Usable),
+                address("fd77::11/64", AddressState::Duplicate),
+            ],
+        };
+        let shown = link(&told);
+        assert_eq!(
+            (shown.state.as_str(), &shown.addresses[..]),
+            ("up", &["10.0.10.11/24".to_owned()][..])
+        );
+        assert_eq!(shown.notes, ["fd77::11/64: another machine has it"]);
+        told.carrier = false;
+        assert_eq!(link(&told).state, "no-carrier");
+        told.there = false;
+        assert_eq!(link(&told).state, "missing");
+    }
 }

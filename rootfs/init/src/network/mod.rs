@@ -44,7 +44,9 @@ use carrier::Carrier;
 use change::{Change, Trouble};
 pub(crate) use observe::Places;
 use speech::new_cards;
-pub(crate) use status::NetworkStatus;
+#[cfg(test)]
+pub(crate) use status::AddressStatus;
+pub(crate) use status::{AddressState, LinkStatus, NetworkStatus};
 use there::There;
 use wanted::Wanted;
 

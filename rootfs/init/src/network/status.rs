@@ -87,7 +87,7 @@ pub(crate) enum AddressState {
 }
 
 impl AddressState {
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Usable => "usable",
             Self::Checking => "being checked",
