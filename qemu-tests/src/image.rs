@@ -61,10 +61,7 @@ impl Bench {
         let open = OpenImage::open(image).expect("the image can be read");
         let kernel = open.kernel(Slot::A).expect("slot A has a kernel");
         let start = if uefi {
-            let (firmware, template) = self.qemu.firmware().expect("firmware comes with QEMU");
-            let variables = folder.join("variables");
-            std::fs::copy(template, &variables).expect("copied");
-            Start::Uefi { firmware, variables }
+            self.firmware(folder)
         } else {
             let section = |name| open.section(&kernel, name).expect("the kernel is whole");
             let (linux, initramfs) = (folder.join("kernel"), folder.join("initramfs"));
@@ -73,10 +70,26 @@ impl Bench {
             let command_line = kernel.command_line.clone();
             Start::Direct { kernel: linux, initramfs: Some(initramfs), command_line }
         };
-        let disk = folder.join("disk.raw");
-        let file = std::fs::File::create_new(&disk).expect("created");
-        builder::image::sparse::copy(&open.file, &file).expect("copied");
-        file.set_len(open.bytes.max(DISK_BYTES)).expect("sized");
+        let disk = copy_of(&open.file, open.bytes, folder);
+        self.assemble(start, disk, folder)
+    }
+
+    /// A machine that starts through its firmware from a disk that need not be ours.
+    pub fn machine_from_disk(&self, image: &Path, folder: &Path) -> Machine {
+        let file = std::fs::File::open(image).expect("the image can be read");
+        let bytes = file.metadata().expect("known").len();
+        let disk = copy_of(&file, bytes, folder);
+        self.assemble(self.firmware(folder), disk, folder)
+    }
+
+    fn firmware(&self, folder: &Path) -> Start {
+        let (firmware, template) = self.qemu.firmware().expect("firmware comes with QEMU");
+        let variables = folder.join("variables");
+        std::fs::copy(template, &variables).expect("copied");
+        Start::Uefi { firmware, variables }
+    }
+
+    fn assemble(&self, start: Start, disk: PathBuf, folder: &Path) -> Machine {
         Machine {
             name: "guest".to_owned(),
             acceleration: self.acceleration,
@@ -96,6 +109,15 @@ impl Bench {
             end_on_restart: true,
         }
     }
+}
+
+/// A disk of its own with the content of an image, and room for a state partition.
+fn copy_of(image: &std::fs::File, bytes: u64, folder: &Path) -> PathBuf {
+    let disk = folder.join("disk.raw");
+    let file = std::fs::File::create_new(&disk).expect("created");
+    builder::image::sparse::copy(image, &file).expect("copied");
+    file.set_len(bytes.max(DISK_BYTES)).expect("sized");
+    disk
 }
 
 /// Builds an image of the lab's first node.
