@@ -7,3 +7,4 @@ pub mod console;
 pub mod fuzz;
 pub mod guest;
 pub mod image;
+pub mod state;
