@@ -122,9 +122,14 @@ fn copy_of(image: &std::fs::File, bytes: u64, folder: &Path) -> PathBuf {
 
 /// Builds an image of the lab's first node.
 pub fn build(image: &str, k3s: Option<&Path>, out: &Path) -> PathBuf {
+    build_for(&lab_seed("node1"), image, k3s, out)
+}
+
+/// Builds an image of the node of a seed. The site's secrets are beside the seed afterwards.
+pub fn build_for(seed: &Path, image: &str, k3s: Option<&Path>, out: &Path) -> PathBuf {
     let project = Project::find(None).expect("the tests run in a checkout");
     let request = Request {
-        seeds: vec![project.root().join("images/lab/node1.toml")],
+        seeds: vec![seed.to_owned()],
         project,
         cache: project::cache_folder(None).expect("a cache folder"),
         image: image.to_owned(),

@@ -8,3 +8,4 @@ pub mod console;
 pub mod fuzz;
 pub mod guest;
 pub mod image;
+pub mod state;

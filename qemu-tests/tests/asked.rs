@@ -1,22 +1,174 @@
-//! A node asked by `nodectl` in a real machine: PID 1 itself answers, and its kernel says who asks.
+//! A node asked by `nodectl` in a real machine: on the node, where the kernel says who asks, and from
+//! the desk through the whole chain of the node's API, with certificates that the builder made.
 
-use std::path::Path;
-use std::time::Duration;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use builder::cluster::secrets;
+use builder::image::identity;
+use builder::image::layout::Part;
+use builder::image::open::OpenImage;
+use builder::node;
+use builder::project::Project;
+use builder::qemu::command::Card;
+use builder::qemu::forward;
+use builder::root::definition::Architecture;
 use qemu_tests::guest::Guest;
 use qemu_tests::image::{self, Bench};
+use qemu_tests::state;
+use serde_json::Value;
 
 /// Emulated processors on a busy machine are slow; a healthy boot takes a few seconds.
 const BOOT_LIMIT: Duration = Duration::from_mins(2);
+/// Between two looks at something that takes its time.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// `nodectl` on the desk: the binary that is on the node, which is static and runs here too.
+struct Desk {
+    program: PathBuf,
+    node: String,
+    operator: PathBuf,
+}
+
+impl Desk {
+    fn new(port: u16, operator: &Path) -> Self {
+        let project = Project::find(None).expect("the tests run in a checkout");
+        let binaries = node::build(&project, Architecture::Amd64, false).expect("built");
+        let nodectl = binaries.into_iter().find(|binary| binary.name == "nodectl");
+        let program = nodectl.expect("it is one of them").path;
+        Self { program, node: format!("127.0.0.1:{port}"), operator: operator.to_owned() }
+    }
+
+    fn run_as(&self, operator: &Path, arguments: &[&str]) -> Output {
+        let mut command = Command::new(&self.program);
+        command.args(["--node", &self.node, "--operator"]).arg(operator).args(arguments);
+        command.stdin(Stdio::null()).output().expect("it starts")
+    }
+
+    /// What it prints when all is well.
+    fn ask(&self, arguments: &[&str]) -> String {
+        let output = self.run_as(&self.operator, arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_str(&self.ask(&["status", "--json"])).expect("JSON")
+    }
+
+    /// Asks until the answer is as wanted.
+    fn until(&self, arguments: &[&str], wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + BOOT_LIMIT;
+        loop {
+            let said = self.ask(arguments);
+            if wanted(&said) {
+                return said;
+            }
+            assert!(Instant::now() < deadline, "{arguments:?} never says it: {said}");
+            sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Comes with a certificate that opens no door.
+    fn is_refused(&self, operator: &Path) {
+        let output = self.run_as(operator, &["status"]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(output.stdout.is_empty() && errors.contains("certificate"), "{errors}");
+    }
+}
+
+/// A port of the loopback interface that is free, as far as anybody can know.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("known").port()
+}
+
+/// The card by which the desk reaches the node that is on this disk.
+fn open_card(disk: &Path, port: u16) -> Card {
+    let image = OpenImage::open(disk).expect("an image");
+    let partition = image.partition(Part::Seed).expect("a SEED partition");
+    let text = identity::read(&image.file, partition).expect("readable").expect("a seed");
+    forward::card(&seed::parse("sealed", &text).expect("valid"), port).expect("an address")
+}
+
+/// An operator's folder made of a certificate, its key, and the CA that the node is known by.
+fn operator_folder(folder: &Path, certificate: &Path, key: &Path, authority: &Path) -> PathBuf {
+    fs::create_dir(folder).expect("a folder");
+    for (from, to) in [(certificate, "operator.pem"), (key, "operator.key"), (authority, "ca.pem")]
+    {
+        fs::copy(from, folder.join(to)).expect("copied");
+    }
+    folder.to_owned()
+}
+
+/// Strangers that look as much like an operator as they can.
+fn strangers(folder: &Path, secrets: &Path) -> [PathBuf; 2] {
+    let elsewhere = folder.join("elsewhere");
+    let seed = fs::read_to_string(image::lab_seed("node1")).expect("a seed");
+    let seed = seed::parse("node1.toml", &seed).expect("valid");
+    secrets::ensure(&elsewhere, &seed).expect("made");
+    let (authority, node) = (secrets.join("ca.pem"), secrets.join("nodes/node1"));
+    let of = |name: &str, certificate: PathBuf, key: PathBuf| {
+        operator_folder(&folder.join(name), &certificate, &key, &authority)
+    };
+    [
+        // The operator of another site of the same name.
+        of("other-site", elsewhere.join("operator.pem"), elsewhere.join("operator.key")),
+        // A certificate of the right CA, but a node's.
+        of("a-node", node.join("node.pem"), node.join("node.key")),
+    ]
+}
+
+fn check_status(desk: &Desk) {
+    let status = desk.status();
+    assert_eq!(status["node"], "node1", "{status}");
+    assert_eq!(status["readiness"]["ready"], true, "{status}");
+    assert_eq!(status["storage"]["usable"], true, "{status}");
+    assert_eq!(status["image"]["debug"], true, "{status}");
+    assert!(status["clock"]["source"].is_string(), "{status}");
+    // A program of its own looks at the slots once the node is ready.
+    desk.until(&["status"], |said| said.contains("slot a (") && said.contains("; b: absent"));
+}
+
+fn check_services(desk: &Desk, folder: &Path) {
+    let words = |said: &str| said.matches("a steady word").count();
+    assert_eq!(words(&desk.ask(&["logs", "steady"])), 1);
+    desk.ask(&["restart", "steady"]);
+    desk.until(&["logs", "steady"], |said| words(said) == 2);
+    assert!(desk.ask(&["top", "--once"]).contains("nodeapi"));
+    let bundle = folder.join("bundle.tar.gz");
+    desk.ask(&["support-bundle", "-o", &bundle.display().to_string()]);
+    let listed = Command::new("tar").arg("-tzf").arg(&bundle).output().expect("tar");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for piece in ["status.txt", "logs.txt", "metrics.txt", "facts/meminfo.txt"] {
+        assert!(listed.contains(piece), "{listed}");
+    }
+    assert!(!listed.contains("missing.txt"), "{listed}");
+}
 
 #[test]
-fn a_node_answers_root_and_its_api_and_no_stranger() {
+fn a_node_answers_root_its_operator_and_no_stranger() {
     let bench = Bench::get();
     let folder = tempfile::tempdir().expect("a folder");
     let definition = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/asked.toml");
+    let seed = folder.path().join("node1.toml");
+    fs::copy(image::lab_seed("node1"), &seed).expect("copied");
     let definition = definition.display().to_string();
-    let built = image::build(&definition, None, &folder.path().join("out"));
-    let machine = bench.machine(&built, false, folder.path());
+    let built = image::build_for(&seed, &definition, None, &folder.path().join("out"));
+    let mut machine = bench.machine(&built, false, folder.path());
+    let disk = machine.disks[0].file.clone();
+    let port = free_port();
+    machine.cards = vec![open_card(&disk, port)];
+    let secrets = folder.path().join("secrets/lab");
+    let desk = Desk::new(port, &secrets);
+    let strangers = strangers(folder.path(), &secrets);
+
     let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
     for line in [
         "node      node1 of lab",
@@ -25,15 +177,29 @@ fn a_node_answers_root_and_its_api_and_no_stranger() {
         "          it has a shell: not for production",
         "steady a steady word",
         "OOM KILLS",
-        "stranger: ended with exit code 1",
+        "stranger: done",
+        "from-afar: done",
+        "edgepair: ready node=node1",
     ] {
         let found = guest.console.wait_for(line, BOOT_LIMIT);
         assert!(found.is_some(), "{line}\n{}", guest.console.transcript());
     }
+    check_status(&desk);
+    let refusal = desk.ask(&["logs", "stranger"]);
+    assert!(refusal.contains("root") && !refusal.contains("node1 of lab"), "{refusal}");
+    check_services(&desk, folder.path());
+    for stranger in &strangers {
+        desk.is_refused(stranger);
+    }
+    let said = desk.ask(&["logs", "nodeapi"]);
+    assert_eq!(said.matches("refused 192.168.77.").count(), strangers.len(), "{said}");
+    assert!(said.contains("asked: restart steady"), "{said}");
+    desk.ask(&["poweroff"]);
     assert!(guest.wait_for_end(BOOT_LIMIT).is_ok(), "{}", guest.console.transcript());
+
     let transcript = guest.console.transcript();
-    assert!(!transcript.contains("from-afar: ended with"), "{transcript}");
     assert!(transcript.contains("edgepair: powering off"), "{transcript}");
     assert!(!transcript.contains("Kernel panic"), "{transcript}");
+    assert!(state::log(&disk, "nodeapi").contains("asked: poweroff"), "{transcript}");
     println!("{transcript}");
 }

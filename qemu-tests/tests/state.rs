@@ -4,23 +4,17 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use builder::build::source::Reach;
-use builder::image::layout::Part;
 use builder::image::open::OpenImage;
 use builder::image::sparse;
-use builder::progress::Progress;
-use builder::project;
 use builder::qemu::command::Machine;
-use builder::tools::{ORACLES, Unpacked};
 use disk::ext4::{self, Found, Superblock};
-use disk::gpt::Partition;
 use disk::gpt::types::ATTRIBUTE_UNMADE;
 use qemu_tests::guest::Guest;
 use qemu_tests::image::Bench;
+use qemu_tests::state;
 
 /// Generous: a shared machine without KVM may be ten times slower than a good day's.
 const BOOT_LIMIT: Duration = Duration::from_mins(3);
@@ -33,12 +27,6 @@ const CUTS: u32 = 5;
 /// From the first line of stage 2 on, the cuts lie so far apart; together they span the work on
 /// STATE of a first boot.
 const CUT_STEP: Duration = Duration::from_millis(60);
-
-fn tools() -> Unpacked {
-    let cache = project::cache_folder(None).expect("a cache folder");
-    let tools = ORACLES.obtain(&cache, &Reach::default(), &Progress::new(false));
-    tools.unwrap_or_else(|error| panic!("{error}"))
-}
 
 /// Boots until the node is ready, ends it at the button, and gives back what it said.
 fn boot(machine: &Machine) -> String {
@@ -59,12 +47,8 @@ fn assert_no_damage(transcript: &str) {
     assert!(!DAMAGE.iter().any(|sign| transcript.contains(sign)), "{transcript}");
 }
 
-fn state_of(disk: &Path) -> Partition {
-    OpenImage::open(disk).expect("a table").partition(Part::State).expect("STATE").clone()
-}
-
 fn superblock(disk: &Path) -> Superblock {
-    let partition = state_of(disk);
+    let partition = state::partition(disk);
     let mut bytes = vec![0; 4096];
     let file = File::open(disk).expect("open");
     file.read_exact_at(&mut bytes, partition.offset_bytes()).expect("read");
@@ -86,27 +70,15 @@ fn table_bytes(disk: &Path) -> Vec<u8> {
     bytes
 }
 
-/// What a tool says of STATE while it lies within its disk.
-fn ask(program: &str, arguments: &[&str], disk: &Path) -> (bool, Vec<u8>) {
-    let place = format!("{}?offset={}", disk.display(), state_of(disk).offset_bytes());
-    let output = Command::new(tools().program(program)).args(arguments).arg(place).output();
-    let output = output.expect("it starts");
-    (output.status.success(), output.stdout)
-}
-
-fn file_on_state(disk: &Path, path: &str) -> Vec<u8> {
-    ask("debugfs", &["-R", &format!("cat {path}")], disk).1
-}
-
 /// Everything is as the node leaves it: table, mark, filesystem.
 fn assert_sound(disk: &Path, transcript: &str) {
     let image = OpenImage::open(disk).expect("a table");
     let sectors = File::open(disk).expect("open").metadata().expect("known").len() / 512;
     assert!(image.table.is_healthy(sectors), "{:?}\n{transcript}", image.table);
-    assert_eq!(state_of(disk).attributes & ATTRIBUTE_UNMADE, 0, "{transcript}");
-    let (clean, said) = ask("e2fsck", &["-fn"], disk);
+    assert_eq!(state::partition(disk).attributes & ATTRIBUTE_UNMADE, 0, "{transcript}");
+    let (clean, said) = state::ask("e2fsck", &["-fn"], disk);
     assert!(clean, "{}\n{transcript}", String::from_utf8_lossy(&said));
-    let id = file_on_state(disk, "/machine-id");
+    let id = state::file(disk, "/machine-id");
     assert_eq!(id.len(), 33, "{id:?}\n{transcript}");
 }
 
@@ -152,10 +124,15 @@ fn state_is_made_kept_grown_repaired_and_refused() {
     assert!(transcript.contains("STATE is made"), "{transcript}");
     assert_sound(&disk, &transcript);
     let (table, first) = (table_bytes(&disk), superblock(&disk));
-    let id = file_on_state(&disk, "/machine-id");
-    let seed = file_on_state(&disk, "/random-seed");
+    let id = state::file(&disk, "/machine-id");
+    let seed = state::file(&disk, "/random-seed");
     assert_eq!(seed.len(), 32);
-    assert_eq!(first.blocks, state_of(&disk).size_bytes() / 4096);
+    // Whoever writes to the disk is the last to stop, and hears what everyone says until then.
+    let last_words = state::log(&disk, "logd");
+    assert!(last_words.ends_with("-- stopping\n"), "{last_words}\n{transcript}");
+    let node = state::log(&disk, "node");
+    assert!(node.contains("asked to power off"), "{node}\n{transcript}");
+    assert_eq!(first.blocks, state::partition(&disk).size_bytes() / 4096);
 
     // The second boot finds everything as it left it.
     let transcript = boot(&machine);
@@ -163,11 +140,11 @@ fn state_is_made_kept_grown_repaired_and_refused() {
     assert_sound(&disk, &transcript);
     assert_eq!(table_bytes(&disk), table, "the table was written");
     assert_eq!(superblock(&disk).uuid, first.uuid, "the filesystem is another one");
-    assert_eq!(file_on_state(&disk, "/machine-id"), id);
-    assert_ne!(file_on_state(&disk, "/random-seed"), seed, "random bytes were used twice");
+    assert_eq!(state::file(&disk, "/machine-id"), id);
+    assert_ne!(state::file(&disk, "/random-seed"), seed, "random bytes were used twice");
 
     // A larger disk, and a battery that is empty.
-    let saved = String::from_utf8(file_on_state(&disk, "/clock")).expect("text");
+    let saved = String::from_utf8(state::file(&disk, "/clock")).expect("text");
     let file = OpenOptions::new().write(true).open(&disk).expect("open");
     file.set_len(file.metadata().expect("known").len() + (400 << 20)).expect("sized");
     machine.clock = Some("1970-01-01T00:00:10".to_owned());
@@ -178,19 +155,19 @@ fn state_is_made_kept_grown_repaired_and_refused() {
     assert_sound(&disk, &transcript);
     let grown = superblock(&disk);
     assert_eq!(grown.uuid, first.uuid);
-    assert_eq!(grown.blocks, state_of(&disk).size_bytes() / 4096);
-    assert_eq!(file_on_state(&disk, "/machine-id"), id);
+    assert_eq!(grown.blocks, state::partition(&disk).size_bytes() / 4096);
+    assert_eq!(state::file(&disk, "/machine-id"), id);
 
     // Both firsts are damaged: the header of the table, and the superblock.
     machine.clock = None;
-    let start = state_of(&disk).offset_bytes();
+    let start = state::partition(&disk).offset_bytes();
     zero(&disk, 512 + 40, 100);
     zero(&disk, start + 1024, 1024);
     let transcript = boot(&machine);
     assert!(transcript.contains("put right: primary was bad"), "{transcript}");
     assert!(transcript.contains("its copy in block 32768 is used"), "{transcript}");
     assert_sound(&disk, &transcript);
-    assert_eq!(file_on_state(&disk, "/machine-id"), id);
+    assert_eq!(state::file(&disk, "/machine-id"), id);
 
     // Nothing tells any longer what this was, and the node does not guess.
     let blocks = [0, 1, 3, 5, 7].map(|group| group * 32768_u64).into_iter();

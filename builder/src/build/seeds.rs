@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use seed::{Problems, SealError, Seed};
 use thiserror::Error;
 
-use crate::cluster::secrets::{self, SecretsError};
+use crate::cluster::secrets::{self, Ensured, SecretsError};
 use crate::progress::Progress;
 
 #[derive(Debug, Error)]
@@ -77,7 +77,78 @@ fn seal(
             ensured.folder.display()
         ));
     }
+    let text = match with_operator(&text, seed, &ensured) {
+        None => text,
+        Some(with_operator) => {
+            let folder = ensured.folder.display();
+            let place = address(seed).unwrap_or_else(|| "ADDRESS".to_owned());
+            progress.note(&format!(
+                "{node} can be asked from afar: nodectl --node {place} --operator {folder} status"
+            ));
+            with_operator
+        }
+    };
     let text = seed::sealed(&text, &ensured.secrets)
         .map_err(|source| SeedsError::Seal { path: path.clone(), source })?;
     Ok(SealedSeed { path, node, text })
+}
+
+/// The seed with an `[operators]` table that names the operator's certificate of its secrets, as
+/// `builder cluster new` writes it: a node that nobody can ask is no use to whoever builds the
+/// first one. None if the seed has a table already, which says who may ask and who not, or if
+/// something else of the seed takes the port.
+fn with_operator(text: &str, seed: &Seed, ensured: &Ensured) -> Option<String> {
+    if seed.operators.is_some() {
+        return None;
+    }
+    let gap = if text.ends_with('\n') { "\n" } else { "\n\n" };
+    let text = format!(
+        "{text}{gap}# Added by the builder: who may use `nodectl` from afar.\n[operators]\n\
+         fingerprints = [\"{}\"]\n",
+        ensured.operator_fingerprint
+    );
+    seed::parse("seed", &text).is_ok().then_some(text)
+}
+
+/// Where the node is reached: the first address of its own in the list of nodes.
+fn address(seed: &Seed) -> Option<String> {
+    let node = seed.cluster.node(&seed.node.name)?;
+    node.addresses.first().map(ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: &str = include_str!("../../../images/lab/node1.toml");
+
+    fn sealed(text: &str) -> (Seed, String) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("node1.toml");
+        fs::write(&path, text).expect("written");
+        let sealed = seal_all(&[path], &Progress::new(false)).expect("sealed").remove(0);
+        let seed = seed::parse("sealed", &sealed.text).expect("valid");
+        let operator = folder.path().join("secrets/lab/operator.pem");
+        (seed, fs::read_to_string(operator).expect("made"))
+    }
+
+    #[test]
+    fn a_seed_without_operators_gets_the_one_of_its_secrets() {
+        let (seed, certificate) = sealed(SEED);
+        let listed = seed.operators.expect("added").fingerprints;
+        assert_eq!(listed.len(), 1);
+        assert!(certificate.contains("BEGIN CERTIFICATE"));
+        assert_eq!(
+            address(&seed::parse("seed", SEED).expect("valid")).as_deref(),
+            Some("192.168.77.11")
+        );
+    }
+
+    #[test]
+    fn whom_a_seed_names_stays_alone() {
+        let other = "ab".repeat(32);
+        let (seed, _) = sealed(&format!("{SEED}[operators]\nfingerprints = [\"{other}\"]\n"));
+        let listed = seed.operators.expect("kept").fingerprints;
+        assert_eq!(listed.iter().map(ToString::to_string).collect::<Vec<_>>(), [other]);
+    }
 }

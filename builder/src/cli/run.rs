@@ -15,6 +15,7 @@ use crate::image::open::OpenImage;
 use crate::image::sparse;
 use crate::qemu::accelerate;
 use crate::qemu::command::{Acceleration, Bus, Card, Console, Disk, Machine, Start};
+use crate::qemu::forward;
 use crate::qemu::program::Qemu;
 use crate::root::size::ByteSize;
 use crate::unfinished::{Running, Scratch};
@@ -25,7 +26,8 @@ const DISK_BYTES: u64 = 4 << 30;
 /// Boot an image in QEMU, with its console in this terminal
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  builder run out/lab-node1.raw\n  \
-    builder run --seed images/lab/node1.toml\n  builder run out/lab-node1.raw --uefi\n\n\
+    builder run --seed images/lab/node1.toml\n  builder run out/lab-node1.raw --uefi\n  \
+    builder run out/lab-node1.raw --forward\n\n\
     Ctrl-A X ends the machine; Ctrl-A C switches to QEMU's monitor and back.\n\
     The image is not changed, unless --keep names where the disk goes.")]
 pub(super) struct Arguments {
@@ -50,6 +52,9 @@ pub(super) struct Arguments {
     /// Keep the machine's disk in this file and boot from it again next time
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
+    /// Let `nodectl --node 127.0.0.1:PORT` on this desk reach the node
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "7432")]
+    forward: Option<u16>,
     /// Do not probe: run with or without KVM
     #[arg(long, value_enum)]
     acceleration: Option<AccelerationChoice>,
@@ -111,7 +116,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         start,
         disks: vec![Disk { file: disk, bus: arguments.bus.into() }],
         sockets: false,
-        cards: cards(&image)?,
+        cards: cards(&image, arguments.forward)?,
         console: if std::io::stdin().is_terminal() { Console::Terminal } else { Console::Output },
         control: None,
         clock: None,
@@ -165,7 +170,7 @@ fn prepare_disk(
 }
 
 /// One card for each link that the seed matches by hardware address, on a network of its own.
-fn cards(image: &OpenImage) -> Result<Vec<Card>, Box<dyn Error>> {
+fn cards(image: &OpenImage, forward: Option<u16>) -> Result<Vec<Card>, Box<dyn Error>> {
     let partition = image.partition(crate::image::layout::Part::Seed)?;
     let Some(text) = crate::image::identity::read(&image.file, partition)? else {
         return Ok(Vec::new());
@@ -178,7 +183,14 @@ fn cards(image: &OpenImage) -> Result<Vec<Card>, Box<dyn Error>> {
         mac: mac.to_string(),
         backend: "user,restrict=on".to_owned(),
     };
-    Ok(macs.map(card).collect())
+    let mut cards: Vec<Card> = macs.map(card).collect();
+    if let Some(port) = forward {
+        let open = forward::card(&seed, port);
+        let open = open.ok_or("--forward needs a link with an IPv4 address and a MAC to match")?;
+        cards.retain(|card| card.mac != open.mac);
+        cards.insert(0, open);
+    }
+    Ok(cards)
 }
 
 /// Runs QEMU to its end, or to ours.

@@ -9,4 +9,5 @@
 
 pub mod accelerate;
 pub mod command;
+pub mod forward;
 pub mod program;

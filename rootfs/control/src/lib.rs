@@ -43,7 +43,7 @@ pub use name::{BadName, ServiceName};
 pub use request::{Logs, Request};
 pub use status::{
     Clock, DatabaseStatus, Exit, Image, K3sStatus, LinkStatus, Readiness, ServiceState,
-    ServiceStatus, Status, VipStatus, Watchdog,
+    ServiceStatus, Status, Storage, VipStatus, Watchdog,
 };
 pub use usage::{Top, Usage};
 

@@ -16,6 +16,13 @@ pub struct Status {
     pub image: Image,
     /// The slot it was booted from, `a` or `b`.
     pub slot: Option<String>,
+    /// How far both slots are trusted, such as `slot a (good); b: 3 tries left`; none while it isn't
+    /// known.
+    #[serde(default)]
+    pub slots: Option<String>,
+    /// Whether the node can keep anything; none before it has tried.
+    #[serde(default)]
+    pub storage: Option<Storage>,
     /// A new one for every boot.
     pub boot_id: String,
     /// Time since boot.
@@ -59,11 +66,24 @@ pub struct Image {
 pub struct Clock {
     /// Milliseconds since 1970.
     pub unix_ms: u64,
-    /// Whether a time server confirmed it since boot.
+    /// Whether time servers confirmed it since boot.
     pub synchronised: bool,
-    /// Which one.
+    /// Where it came from before that: the machine's own clock, the image, the last run.
     #[serde(default)]
     pub source: Option<String>,
+    /// What the program that keeps the clock says of it.
+    #[serde(default)]
+    pub detail: Option<String>,
+}
+
+/// The state partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storage {
+    /// Whether it is mounted.
+    pub usable: bool,
+    /// Why not.
+    #[serde(default)]
+    pub because: Option<String>,
 }
 
 /// Whether the node does its work.
@@ -102,6 +122,9 @@ pub struct ServiceStatus {
     /// The services that it waits for.
     #[serde(default)]
     pub waits_for: Vec<String>,
+    /// What it says of itself.
+    #[serde(default)]
+    pub says: Option<String>,
 }
 
 /// Where a service is in its life.

@@ -63,6 +63,8 @@ pub struct Node {
     disk_came: bool,
     /// Whether what must outlive a boot has a place.
     pub(crate) state: State,
+    /// From where the clock was lifted, if the machine's own was wrong.
+    pub(crate) clock_floor: Option<&'static str>,
     pub(crate) seed: Option<Seed>,
     /// There from its phase on.
     pub(crate) network: Option<Network>,
@@ -91,6 +93,7 @@ impl Node {
             devices: Devices::default(),
             disk_came: false,
             state: State::default(),
+            clock_floor: None,
             seed: None,
             network: None,
             services: None,
@@ -302,7 +305,10 @@ impl Node {
                 say!("ready node={} after={}ms", self.name(), self.started.elapsed().as_millis());
                 slot::mark_good();
             }
-            Some(Line::Degraded) => say!("degraded: {}", unready.join(", ")),
+            Some(Line::Degraded) => {
+                say!("degraded: {}", unready.join(", "));
+                slot::look();
+            }
             None => {}
         }
     }

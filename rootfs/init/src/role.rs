@@ -20,6 +20,7 @@ pub fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
     match arguments.next().as_deref() {
         Some("modprobe") => modprobe::run(arguments),
         Some(devices::ROLE) => devices::run_program(arguments),
+        Some(slot::LOOK_ROLE) => slot::run_look(),
         Some(slot::MARK_GOOD_ROLE) => slot::run_mark_good(),
         Some(slot::LEAVE_DAMAGED_ROLE) => slot::run_leave_damaged(),
         _ => {

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ::control::{
-    Clock, Image, LinkStatus, Readiness, Reason, Refusal, ServiceName, ServiceStatus, Status, Top,
+    Clock, Image, LinkStatus, Readiness, Reason, Refusal, ServiceName, ServiceStatus, Status,
+    Storage, Top,
 };
 use disk::boot::BootArguments;
 use logs::Journal;
@@ -17,14 +18,21 @@ use crate::node::Node;
 use crate::power::Ending;
 use crate::say;
 use crate::services::Services;
+use crate::slot;
+use crate::state;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const COMMAND_LINE: &str = "/proc/cmdline";
+/// The service that keeps the clock.
+const CLOCKD: &str = "clockd";
 
 impl NodeView for Node {
     fn status(&self, now: Duration) -> Status {
         let network = self.network.as_ref().map(Network::status);
         let links = network.iter().flat_map(|network| &network.links).map(link).collect();
+        let storage = state::published();
+        let mut troubles = network.map(|network| network.troubles).unwrap_or_default();
+        troubles.extend(trouble(storage.as_ref()));
         Status {
             node: self.seed.as_ref().map(|seed| seed.node.name.to_string()),
             cluster: self.seed.as_ref().map(|seed| seed.cluster.name.to_string()),
@@ -35,14 +43,12 @@ impl NodeView for Node {
                 debug: self.manifest.debug,
             },
             slot: slot(),
+            slots: slot::published(),
+            storage,
             boot_id: text(BOOT_ID).trim().to_owned(),
             uptime_ms: milliseconds(now),
-            clock: Clock {
-                unix_ms: self.unix_ms(),
-                synchronised: sys::clock::is_synchronised(),
-                source: None,
-            },
-            readiness: self.readiness(network.map(|network| network.troubles).unwrap_or_default()),
+            clock: self.clock(),
+            readiness: self.readiness(troubles),
             services: self.services.as_ref().map(statuses).unwrap_or_default(),
             links,
             watchdog: self.watchdog.status(),
@@ -104,6 +110,18 @@ impl Node {
         }
     }
 
+    fn clock(&self) -> Clock {
+        let synchronised = sys::clock::is_synchronised();
+        let source = self.clock_floor.unwrap_or("the machine's own clock");
+        let keeper = self.services.as_ref().and_then(|services| services.status_text_of(CLOCKD));
+        Clock {
+            unix_ms: self.unix_ms(),
+            synchronised,
+            source: (!synchronised).then(|| source.to_owned()),
+            detail: keeper.map(ToOwned::to_owned),
+        }
+    }
+
     /// Ready is who has all services ready; what the network does without is told beside.
     fn readiness(&self, troubles: Vec<String>) -> Readiness {
         let unready = self.services.as_ref().map(Services::unready);
@@ -141,11 +159,20 @@ fn link(link: &network::LinkStatus) -> LinkStatus {
     }
 }
 
+/// What the node does without when it can't keep anything.
+fn trouble(storage: Option<&Storage>) -> Option<String> {
+    let unusable = storage.filter(|storage| !storage.usable)?;
+    let why = unusable.because.as_deref().unwrap_or("see the console");
+    Some(format!("STATE is unusable: {why}"))
+}
+
 fn statuses(services: &Services) -> Vec<ServiceStatus> {
     let status = services.status();
     let one = |(place, status): (usize, &supervise::ServiceStatus)| {
         let pid = services.pid(place).map(|pid| pid.as_raw_pid().unsigned_abs());
-        service_status(status, pid)
+        // The clock's keeper is heard in the clock's own place.
+        let says = services.status_text(place).filter(|_| status.name != CLOCKD);
+        service_status(status, pid, says.map(ToOwned::to_owned))
     };
     status.iter().enumerate().map(one).collect()
 }

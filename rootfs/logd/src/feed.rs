@@ -46,25 +46,34 @@ pub struct Feed {
 impl Feed {
     /// Connects, and asks for all lines from this number on and for those to come.
     pub fn connect(path: &Path, from_seq: u64) -> Result<Self, FeedError> {
+        Self::ask(path, from_seq, true)
+    }
+
+    /// Connects, and asks for the lines from this number on that there are already; then
+    /// [`FeedError::Closed`] comes.
+    pub fn connect_until_now(path: &Path, from_seq: u64) -> Result<Self, FeedError> {
+        Self::ask(path, from_seq, false)
+    }
+
+    fn ask(path: &Path, from_seq: u64, follow: bool) -> Result<Self, FeedError> {
         let fail = |source| FeedError::Connect { path: path.to_owned(), source };
         let mut stream = UnixStream::connect(path).map_err(fail)?;
         let from_seq = Some(from_seq);
-        let logs = Logs { service: None, lines: MAX_LOG_LINES, follow: true, from_seq };
+        let logs = Logs { service: None, lines: MAX_LOG_LINES, follow, from_seq };
         stream.set_write_timeout(Some(SEND_TIMEOUT)).map_err(fail)?;
         stream.write_all(&Request::Logs(logs).to_line()?).map_err(fail)?;
         stream.set_nonblocking(true).map_err(fail)?;
         Ok(Self { stream, partial: Vec::new() })
     }
 
-    /// Reads one turn of what is there, and gives each answer about logs. Says whether there may
-    /// be more.
-    pub fn read(&mut self, mut each: impl FnMut(Answer)) -> Result<bool, FeedError> {
+    /// Reads one turn of what is there, and gives each answer about logs.
+    pub fn read(&mut self, mut each: impl FnMut(Answer)) -> Result<(), FeedError> {
         let mut chunk = vec![0; CHUNK_BYTES];
         let count = match self.stream.read(&mut chunk) {
             Ok(0) => return Err(FeedError::Closed),
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(FeedError::Read(error)),
         };
         self.partial.extend_from_slice(chunk.get(..count).unwrap_or_default());
@@ -84,7 +93,7 @@ impl Feed {
         if self.partial.len() > MAX_ANSWER_BYTES {
             return Err(FeedError::Protocol(ProtocolError::AnswerTooLong));
         }
-        Ok(count == CHUNK_BYTES)
+        Ok(())
     }
 }
 

@@ -22,8 +22,9 @@ use thiserror::Error;
 
 const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Turns of reading after the signal to end: what the agent has sent by then, and no more.
-const LAST_TURNS: usize = 64;
+/// How long the last reading may take. The agent answers within milliseconds; without an answer
+/// nothing more comes, and what the files have must still be synced within the time to stop.
+const LAST_LIMIT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Error)]
 enum LogdError {
@@ -96,7 +97,6 @@ fn run() -> Result<(), LogdError> {
         last_seq,
         said: String::new(),
     };
-    logd.notifier.ready();
     loop {
         logd.turn();
         wait(&signals, logd.feed.as_ref(), logd.deadline())?;
@@ -145,18 +145,12 @@ impl Logd {
         }
     }
 
-    /// One turn of reading; says whether there may be more.
-    fn receive(&mut self) -> bool {
-        let Some(mut feed) = self.feed.take() else { return false };
+    /// One turn of reading.
+    fn receive(&mut self) {
+        let Some(mut feed) = self.feed.take() else { return };
         match feed.read(|answer| self.take(answer)) {
-            Ok(more) => {
-                self.feed = Some(feed);
-                more
-            }
-            Err(error) => {
-                self.lose_feed(&error);
-                false
-            }
+            Ok(()) => self.feed = Some(feed),
+            Err(error) => self.lose_feed(&error),
         }
     }
 
@@ -218,12 +212,28 @@ impl Logd {
         }
     }
 
+    /// Writes what was said until now. `logd` is stopped after all others, so what they said last
+    /// is in the agent's memory, but perhaps not sent yet: the signal may be faster than the lines.
+    /// So it is asked for once more, to its end.
     fn end(&mut self) {
-        for _ in 0..LAST_TURNS {
-            if !self.receive() {
-                break;
-            }
+        self.feed = None;
+        let until = clock::boot().saturating_add(LAST_LIMIT);
+        match Feed::connect_until_now(&self.socket, self.last_seq.saturating_add(1)) {
+            Ok(mut feed) => while self.receive_last(&mut feed, until) {},
+            Err(error) => self.say(&error.to_string()),
         }
         self.sync_now();
+    }
+
+    /// One turn of the last reading; says whether there may be more.
+    fn receive_last(&mut self, feed: &mut Feed, until: Duration) -> bool {
+        let left = until.saturating_sub(clock::boot());
+        let Ok(limit) = Timespec::try_from(left) else { return false };
+        let mut inputs = [PollFd::new(feed, PollFlags::IN)];
+        match poll(&mut inputs, Some(&limit)) {
+            Ok(0) => false,
+            Ok(_) => feed.read(|answer| self.take(answer)).is_ok(),
+            Err(errno) => errno == Errno::INTR,
+        }
     }
 }

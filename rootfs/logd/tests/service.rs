@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// Far more than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The agent's side: where logd connects, and where it says that it is ready.
+/// The agent's side: where logd connects, and where it says how it is.
 struct Agent {
     folder: TempDir,
     listener: UnixListener,
@@ -33,10 +33,26 @@ impl Drop for Logd {
 }
 
 impl Logd {
-    /// Asks it to end, and wants success.
+    /// Asks it to end.
+    fn ask_to_end(&self) {
+        kill_process(Pid::from_child(&self.0), Signal::TERM).expect("running");
+    }
+
+    /// Asks it to end, answers its last question with these lines, and wants success.
+    fn end_with(mut self, agent: &Agent, from: u64, last: &[(&str, &str)]) {
+        self.ask_to_end();
+        let (mut stream, logs) = agent.accept();
+        assert!(!logs.follow && logs.from_seq == Some(from), "{logs:?}");
+        for (seq, (service, text)) in (from..).zip(last) {
+            send(&mut stream, seq, Some(service), text);
+        }
+        stream.write_all(&Answer::End.to_line()).expect("sent");
+        assert!(self.0.wait().expect("ended").success());
+    }
+
+    /// Asks it to end, and wants success though nobody answers any more.
     fn end(mut self) {
-        let pid = Pid::from_child(&self.0);
-        kill_process(pid, Signal::TERM).expect("running");
+        self.ask_to_end();
         assert!(self.0.wait().expect("ended").success());
     }
 }
@@ -110,7 +126,6 @@ fn lines_are_written_and_followed_on_after_a_restart() {
     let agent = Agent::new();
     let folder = agent.path("logs");
     let logd = agent.start(plain(), &folder);
-    agent.await_notice("READY=1");
     let (mut stream, logs) = agent.accept();
     assert!(logs.follow && logs.service.is_none() && logs.from_seq == Some(1));
     send(&mut stream, 1, None, "booting");
@@ -123,18 +138,22 @@ fn lines_are_written_and_followed_on_after_a_restart() {
     drop(stream);
     let (mut stream, logs) = agent.accept();
     assert_eq!(logs.from_seq, Some(3));
-    // What was sent before the signal is written, though nobody waits for it.
     send(&mut stream, 2, Some("postgres"), "repeated");
-    send(&mut stream, 3, Some("postgres"), "last words");
-    logd.end();
+    send(&mut stream, 3, Some("postgres"), "more");
+    await_file(&folder.join("postgres.log"), |text| text.ends_with(" more\n"));
+    // What was said before the signal, but not sent, is asked for, and written before the end.
+    logd.end_with(&agent, 4, &[("postgres", "last words"), ("haproxy", "stopped")]);
     let text = fs::read_to_string(folder.join("postgres.log")).expect("there");
-    assert_eq!(text.lines().count(), 2, "{text}");
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.ends_with(" last words\n"), "{text}");
+    let text = fs::read_to_string(folder.join("haproxy.log")).expect("there");
+    assert!(text.ends_with(" stopped\n"), "{text}");
     // A power cut tore a line.
     fs::write(folder.join("torn.log"), "2026-11-20T11:29").expect("written");
     let logd = agent.start(plain(), &folder);
     let (mut stream, logs) = agent.accept();
-    assert_eq!(logs.from_seq, Some(4));
-    send(&mut stream, 4, Some("torn"), "whole");
+    assert_eq!(logs.from_seq, Some(6));
+    send(&mut stream, 6, Some("torn"), "whole");
     let text = await_file(&folder.join("torn.log"), |text| text.ends_with("whole\n"));
     assert_eq!(text.lines().count(), 2, "{text}");
     logd.end();
@@ -151,7 +170,6 @@ fn a_full_file_system_costs_old_files_and_then_lines_but_never_logd() {
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
     command.arg(&folder).arg(env!("CARGO_BIN_EXE_logd"));
     let logd = agent.start(command, &folder.join("logs"));
-    agent.await_notice("READY=1");
     let (mut stream, _) = agent.accept();
     let long = "x".repeat(1000);
     for seq in 1..=1000 {

@@ -41,6 +41,14 @@ fn the_status_fits_a_screen() {
     insta::assert_snapshot!(shown);
 }
 
+/// One without STATE, time servers and a fed watchdog, with a shell and a full disk.
+#[test]
+fn the_status_tells_every_trouble() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let agent = FakeAgent::start_with(folder.path(), support::troubled);
+    insta::assert_snapshot!(good(&agent.socket, &["status"]));
+}
+
 #[test]
 fn the_status_as_json_is_the_status() {
     let (_folder, agent) = agent();

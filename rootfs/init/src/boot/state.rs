@@ -4,5 +4,5 @@ use crate::node::Node;
 use crate::state;
 
 pub(super) fn open(node: &mut Node) {
-    node.state = state::open(&node.manifest);
+    (node.state, node.clock_floor) = state::open(&node.manifest);
 }

@@ -51,6 +51,7 @@ pub enum Order {
 pub fn service_status(
     status: &supervise::ServiceStatus,
     pid: Option<u32>,
+    says: Option<String>,
 ) -> ::control::ServiceStatus {
     ::control::ServiceStatus {
         name: status.name.clone(),
@@ -66,6 +67,7 @@ pub fn service_status(
             supervise::Exit::NotStarted => ::control::Exit::NotStarted,
         }),
         waits_for: status.waits_for.clone(),
+        says,
     }
 }
 

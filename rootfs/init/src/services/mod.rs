@@ -316,6 +316,11 @@ impl Services {
         self.runners.get(place)?.status_text.as_deref()
     }
 
+    /// The same, by the service's name.
+    pub fn status_text_of(&self, name: &str) -> Option<&str> {
+        self.status_text(self.supervisor.find(name)?.0)
+    }
+
     /// The folder of the cgroup that carries a service's accounts.
     pub fn accounts_folder(&self, name: &str) -> PathBuf {
         self.places.cgroups.join(&self.places.tree_name).join(name)

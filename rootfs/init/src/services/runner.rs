@@ -215,7 +215,9 @@ impl Equipment {
     fn new(service: &Service, surroundings: &Surroundings<'_>) -> Result<Self, RunnerError> {
         let identity = surroundings.accounts.identity(service)?;
         let (user, group) = (identity.user, identity.group);
-        let wants_socket = service.ready == Ready::Notify || service.watchdog.is_some();
+        // Who is ready without a word may still say how it is.
+        let speaks = matches!(service.ready, Ready::Notify | Ready::Running);
+        let wants_socket = speaks || service.watchdog.is_some();
         let socket = || {
             let folder = surroundings.notify_folder;
             NotifySocket::bind(folder, service.name.as_str(), user, group)

@@ -22,6 +22,8 @@ mod retreat;
 
 use std::fmt;
 use std::fs;
+use std::io;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -37,6 +39,12 @@ use retreat::Other;
 const BINARY: &str = "/usr/lib/edgepair/init";
 pub(crate) const MARK_GOOD_ROLE: &str = "mark-slot-good";
 pub(crate) const LEAVE_DAMAGED_ROLE: &str = "leave-damaged-slot";
+pub(crate) const LOOK_ROLE: &str = "look-at-slots";
+
+/// What these programs found out about the slots, in a line for `nodectl status`. PID 1 itself never
+/// reads the boot partition: its disk may hang.
+const STATUS_PATH: &str = "/run/edgepair/slots";
+const UNFINISHED_PATH: &str = "/run/edgepair/slots.new";
 
 /// What `nodectl status` shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,12 +118,44 @@ pub(crate) fn status() -> SlotStatus {
     SlotStatus { booted: Some(arguments.slot), kernels }
 }
 
+/// Has a program look at the slots; [`published`] tells then.
+pub(crate) fn look() {
+    // A test's machine has no slots to look at, and no such program.
+    if std::process::id() == 1 {
+        start(LOOK_ROLE);
+    }
+}
+
+/// What a program found out about the slots last; none before one has looked.
+pub(crate) fn published() -> Option<String> {
+    let text = fs::read_to_string(STATUS_PATH).ok()?;
+    Some(text.trim_end().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// The program behind [`look`].
+pub(crate) fn run_look() -> ExitCode {
+    match publish() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say!("{STATUS_PATH}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A reader finds the old line or the new one, and never half of it.
+fn publish() -> io::Result<()> {
+    if let Some(folder) = Path::new(STATUS_PATH).parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(UNFINISHED_PATH, format!("{}\n", status()))?;
+    fs::rename(UNFINISHED_PATH, STATUS_PATH)
+}
+
 /// The node is healthy with what it booted: the slot needs no more tries. Call it once.
 pub(crate) fn mark_good() {
     // Without firmware no boot loader counted anything.
-    if efi::is_there() {
-        start(MARK_GOOD_ROLE);
-    }
+    if efi::is_there() { start(MARK_GOOD_ROLE) } else { look() }
 }
 
 /// The root of this slot has a block that does not fit its hash: what read it got an error. If the
@@ -177,11 +217,13 @@ pub(crate) fn run_mark_good() -> ExitCode {
     if let Err(error) = efi::clear_failures() {
         say!("earlier failures to boot can't be forgotten: {error}");
     }
-    report(rename_booted(Tries::Good).map(|renamed| {
+    let renamed = rename_booted(Tries::Good).map(|renamed| {
         if let Some(name) = renamed {
             say!("slot {} is good", name.slot.letter());
         }
-    }))
+    });
+    run_look();
+    report(renamed)
 }
 
 /// The program behind [`leave_damaged`].

@@ -16,6 +16,8 @@ use sys::durable::{self, DurableError};
 
 use crate::say;
 
+const IMAGE: &str = "the time of the image";
+const LAST_RUN: &str = "the time of the last run";
 const SAVED: &str = "/state/clock";
 /// Twenty digits are more than any time has; the rest of the file is not read.
 const LINE_BYTES_MAX: usize = 20;
@@ -23,20 +25,18 @@ const LINE_BYTES_MAX: usize = 20;
 const BELIEVED_SECONDS: u64 = 30 * 365 * 86_400;
 
 /// Sets the clock if it is before the image's time, or before a believable time of an earlier run.
-pub(super) fn lift(image_time: u64, saved: Option<u64>) {
+/// Gives the words for whose time it is then.
+pub(super) fn lift(image_time: u64, saved: Option<u64>) -> Option<&'static str> {
     let floor = floor(image_time, saved);
     let now = clock_gettime(ClockId::Realtime);
-    let Ok(wanted) = i64::try_from(floor) else { return };
-    if now.tv_sec >= wanted {
-        return;
+    let wanted = i64::try_from(floor).ok().filter(|wanted| now.tv_sec < *wanted)?;
+    if let Err(errno) = clock_settime(ClockId::Realtime, Timespec { tv_sec: wanted, tv_nsec: 0 }) {
+        say!("the clock can't be lifted to {floor}: {errno}");
+        return None;
     }
-    match clock_settime(ClockId::Realtime, Timespec { tv_sec: wanted, tv_nsec: 0 }) {
-        Ok(()) => {
-            let of = if floor == image_time { "the image" } else { "the last run" };
-            say!("clock lifted from {} to {floor} s since 1970, the time of {of}", now.tv_sec);
-        }
-        Err(errno) => say!("the clock can't be lifted to {floor}: {errno}"),
-    }
+    let of = if floor == image_time { IMAGE } else { LAST_RUN };
+    say!("clock lifted from {} to {floor} s since 1970, {of}", now.tv_sec);
+    Some(of)
 }
 
 fn floor(image_time: u64, saved: Option<u64>) -> u64 {

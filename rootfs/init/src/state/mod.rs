@@ -43,6 +43,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use control::Storage;
 use disk::AccessFailed;
 use disk::gpt::GptError;
 use disk::state::{Refusal, StateError};
@@ -55,6 +56,8 @@ use program::ProgramError;
 
 /// Whether STATE is there, for `nodectl`: `usable`, or `unusable: ` and the reason.
 pub(crate) const STATUS_PATH: &str = "/run/edgepair/state";
+const USABLE: &str = "usable";
+const UNUSABLE: &str = "unusable: ";
 
 /// Why STATE can't be used; the words go to the console.
 #[derive(Debug, Error)]
@@ -103,25 +106,26 @@ impl State {
     }
 }
 
-/// Brings STATE up, with its folders, and takes from it what the node remembers.
-pub(crate) fn open(manifest: &Manifest) -> State {
+/// Brings STATE up, with its folders, and takes from it what the node remembers. Also says from
+/// where the clock was lifted, if it was.
+pub(crate) fn open(manifest: &Manifest) -> (State, Option<&'static str>) {
     // Files made from now on, and what e2fsck thinks of them, depend on a sane clock.
-    clock::lift(manifest.source_date, None);
+    let floor = clock::lift(manifest.source_date, None);
     match bring_up() {
         Ok(()) => {
-            clock::lift(manifest.source_date, clock::saved());
+            let saved = clock::lift(manifest.source_date, clock::saved());
             entropy::restore();
             folders::make(manifest);
-            publish("usable");
-            State::Usable
+            publish(USABLE);
+            (State::Usable, saved.or(floor))
         }
         Err(fault) => {
             say!("STATE is unusable: {fault}");
             say!(
                 "nothing that keeps data starts; the node can be asked, and a restart tries again"
             );
-            publish(&format!("unusable: {fault}"));
-            State::Unusable
+            publish(&format!("{UNUSABLE}{fault}"));
+            (State::Unusable, floor)
         }
     }
 }
@@ -143,11 +147,41 @@ pub(crate) fn save_entropy(node: &Node) -> Result<(), String> {
     if node.state.is_usable() { entropy::save().map_err(|error| error.to_string()) } else { Ok(()) }
 }
 
+/// What [`STATUS_PATH`] says; nothing before it was written. It is in memory, so this never waits.
+pub(crate) fn published() -> Option<Storage> {
+    told(&fs::read_to_string(STATUS_PATH).ok()?)
+}
+
+fn told(text: &str) -> Option<Storage> {
+    match text.trim_end() {
+        USABLE => Some(Storage { usable: true, because: None }),
+        text => {
+            let because = text.strip_prefix(UNUSABLE)?.to_owned();
+            Some(Storage { usable: false, because: Some(because) })
+        }
+    }
+}
+
 /// A node whose `/run` can't be written to has said so already.
 fn publish(status: &str) {
     let path = Path::new(STATUS_PATH);
     let made = path.parent().map_or(Ok(()), fs::create_dir_all);
     if let Err(error) = made.and_then(|()| fs::write(path, format!("{status}\n"))) {
         say!("{STATUS_PATH}: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_published_is_read_again() {
+        assert_eq!(told("usable\n"), Some(Storage { usable: true, because: None }));
+        let because = Some("mke2fs failed".to_owned());
+        let unusable = Storage { usable: false, because };
+        assert_eq!(told("unusable: mke2fs failed\n"), Some(unusable));
+        assert_eq!(told(""), None);
+        assert_eq!(told("half a wo"), None);
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use control::{Answer, Logs, Reason, Request, ServiceState, Status};
 use init::control::Server;
 
+use crate::roles;
 use crate::site::{Site, in_own_process};
 
 /// Opens the site's control socket.
@@ -121,5 +122,39 @@ fn an_operator_switches_the_node_off() {
         let answers = ask(&mut site, &start);
         assert!(matches!(&answers[..], [Answer::Refused(it)] if it.reason == Reason::NotNow));
         site.end();
+    });
+}
+
+/// As it is with logd, which every other service comes after.
+#[test]
+fn who_is_stopped_last_hears_the_last_words_of_all_others() {
+    in_own_process("asked::who_is_stopped_last_hears_the_last_words_of_all_others", |mut site| {
+        listen(&mut site);
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, socket) = (folder.path().join("said"), site.path("control.sock"));
+        let role = format!("keep-what-was-said {} {}", socket.display(), file.display());
+        let talker = "command = [\"/bin/sh\", \"-c\", \
+                \"trap 'echo my last words; exit' TERM; echo here I am; \
+                while :; do sleep 0.01; done\"]";
+        let talker = format!("[[services]]\nname = \"talker\"\nafter = [\"keeper\"]\n{talker}\n");
+        site.begin(&format!("{}{talker}", roles::service_at_its_end("keeper", &role)));
+        site.until_said("waiting for the end");
+        site.until_said("here I am");
+        site.end();
+        let said = std::fs::read_to_string(&file).expect("it asked");
+        let answers = said.lines().map(|line| Answer::parse(line.as_bytes()).expect("one"));
+        let answers: Vec<Answer> = answers.collect();
+        let has = |of: &str, text: &str| {
+            let is = |line: &control::LogLine| {
+                let service = line.service.as_ref().map_or("init", |name| name.as_str());
+                service == of && line.text.contains(text)
+            };
+            answers.iter().any(|it| matches!(it, Answer::Log(line) if is(line)))
+        };
+        assert!(has("talker", "my last words"), "{said}");
+        assert!(has("talker", "-- stopped"), "{said}");
+        assert!(has("keeper", "-- stopping"), "{said}");
+        assert!(has("init", "asked to power off"), "{said}");
+        assert_eq!(answers.last(), Some(&Answer::End));
     });
 }

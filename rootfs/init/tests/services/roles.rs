@@ -1,8 +1,10 @@
 //! What services of the scenarios do that a shell can't: this test binary plays the part.
 
-use std::io::Read;
-use std::os::unix::net::UnixDatagram;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
+
+use control::{Logs, Request};
 
 const ROLE: &str = "EDGEPAIR_ROLE";
 
@@ -13,6 +15,17 @@ pub(crate) fn service(name: &str, role: &str, more: &str) -> String {
     format!(
         "[[services]]\nname = \"{name}\"\ncommand = [\"{exe}\", \"--exact\", \"roles::play\", \
          \"--nocapture\"]\nenvironment = {{ {ROLE} = {role:?} }}\n{more}\n"
+    )
+}
+
+/// The same, but it plays its role only when it is told to end, and says when it waits for that.
+pub(crate) fn service_at_its_end(name: &str, role: &str) -> String {
+    let exe = std::env::current_exe().expect("this test");
+    let play = format!("{} --exact roles::play --nocapture", exe.display());
+    format!(
+        "[[services]]\nname = \"{name}\"\nenvironment = {{ {ROLE} = {role:?} }}\n\
+         command = [\"/bin/sh\", \"-c\", \"trap '{play}; exit' TERM; echo waiting for the end; \
+         while :; do sleep 0.01; done\"]\n"
     )
 }
 
@@ -37,6 +50,17 @@ fn play() {
         (Some("listen"), Some(port)) => {
             let _listener = std::net::TcpListener::bind(format!("127.0.0.1:{port}")).expect("free");
             wait_for_ever();
+        }
+        // Asks a control socket for everything that there is, as logd does at its end.
+        (Some("keep-what-was-said"), Some(socket)) => {
+            let file = words.next().expect("a file");
+            let logs = Logs { service: None, lines: 1000, follow: false, from_seq: Some(1) };
+            let mut stream = UnixStream::connect(socket).expect("connected");
+            let request = Request::Logs(logs).to_line().expect("short");
+            stream.write_all(&request).expect("sent");
+            let mut said = String::new();
+            stream.read_to_string(&mut said).expect("read");
+            std::fs::write(file, said).expect("written");
         }
         _ => panic!("no such role: {role}"),
     }

@@ -2,7 +2,7 @@
 
 use control::{
     Clock, DatabaseStatus, Exit, K3sStatus, LinkStatus, ServiceState, ServiceStatus, Status,
-    VipStatus, Watchdog,
+    Storage, VipStatus, Watchdog,
 };
 
 use super::table::{Cell, table};
@@ -44,7 +44,8 @@ fn header(status: &Status, style: Style) -> String {
     rows.push(("is", style.paint(mood, &plain(&verdict))));
     rows.extend(readiness.because.iter().map(|why| ("", plain(why))));
     rows.push(("up", format!("{}, boot {}", span(status.uptime_ms), plain(&status.boot_id))));
-    let slot = status.slot.as_ref().map(|slot| format!(", slot {slot}")).unwrap_or_default();
+    let slot = status.slot.as_ref().map(|slot| format!("slot {slot}"));
+    let slot = status.slots.clone().or(slot).map(|slot| format!(", {slot}")).unwrap_or_default();
     rows.push(("image", plain(&format!("{} {}{slot}", image.name, image.version))));
     if image.debug {
         rows.push(("", style.paint(Mood::Uneasy, "it has a shell: not for production")));
@@ -53,7 +54,12 @@ fn header(status: &Status, style: Style) -> String {
         let text = "it runs a stand-in for K3s: for tests only";
         rows.push(("", style.paint(Mood::Bad, text)));
     }
+    rows.extend(status.storage.as_ref().map(|it| ("state", storage(it, style))));
     rows.push(("clock", clock(&status.clock, style)));
+    // Whether it is synchronised stands in the line before.
+    let detail = status.clock.detail.as_deref();
+    let detail = detail.map(|text| text.strip_prefix("synchronised: ").unwrap_or(text));
+    rows.extend(detail.map(|detail| ("", plain(detail))));
     rows.push(("watchdog", watchdog(&status.watchdog, style)));
     rows.iter()
         .map(|(key, value)| format!("{key:<9} {value}").trim_end().to_owned() + "\n")
@@ -62,13 +68,21 @@ fn header(status: &Status, style: Style) -> String {
 
 fn clock(clock: &Clock, style: Style) -> String {
     let sure = match (clock.synchronised, &clock.source) {
-        (true, Some(source)) => {
-            style.paint(Mood::Good, &plain(&format!("synchronised with {source}")))
+        (true, _) => style.paint(Mood::Good, "synchronised"),
+        (false, source) => {
+            let from = source.as_ref().map(|it| format!(", taken from {it}")).unwrap_or_default();
+            style.paint(Mood::Uneasy, &plain(&format!("not confirmed by a time server{from}")))
         }
-        (true, None) => style.paint(Mood::Good, "synchronised"),
-        (false, _) => style.paint(Mood::Uneasy, "not confirmed by a time server"),
     };
     format!("{}, {sure}", utc(clock.unix_ms))
+}
+
+fn storage(storage: &Storage, style: Style) -> String {
+    match (storage.usable, &storage.because) {
+        (true, _) => style.paint(Mood::Good, "usable"),
+        (false, Some(why)) => style.paint(Mood::Bad, &plain(&format!("unusable: {why}"))),
+        (false, None) => style.paint(Mood::Bad, "unusable"),
+    }
 }
 
 fn watchdog(watchdog: &Watchdog, style: Style) -> String {
@@ -207,5 +221,6 @@ fn note(service: &ServiceStatus, now_ms: u64) -> String {
         Some(Exit::NotStarted) => notes.push("could not be started".to_owned()),
         _ => {}
     }
+    notes.extend(service.says.clone());
     notes.join(", ")
 }

@@ -11,7 +11,7 @@ use std::thread;
 
 use control::{
     Answer, Clock, DatabaseStatus, Exit, Fact, FactText, Image, Inbox, K3sStatus, LinkStatus,
-    LogLine, Readiness, Reason, Request, ServiceState, ServiceStatus, Status, Top, Usage,
+    LogLine, Readiness, Reason, Request, ServiceState, ServiceStatus, Status, Storage, Top, Usage,
     VipStatus, Watchdog,
 };
 use rcgen::{
@@ -97,6 +97,11 @@ pub(crate) struct FakeAgent {
 
 impl FakeAgent {
     pub(crate) fn start(below: &Path) -> Self {
+        Self::start_with(below, status)
+    }
+
+    /// One whose node is as `status` says.
+    pub(crate) fn start_with(below: &Path, status: fn() -> Status) -> Self {
         let socket = below.join("control.sock");
         let listener = UnixListener::bind(&socket).expect("a socket");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -105,7 +110,7 @@ impl FakeAgent {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 let seen = seen.clone();
-                thread::spawn(move || answer(stream, &seen));
+                thread::spawn(move || answer(stream, &seen, status));
             }
         });
         Self { socket, asked }
@@ -116,7 +121,7 @@ impl FakeAgent {
     }
 }
 
-fn answer(mut stream: UnixStream, seen: &Mutex<Vec<Request>>) {
+fn answer(mut stream: UnixStream, seen: &Mutex<Vec<Request>>, status: fn() -> Status) {
     let mut inbox = Inbox::new();
     let mut piece = [0; 100];
     let request = loop {
@@ -135,7 +140,7 @@ fn answer(mut stream: UnixStream, seen: &Mutex<Vec<Request>>) {
         seen.push(request.clone());
         seen.iter().filter(|earlier| **earlier == request).count() - 1
     };
-    for answer in answers(&request, u64::try_from(before).expect("few")) {
+    for answer in answers(&request, u64::try_from(before).expect("few"), status) {
         if stream.write_all(&answer.to_line()).is_err() {
             return;
         }
@@ -147,7 +152,7 @@ fn answer(mut stream: UnixStream, seen: &Mutex<Vec<Request>>) {
 }
 
 /// What the request is answered with, having been asked so many times `before`.
-fn answers(request: &Request, before: u64) -> Vec<Answer> {
+fn answers(request: &Request, before: u64, status: fn() -> Status) -> Vec<Answer> {
     match request {
         Request::Status => vec![Answer::Status(Box::new(status()))],
         Request::Logs(logs) => {
@@ -202,6 +207,40 @@ fn service(name: &str, state: ServiceState, since_ms: u64) -> ServiceStatus {
         restarts: 0,
         last_exit: None,
         waits_for: Vec::new(),
+        says: None,
+    }
+}
+
+/// A node in trouble: everything that a status can complain of.
+pub(crate) fn troubled() -> Status {
+    let why = "STATE is unusable: it was in use, but nothing tells what it is";
+    let mut logd = service("logd", ServiceState::Ready, 2_000);
+    logd.says = Some("can't write logs: No space left on device".to_owned());
+    Status {
+        image: Image { debug: true, ..status().image },
+        slots: None,
+        storage: Some(Storage { usable: false, because: Some(why[19..].to_owned()) }),
+        clock: Clock {
+            unix_ms: NOON,
+            synchronised: false,
+            source: Some("the time of the image".to_owned()),
+            detail: Some("the clock runs free; 10.0.10.1: no answer".to_owned()),
+        },
+        readiness: Readiness {
+            ready: true,
+            phase: "running".to_owned(),
+            because: vec![why.to_owned(), "link lan has no carrier".to_owned()],
+        },
+        watchdog: Watchdog {
+            device: Some("softdog".to_owned()),
+            fed: false,
+            because: Some("pgkeeper did not say it is alive".to_owned()),
+        },
+        services: vec![logd],
+        vip: Vec::new(),
+        database: None,
+        k3s: None,
+        ..status()
     }
 }
 
@@ -217,9 +256,16 @@ pub(crate) fn status() -> Status {
             debug: false,
         },
         slot: Some("a".to_owned()),
+        slots: Some("slot a (good); b: 3 tries left".to_owned()),
+        storage: Some(Storage { usable: true, because: None }),
         boot_id: "6f0c2a1e".to_owned(),
         uptime_ms: 273_600_000,
-        clock: Clock { unix_ms: NOON, synchronised: true, source: Some("10.0.10.1".to_owned()) },
+        clock: Clock {
+            unix_ms: NOON,
+            synchronised: true,
+            source: None,
+            detail: Some("synchronised: off by 0.012 ms; 3 of 3 agree".to_owned()),
+        },
         readiness: Readiness {
             ready: false,
             phase: "running".to_owned(),
