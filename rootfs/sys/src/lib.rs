@@ -4,4 +4,9 @@
 //! rustix where rustix has a safe one.
 
 pub mod device_mapper;
+pub mod packet_socket;
+pub mod raw_socket;
+pub mod scheduler;
+pub mod seccomp;
 pub mod signals;
+pub mod socket_filter;
