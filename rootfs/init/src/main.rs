@@ -13,14 +13,15 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod boot;
 mod console;
 mod disks;
 mod modules;
 mod mounts;
+mod node;
 mod power;
 mod seed_source;
 mod stage1;
-mod stage2;
 
 use std::path::Path;
 use std::thread::sleep;
@@ -43,7 +44,7 @@ fn main() {
         pause();
         Ending::Restart
     } else {
-        stage2::run().unwrap_or_else(|error| {
+        boot::run().unwrap_or_else(|error| {
             say!("stage 2 failed: {error}");
             pause();
             Ending::Restart
