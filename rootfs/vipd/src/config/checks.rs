@@ -182,12 +182,7 @@ fn read_subject(
 }
 
 /// Plain HTTP is asked by the loop itself, which resolves no names.
-fn http(
-    url: Url,
-    insecure: bool,
-    table: &Section<'_>,
-    reader: &mut Reader<'_>,
-) -> Option<Subject> {
+fn http(url: Url, insecure: bool, table: &Section<'_>, reader: &mut Reader<'_>) -> Option<Subject> {
     if !url.tls && url.host != "localhost" && url.host.parse::<IpAddr>().is_err() {
         let wrong = Wrong {
             wrong: format!("\"{}\" is not an address", url.host),

@@ -163,22 +163,23 @@ fn interval_of(
 ) -> Interval {
     let milliseconds = wanted.unwrap_or(Duration::from_secs(1)).as_millis();
     let unit = if version == Version::V2 { 1000 } else { 10 };
-    let units = u16::try_from(milliseconds / unit).ok().filter(|_| milliseconds % unit == 0);
+    let units = u16::try_from(milliseconds / unit).ok().filter(|_| milliseconds.is_multiple_of(unit));
     let interval = units.and_then(|units| match version {
         Version::V2 => Interval::from_seconds(units).ok(),
         Version::V3 => Interval::from_centiseconds(units).ok(),
     });
     // One second, which both versions have; it only stands in until the file is refused.
-    interval.or_else(|| {
-        let mend = match version {
-            Version::V2 => "version 2 has whole seconds from \"1s\" to \"255s\"",
-            Version::V3 => "version 3 has hundredths of a second, from \"1cs\" to \"4095cs\"",
-        };
-        let wrong = Wrong { wrong: "no such interval".to_owned(), mend: mend.to_owned() };
-        reader.report(&section.span_of("interval"), &section.path_of("interval"), wrong);
-        Interval::from_seconds(1).ok()
-    })
-    .unwrap_or_else(second)
+    interval
+        .or_else(|| {
+            let mend = match version {
+                Version::V2 => "version 2 has whole seconds from \"1s\" to \"255s\"",
+                Version::V3 => "version 3 has hundredths of a second, from \"1cs\" to \"4095cs\"",
+            };
+            let wrong = Wrong { wrong: "no such interval".to_owned(), mend: mend.to_owned() };
+            reader.report(&section.span_of("interval"), &section.path_of("interval"), wrong);
+            Interval::from_seconds(1).ok()
+        })
+        .unwrap_or_else(second)
 }
 
 fn second() -> Interval {

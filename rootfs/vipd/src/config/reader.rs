@@ -45,11 +45,11 @@ pub(super) struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    pub fn new(text: &'t str) -> Self {
+    pub(super) fn new(text: &'t str) -> Self {
         Self { text, problems: Vec::new() }
     }
 
-    pub fn report(&mut self, span: &Range<usize>, key: &str, wrong: Wrong) {
+    pub(super) fn report(&mut self, span: &Range<usize>, key: &str, wrong: Wrong) {
         let line = self.line(span);
         self.problems.push(Problem {
             line,
@@ -61,7 +61,7 @@ impl<'t> Reader<'t> {
 
     fn line(&self, span: &Range<usize>) -> usize {
         let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
-        before.iter().filter(|byte| **byte == b'\n').count() + 1
+        before.split(|byte| *byte == b'\n').count()
     }
 }
 
@@ -75,29 +75,25 @@ pub(super) struct Section<'t> {
 }
 
 impl<'t> Section<'t> {
-    pub fn new(path: String, span: Range<usize>, table: &'t DeTable<'t>) -> Self {
+    pub(super) fn new(path: String, span: Range<usize>, table: &'t DeTable<'t>) -> Self {
         Self { path, span, table, asked: Vec::new() }
     }
 
-    pub fn span(&self) -> &Range<usize> {
-        &self.span
-    }
-
-    pub fn path_of(&self, key: &str) -> String {
+    pub(super) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// The value's place in the file, or the section's if it is absent.
-    pub fn span_of(&self, key: &str) -> Range<usize> {
+    pub(super) fn span_of(&self, key: &str) -> Range<usize> {
         self.table.get(key).map_or_else(|| self.span.clone(), Spanned::span)
     }
 
-    pub fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
     /// The value, read; none if it is absent or wrong, which is then reported.
-    pub fn optional<T>(
+    pub(super) fn optional<T>(
         &mut self,
         reader: &mut Reader<'_>,
         key: &'static str,
@@ -114,7 +110,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub fn required<T>(
+    pub(super) fn required<T>(
         &mut self,
         reader: &mut Reader<'_>,
         key: &'static str,
@@ -134,7 +130,7 @@ impl<'t> Section<'t> {
     }
 
     /// A list, element by element; each mistake has its index.
-    pub fn list<T>(
+    pub(super) fn list<T>(
         &mut self,
         reader: &mut Reader<'_>,
         key: &'static str,
@@ -164,7 +160,11 @@ impl<'t> Section<'t> {
     }
 
     /// The tables of `[[key]]`.
-    pub fn sections(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Vec<Section<'t>> {
+    pub(super) fn sections(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+    ) -> Vec<Section<'t>> {
         self.asked.push(key);
         let Some(value) = self.table.get(key) else { return Vec::new() };
         let elements = value.get_ref().as_array().map(|array| array.iter().enumerate());
@@ -187,7 +187,7 @@ impl<'t> Section<'t> {
     }
 
     /// Reports every key that nothing asked for.
-    pub fn finish(self, reader: &mut Reader<'_>) {
+    pub(super) fn finish(self, reader: &mut Reader<'_>) {
         for (key, _) in self.table {
             let name = key.get_ref();
             if self.asked.iter().any(|asked| asked == name) {

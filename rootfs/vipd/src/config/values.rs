@@ -56,9 +56,7 @@ pub(super) fn truth(value: &DeValue<'_>) -> Result<bool, Wrong> {
     )
 }
 
-pub(super) fn number(
-    bounds: RangeInclusive<i64>,
-) -> impl Fn(&DeValue<'_>) -> Result<i64, Wrong> {
+pub(super) fn number(bounds: RangeInclusive<i64>) -> impl Fn(&DeValue<'_>) -> Result<i64, Wrong> {
     move |value| {
         let (low, high) = (bounds.start(), bounds.end());
         let mend = format!("write a number from {low} to {high}");
@@ -117,7 +115,10 @@ pub(super) fn cidr(value: &DeValue<'_>) -> Result<Cidr, Wrong> {
         Some(_) => return wrong(format!("{text:?} has no prefix of 1 to {longest}"), mend),
     };
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-        return wrong(format!("{address} can't be a virtual address"), "choose a free host address");
+        return wrong(
+            format!("{address} can't be a virtual address"),
+            "choose a free host address",
+        );
     }
     Ok(Cidr { address, prefix })
 }

@@ -1,0 +1,32 @@
+//! The VIP daemon: virtual addresses held by one machine at a time, by VRRP.
+//!
+//! `rootfs/vrrp` knows the protocol; this crate gives it sockets, addresses, checks and a clock. One
+//! loop does everything, without threads: a timer that fires late looks like a death to the others.
+//!
+//! ```text
+//!   pure, told the time                        the shell, one loop
+//!   config     the file, read strictly         shell/daemon    the loop and what it waits for
+//!   health     fall, rise, weight              shell/router    one virtual router's sockets
+//!   router     one election and its reasons    shell/addresses addresses on links, by netlink
+//!   schedule   what is due when                shell/probe     running checks, never waiting
+//!   claims     who else says "that is me"      shell/permits   the holder's connection
+//!   filter     what the kernel drops early     shell/control   status and metrics
+//!   frames     adverts as Ethernet frames      shell/isolation rights given up
+//!   report     status, JSON, metrics           shell/notify    READY=1, WATCHDOG=1
+//! ```
+//!
+//! What it never does: decide who is primary, resolve names, wait for anything but its one poll,
+//! or end with an address left behind.
+
+pub mod claims;
+pub mod config;
+pub mod filter;
+pub mod frames;
+pub mod health;
+pub mod report;
+pub mod router;
+pub mod schedule;
+
+pub use config::Config;
+/// The messages between `vipd` and the holder of a permit, for the holder to link.
+pub use vrrp::permit;
