@@ -9,6 +9,7 @@
 //!   health     fall, rise, weight              shell/router    one virtual router's sockets
 //!   router     one election and its reasons    shell/addresses addresses on links, by netlink
 //!   schedule   what is due when                shell/probe     running checks, never waiting
+//!   permission what the holder allows         shell/holder    addresses on links, by netlink
 //!   claims     who else says "that is me"      shell/permits   the holder's connection
 //!   filter     what the kernel drops early     shell/control   status and metrics
 //!   frames     adverts as Ethernet frames      shell/isolation rights given up
@@ -23,9 +24,11 @@ pub mod config;
 pub mod filter;
 pub mod frames;
 pub mod health;
+pub mod permission;
 pub mod report;
 pub mod router;
 pub mod schedule;
+pub mod shell;
 
 pub use config::Config;
 /// The messages between `vipd` and the holder of a permit, for the holder to link.

@@ -163,7 +163,8 @@ fn interval_of(
 ) -> Interval {
     let milliseconds = wanted.unwrap_or(Duration::from_secs(1)).as_millis();
     let unit = if version == Version::V2 { 1000 } else { 10 };
-    let units = u16::try_from(milliseconds / unit).ok().filter(|_| milliseconds.is_multiple_of(unit));
+    let units =
+        u16::try_from(milliseconds / unit).ok().filter(|_| milliseconds.is_multiple_of(unit));
     let interval = units.and_then(|units| match version {
         Version::V2 => Interval::from_seconds(units).ok(),
         Version::V3 => Interval::from_centiseconds(units).ok(),
