@@ -102,6 +102,10 @@ pub const ORACLES: Tool = Tool {
     ],
 };
 
+/// The daemon that everybody uses for virtual addresses; ours has to get along with it.
+pub const KEEPALIVED: Tool =
+    Tool { name: "keepalived", parts: &[programs("keepalived", &["/usr/sbin/keepalived"])] };
+
 /// An unpacked tool.
 #[derive(Clone, Debug)]
 pub struct Unpacked {
