@@ -102,9 +102,15 @@ pub const ORACLES: Tool = Tool {
     ],
 };
 
-/// The daemon that everybody uses for virtual addresses; ours has to get along with it.
-pub const KEEPALIVED: Tool =
-    Tool { name: "keepalived", parts: &[programs("keepalived", &["/usr/sbin/keepalived"])] };
+/// The daemon that everybody uses for virtual addresses; ours has to get along with it. It does not
+/// start without the list of its own build options, which it wants below `/etc`.
+pub const KEEPALIVED: Tool = Tool {
+    name: "keepalived",
+    parts: &[
+        programs("keepalived", &["/usr/sbin/keepalived"]),
+        data("keepalived", &["/etc/keepalived/keepalived.config-opts"]),
+    ],
+};
 
 /// An unpacked tool.
 #[derive(Clone, Debug)]

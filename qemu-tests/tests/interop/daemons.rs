@@ -1,5 +1,6 @@
 //! The daemons under test, each in its node: ours, and Debian's keepalived.
 
+use std::ffi::CString;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use builder::build::source::Reach;
 use builder::progress::Progress;
 use builder::project;
 use builder::tools::{KEEPALIVED, Unpacked};
+use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -55,10 +57,12 @@ impl Router {
         let prefix = if self.vip.is_ipv4() { 24 } else { 64 };
         let checksum = if self.rfc_checksum { "rfc9568" } else { "pseudo" };
         let mut text = format!(
-            "control = {control:?}\npermit_socket = {permit:?}\n[[instances]]\nname = \"t\"\n\
+            "control = '{}'\npermit_socket = '{}'\n[[instances]]\nname = \"t\"\n\
              interface = \"eth0\"\nvrid = 51\naddresses = [\"{}/{prefix}\"]\nversion = {}\n\
              priority = {}\ninterval = \"{}cs\"\npreempt = {}\nchecksum = \"{checksum}\"\n\
              peers = {:?}\n{}\n",
+            control.display(),
+            permit.display(),
             self.vip,
             self.version,
             self.priority,
@@ -142,8 +146,10 @@ impl Daemon {
         let mut command = keepalived();
         command.args(["--dont-fork", "--log-console", "--log-detail", "--vrrp"]);
         command.arg("--use-file").arg(&config);
-        command.arg("--pid").arg(folder.path().join("pid"));
-        command.arg("--vrrp_pid").arg(folder.path().join("vrrp.pid"));
+        // Several run at a time, in namespaces that share one folder for such files.
+        for option in ["pid", "vrrp_pid", "checkers_pid", "bfd_pid"] {
+            command.arg(format!("--{option}")).arg(folder.path().join(option));
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("cloned")).stderr(log);
         let child = node.spawn(&mut command);
         let started = Self { child, folder };
@@ -274,6 +280,15 @@ pub(crate) fn obtain_keepalived() -> Result<(), String> {
     let tool = KEEPALIVED.obtain(&cache, &Reach::default(), &Progress::new(false));
     let _ = TOOL.set(tool.map_err(|error| error.to_string())?);
     Ok(())
+}
+
+/// Lays keepalived's part of `/etc` over the machine's, for this process and its children only.
+pub(crate) fn show_keepalived_its_files() -> Result<(), String> {
+    let folder = TOOL.get().expect("obtained at the start").file("etc");
+    let layers = format!("lowerdir={}:/etc", folder.display());
+    let layers = CString::new(layers).expect("a path without zeros");
+    mount("overlay", "/etc", "overlay", MountFlags::RDONLY, layers.as_c_str())
+        .map_err(|error| format!("nothing can be laid over /etc: {error}"))
 }
 
 /// keepalived, run by its own loader.

@@ -1,7 +1,7 @@
 //! A flood of bad packets: no advert is late, and nobody takes over who should not.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use netlink::Netlink;
@@ -20,7 +20,11 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// A second of flood, at the rate that the issue names; the sender paces itself.
-const PACKETS: u64 = 100_000;
+const PACKETS: u32 = 100_000;
+
+/// An interval, and a tenth of the three that a backup waits for.
+const MOST: Duration = Duration::from_millis(130);
+const MOST_WITHOUT_PRIORITY: Duration = Duration::from_millis(300);
 
 fn vip() -> IpAddr {
     [192, 0, 2, 100].into()
@@ -28,29 +32,32 @@ fn vip() -> IpAddr {
 
 /// A third node floods both routers; `vrid_off` makes it packets for another router.
 fn flood(vrid_off: u8) {
-    let lab = Lab::new(3);
+    let lab = Lab::recording(3, 2);
     let first = Daemon::vipd(&lab.nodes[0], &Router::v3(vip(), 150));
     eventually("the first holds it", || first.is_active());
     let second = Daemon::vipd(&lab.nodes[1], &Router::v3(vip(), 100));
     eventually("the second hears it", || second.metric("vipd_adverts_received_total") >= 3.0);
 
     let frame = garbage(vrid_off);
-    let (sent, running) = (AtomicU64::new(0), AtomicBool::new(true));
+    let (sent, running) = (AtomicU32::new(0), AtomicBool::new(true));
     let start = Instant::now();
-    let (first_state, second_state, gap) = std::thread::scope(|scope| {
+    let (first_state, second_state, gap, took) = std::thread::scope(|scope| {
         scope.spawn(|| lab.nodes[2].inside(|| send_flood(&frame, &sent, &running)));
         eventually("the flood has lasted", || sent.load(Ordering::Relaxed) >= PACKETS);
+        let took = start.elapsed();
         let states = (first.is_active(), second.is_active());
         running.store(false, Ordering::Relaxed);
-        (states.0, states.1, longest_gap(&lab, 0, start))
+        (states.0, states.1, longest_gap(&lab, 0, start), took)
     });
-    let rate = PACKETS as f64 / start.elapsed().as_secs_f64();
+    let rate = f64::from(PACKETS) / took.as_secs_f64();
     assert!(first_state && !second_state, "the flood moved nobody");
     assert_eq!(second.status()["state"], "backup");
     assert!(!second.log().contains("-> active"), "{}", second.log());
     assert!(adverts(&lab).iter().all(|advert| advert.node == 0), "the second said nothing");
-    // A backup waits for more than three intervals; half of that is far from any trouble.
-    assert!(gap < Duration::from_millis(150), "the longest gap was {gap:?} at {rate:.0}/s");
+    // Without real-time priority the rest of the machine may delay it, but never to a takeover.
+    let normal = first.log().contains("no real-time priority");
+    let bound = if normal { MOST_WITHOUT_PRIORITY } else { MOST };
+    assert!(gap < bound, "the longest gap was {gap:?} at {rate:.0}/s");
     let dropped = second.metric("vipd_dropped_total");
     if vrid_off == 0 {
         assert!(dropped > 0.0, "the flood arrived");
@@ -68,14 +75,16 @@ fn garbage(vrid_off: u8) -> Vec<u8> {
     vipd::frames::advert([2, 0, 0, 0, 0, 3], source, group, &vrrp).expect("a frame")
 }
 
-fn send_flood(frame: &[u8], sent: &AtomicU64, running: &AtomicBool) {
+fn send_flood(frame: &[u8], sent: &AtomicU32, running: &AtomicBool) {
     let nothing = [Instruction { code: 6, jump_true: 0, jump_false: 0, operand: 0 }];
     let eth0 = Netlink::open().and_then(|mut netlink| netlink.link("eth0")).expect("eth0");
     let socket = PacketSocket::open(eth0.id.index, 0x0800, &nothing).expect("a socket");
+    // Above the rest of a busy machine, so that the rate is reached, and below the daemons.
+    let _ = sys::scheduler::run_in_real_time(1);
     let start = Instant::now();
     while running.load(Ordering::Relaxed) {
-        let due = (start.elapsed().as_secs_f64() * PACKETS as f64) as u64;
-        while sent.load(Ordering::Relaxed) < due && running.load(Ordering::Relaxed) {
+        let due = start.elapsed().as_micros() * u128::from(PACKETS) / 1_000_000;
+        while u128::from(sent.load(Ordering::Relaxed)) < due && running.load(Ordering::Relaxed) {
             // A full queue drops some; the rate is what was tried.
             let _ = socket.send(frame);
             sent.fetch_add(1, Ordering::Relaxed);

@@ -95,6 +95,14 @@ fn both_ways(router: &Router) {
     lesser.stop();
     drop(vipd_killed_while_active(&lab, router, third));
     assert_eq!(strangers(&lab), 0, "every frame of vipd is what it should be");
+    let multicast = router.peers.is_empty();
+    for advert in adverts(&lab) {
+        assert_eq!(advert.destination.is_multicast(), multicast, "{advert:?}");
+        // Version 2 has one form only, and so has IPv6.
+        if router.version == 3 && vip.is_ipv4() {
+            assert_eq!(advert.rfc_checksum, router.rfc_checksum, "{advert:?}");
+        }
+    }
 }
 
 /// A killed vipd leaves its address too; its successor removes it before anything else.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use netlink::{Address, LinkId, Netlink, NewKind, NewLink};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use sys::packet_socket::PacketSocket;
 use sys::socket_filter::Instruction;
@@ -22,6 +23,8 @@ use sys::socket_filter::Instruction;
 /// How long anything may take before a test gives up; far beyond every interval in use.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const EVERY_FRAME: u16 = 3;
+/// Above the daemons that it observes.
+const RECORDER_PRIORITY: u8 = 40;
 /// Frames are looked at in full; none in these tests is longer.
 const FRAME_BYTES: usize = 2048;
 
@@ -57,16 +60,19 @@ pub(crate) struct Lab {
     recorder: Recorder,
 }
 
-/// Makes this process root of a user namespace unless it may make network namespaces already.
+/// Makes this process root of a user namespace unless it may make other namespaces already.
 pub(crate) fn become_root_of_our_own() -> io::Result<()> {
     let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
-    if user.is_root() && unshare(UnshareFlags::NEWNET).is_ok() {
-        return Ok(());
+    let own = UnshareFlags::NEWNET | UnshareFlags::NEWNS;
+    if !(user.is_root() && unshare(own).is_ok()) {
+        unshare(UnshareFlags::NEWUSER | own)?;
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/uid_map", format!("0 {} 1", user.as_raw()))?;
+        fs::write("/proc/self/gid_map", format!("0 {} 1", group.as_raw()))?;
     }
-    unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)?;
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("0 {} 1", user.as_raw()))?;
-    fs::write("/proc/self/gid_map", format!("0 {} 1", group.as_raw()))
+    // Without this, what is mounted here would show up in the namespace that we came from.
+    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    Ok(mount_change("/", flags)?)
 }
 
 /// The flags in use here share no descriptors between threads, which is what the function is
@@ -96,8 +102,13 @@ fn inside<T: Send>(namespace: &OwnedFd, work: impl FnOnce() -> T + Send) -> T {
 }
 
 impl Lab {
-    /// Makes `count` nodes: 192.0.2.1, 192.0.2.2 and so on, and fe80::1, fe80::2.
+    /// Makes `count` nodes: 192.0.2.1, 192.0.2.2 and so on, and `fe80::1`, `fe80::2`.
     pub(crate) fn new(count: usize) -> Self {
+        Self::recording(count, count)
+    }
+
+    /// The same, recording only the first so many: a flood would make the recorder late itself.
+    pub(crate) fn recording(count: usize, recorded: usize) -> Self {
         let switch = new_namespace();
         inside(&switch, || {
             let mut netlink = Netlink::open().expect("netlink");
@@ -106,7 +117,7 @@ impl Lab {
             netlink.set_up(&bridge, true).expect("up");
         });
         let nodes = (0..count).map(|index| add_node(&switch, index)).collect();
-        let recorder = Recorder::start(&switch, count);
+        let recorder = Recorder::start(&switch, recorded);
         Self { switch, nodes, recorder }
     }
 
@@ -234,6 +245,8 @@ impl Recorder {
 fn record(sockets: &[PacketSocket], frames: &Mutex<Vec<Frame>>, stop: &AtomicBool) {
     let mut buffer = [0; FRAME_BYTES];
     let moment = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    // The times that it writes down shall be those of the wire and not those of a busy machine.
+    let _ = sys::scheduler::run_in_real_time(RECORDER_PRIORITY);
     while !stop.load(Ordering::Relaxed) {
         let mut waiting: Vec<PollFd<'_>> =
             sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();

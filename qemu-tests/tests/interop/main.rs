@@ -39,6 +39,9 @@ fn main() -> ExitCode {
     if let Err(why) = lab::become_root_of_our_own() {
         return skip(&format!("no network namespace can be made: {why}"));
     }
+    if let Err(why) = daemons::show_keepalived_its_files() {
+        return skip(&why);
+    }
     let wanted = |name: &str| filter.is_empty() || filter.iter().any(|word| name.contains(*word));
     let groups = [pair::TESTS, permit::TESTS, keepalived::TESTS];
     let tests: Vec<&Test> =

@@ -70,7 +70,7 @@ fn node(lab: &Lab, index: usize, priority: u8) -> Daemon {
     Daemon::vipd(&lab.nodes[index], &Router { extra, ..Router::v3(vip(), priority) })
 }
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 fn withdrawn() {
     let lab = Lab::new(1);
@@ -98,7 +98,7 @@ fn runs_out() {
     holder.grant(1, lifetime);
     holder.hear_until(Message::Report { epoch: 1, held: 1 });
     holder.hear_until(Message::Report { epoch: 1, held: 0 });
-    assert!(start.elapsed() >= lifetime - Duration::from_millis(2), "not before its end");
+    assert!(start.elapsed() + Duration::from_millis(2) >= lifetime, "not before its end");
     assert!(!lab.nodes[0].has(vip()));
     assert!(vipd.log().contains("the permit ran out"), "{}", vipd.log());
 }

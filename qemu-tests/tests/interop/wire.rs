@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
-use vrrp::packet::{AcceptedChecksum, Metadata, parse};
+use vrrp::packet::{AcceptedChecksum, Ipv4Checksum, Metadata, parse};
 
 use crate::lab::{Frame, Lab};
 
@@ -14,8 +14,9 @@ pub(crate) struct Advert {
     pub node: usize,
     pub priority: u8,
     pub ttl: u8,
-    pub source: IpAddr,
     pub destination: IpAddr,
+    /// Whether its checksum leaves the IP header out, as RFC 9568 has it over IPv4.
+    pub rfc_checksum: bool,
     pub sender_mac: [u8; 6],
 }
 
@@ -50,13 +51,14 @@ fn advert(frame: &Frame) -> Option<Advert> {
         _ => return None,
     };
     let advert = parse(payload, &metadata, AcceptedChecksum::Either).ok()?;
+    let alone = AcceptedChecksum::Only(Ipv4Checksum::PacketOnly);
     Some(Advert {
         at: frame.at,
         node: frame.node,
         priority: advert.priority,
         ttl: metadata.ttl,
-        source: metadata.source,
         destination: metadata.destination,
+        rfc_checksum: parse(payload, &metadata, alone).is_ok(),
         sender_mac: bytes[6..12].try_into().expect("six"),
     })
 }
