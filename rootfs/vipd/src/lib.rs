@@ -16,6 +16,8 @@
 //!   report     status, JSON, metrics           shell/notify    READY=1, WATCHDOG=1
 //! ```
 //!
+//! Beside them `probe` is another program in the same binary: HTTPS checks run it as a child.
+//!
 //! What it never does: decide who is primary, resolve names, wait for anything but its one poll,
 //! or end with an address left behind.
 
@@ -24,7 +26,9 @@ pub mod config;
 pub mod filter;
 pub mod frames;
 pub mod health;
+pub mod http;
 pub mod permission;
+pub mod probe;
 pub mod report;
 pub mod router;
 pub mod schedule;

@@ -5,6 +5,7 @@
 //! vipd check CONFIG                  say everything that is wrong with a file
 //! vipd status [--json] [--socket P]  ask a running vipd
 //! vipd metrics [--socket P]          the same for Prometheus
+//! vipd probe URL [--insecure] [--ca FILE]   what an https check runs
 //! ```
 
 #![cfg_attr(
@@ -20,7 +21,7 @@ use vipd::config::CONTROL_SOCKET;
 use vipd::shell::{self, Question};
 
 const USAGE: &str = "usage: vipd run CONFIG | check CONFIG | status [--json] [--socket PATH] | \
-                     metrics [--socket PATH]";
+                     metrics [--socket PATH] | probe URL [--insecure] [--ca FILE]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         ["check", path] => read(path).map(|config| {
             println!("{path}: {} instances, nothing wrong", config.instances.len());
         }),
+        ["probe", url, rest @ ..] => probe(url, rest),
         ["status", rest @ ..] => ask(rest, true),
         ["metrics", rest @ ..] => ask(rest, false),
         _ => Err(USAGE.to_owned()),
@@ -52,6 +54,16 @@ fn read(path: &str) -> Result<Config, String> {
 
 fn run(config: &Config) -> Result<(), String> {
     shell::run(config).map_err(|error| format!("vipd: {error}"))
+}
+
+fn probe(url: &str, words: &[&str]) -> Result<(), String> {
+    let (insecure, authorities) = match words {
+        [] => (false, None),
+        ["--insecure"] => (true, None),
+        ["--ca", path] => (false, Some(Path::new(path))),
+        _ => return Err(USAGE.to_owned()),
+    };
+    vipd::probe::probe(url, insecure, authorities).map_err(|error| format!("{url}: {error}"))
 }
 
 fn ask(words: &[&str], may_be_json: bool) -> Result<(), String> {

@@ -15,7 +15,14 @@ pub enum Subject {
     /// A port that accepts.
     Tcp(SocketAddr),
     /// A URL that answers with a status below 500.
-    Http { url: Url, insecure: bool },
+    Http {
+        url: Url,
+        /// Any certificate is taken.
+        insecure: bool,
+        /// The authorities that an https server's certificate has to come from; the system's if
+        /// absent.
+        authorities: Option<PathBuf>,
+    },
     /// A file that exists.
     File(PathBuf),
     /// An interface with carrier.
@@ -54,7 +61,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("carrier", Kind::Carrier),
 ];
 /// Which keys belong to which kind, beside those that all have.
-const OWN_KEYS: [(&str, Kind); 7] = [
+const OWN_KEYS: [(&str, Kind); 8] = [
+    ("ca", Kind::Http),
     ("command", Kind::Command),
     ("address", Kind::Tcp),
     ("port", Kind::Tcp),
@@ -146,6 +154,7 @@ fn read_subject(
     let address = table.optional(reader, "address", values::address);
     let needs = |wanted: Kind| kind == Some(wanted);
     let insecure = table.optional(reader, "insecure", values::truth).unwrap_or(false);
+    let authorities = table.optional(reader, "ca", values::path);
     let port = needed(needs(Kind::Tcp), table, reader, "port", "6443", values::number(1..=65535));
     let url = needed(
         needs(Kind::Http),
@@ -175,14 +184,20 @@ fn read_subject(
             let port = port.and_then(|port| u16::try_from(port).ok())?;
             Some(Subject::Tcp(SocketAddr::new(address, port)))
         }
-        Kind::Http => http(url?, insecure, table, reader),
+        Kind::Http => http(url?, insecure, authorities, table, reader),
         Kind::File => path.map(Subject::File),
         Kind::Carrier => interface.map(Subject::Carrier),
     }
 }
 
 /// Plain HTTP is asked by the loop itself, which resolves no names.
-fn http(url: Url, insecure: bool, table: &Section<'_>, reader: &mut Reader<'_>) -> Option<Subject> {
+fn http(
+    url: Url,
+    insecure: bool,
+    authorities: Option<PathBuf>,
+    table: &Section<'_>,
+    reader: &mut Reader<'_>,
+) -> Option<Subject> {
     if !url.tls && url.host != "localhost" && url.host.parse::<IpAddr>().is_err() {
         let wrong = Wrong {
             wrong: format!("\"{}\" is not an address", url.host),
@@ -192,7 +207,7 @@ fn http(url: Url, insecure: bool, table: &Section<'_>, reader: &mut Reader<'_>) 
         reader.report(&table.span_of("url"), &table.path_of("url"), wrong);
         return None;
     }
-    Some(Subject::Http { url, insecure })
+    Some(Subject::Http { url, insecure, authorities })
 }
 
 fn needed<T>(

@@ -169,22 +169,16 @@ fn interval_of(
         Version::V2 => Interval::from_seconds(units).ok(),
         Version::V3 => Interval::from_centiseconds(units).ok(),
     });
-    // One second, which both versions have; it only stands in until the file is refused.
-    interval
-        .or_else(|| {
-            let mend = match version {
-                Version::V2 => "version 2 has whole seconds from \"1s\" to \"255s\"",
-                Version::V3 => "version 3 has hundredths of a second, from \"1cs\" to \"4095cs\"",
-            };
-            let wrong = Wrong { wrong: "no such interval".to_owned(), mend: mend.to_owned() };
-            reader.report(&section.span_of("interval"), &section.path_of("interval"), wrong);
-            Interval::from_seconds(1).ok()
-        })
-        .unwrap_or_else(second)
-}
-
-fn second() -> Interval {
-    Interval::from_seconds(1).unwrap_or_else(|_| unreachable!("one second fits"))
+    interval.unwrap_or_else(|| {
+        let mend = match version {
+            Version::V2 => "version 2 has whole seconds from \"1s\" to \"255s\"",
+            Version::V3 => "version 3 has hundredths of a second, from \"1cs\" to \"4095cs\"",
+        };
+        let wrong = Wrong { wrong: "no such interval".to_owned(), mend: mend.to_owned() };
+        reader.report(&section.span_of("interval"), &section.path_of("interval"), wrong);
+        // It only stands in until the file is refused.
+        Interval::DEFAULT
+    })
 }
 
 fn read_authentication(

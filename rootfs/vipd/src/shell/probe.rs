@@ -18,9 +18,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::landscape::Landscape;
 use crate::config::{CheckConfig, Subject, Url};
+use crate::http;
 
-/// The start of a status line says all that we want to know.
-const STATUS_BYTES_MAX: usize = 64;
 /// This program, whatever became of the file that it was started from.
 const OURSELVES: &str = "/proc/self/exe";
 
@@ -87,10 +86,13 @@ impl Probe {
             Subject::Carrier(interface) => return truth(landscape.is_up(interface)),
             Subject::Command(command) => run(command).map(Running::Child),
             Subject::Tcp(address) => begin_connect(*address).map(Running::Tcp),
-            Subject::Http { url, insecure } if url.tls => {
-                let flag = insecure.then_some("--insecure".to_owned());
-                let words = [OURSELVES.to_owned(), "probe".to_owned(), url.to_string()];
-                let command: Vec<String> = words.into_iter().chain(flag).collect();
+            Subject::Http { url, insecure, authorities } if url.tls => {
+                let mut command = vec![OURSELVES.to_owned(), "probe".to_owned(), url.to_string()];
+                if *insecure {
+                    command.push("--insecure".to_owned());
+                } else if let Some(path) = authorities {
+                    command.extend(["--ca".to_owned(), path.display().to_string()]);
+                }
                 run(&command).map(Running::Child)
             }
             Subject::Http { url, .. } => begin_http(url),
@@ -177,26 +179,8 @@ fn begin_http(url: &Url) -> io::Result<Running> {
         url.host.parse().map_err(|_| io::ErrorKind::InvalidInput)?
     };
     let socket = begin_connect(SocketAddr::new(host, url.port))?;
-    let request = request(url);
+    let request = http::request(url);
     Ok(Running::Http { socket, request, sent: 0, answer: Vec::new() })
-}
-
-/// The request of an HTTP check. Version 1.0 asks the server to close when it is done.
-pub(super) fn request(url: &Url) -> Vec<u8> {
-    let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
-    format!("GET {} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: vipd\r\n\r\n", url.path).into_bytes()
-}
-
-/// Whether the start of an answer says a status below 500; none while it is not all there.
-pub(super) fn judge(answer: &[u8]) -> Option<bool> {
-    let line = answer.get(..12);
-    let Some(line) = line else {
-        // Whatever it is, it does not begin like an answer.
-        return (!b"HTTP/".starts_with(answer.get(..5).unwrap_or(answer))).then_some(false);
-    };
-    let status = line.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2..5));
-    let status = status.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u16>().ok());
-    Some(status.is_some_and(|status| (100..500).contains(&status)))
 }
 
 fn connected(socket: &OwnedFd) -> Progress {
@@ -222,41 +206,18 @@ fn go_on_with_http(
             Err(_) => return Progress::Bad,
         }
     }
-    let mut part = [0; STATUS_BYTES_MAX];
+    let mut part = [0; http::STATUS_BYTES_MAX];
     match recv(socket, &mut part[..], RecvFlags::empty()) {
         Ok((0, _)) => Progress::Bad,
         Ok((count, _)) => {
             answer.extend(part.iter().take(count));
-            match judge(answer) {
+            match http::judge(answer) {
                 Some(good) => truth(good),
-                None if answer.len() >= STATUS_BYTES_MAX => Progress::Bad,
+                None if answer.len() >= http::STATUS_BYTES_MAX => Progress::Bad,
                 None => Progress::Waiting,
             }
         }
         Err(rustix::io::Errno::AGAIN) => Progress::Waiting,
         Err(_) => Progress::Bad,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_below_500_is_good_and_half_of_one_is_none() {
-        assert_eq!(judge(b"HTTP/1.1 200 OK\r\n"), Some(true));
-        assert_eq!(judge(b"HTTP/1.0 401 Unauthorized"), Some(true));
-        assert_eq!(judge(b"HTTP/1.1 503 Service"), Some(false));
-        assert_eq!(judge(b"HTTP/1.1 2"), None);
-        assert_eq!(judge(b""), None);
-        assert_eq!(judge(b"SSH-2.0"), Some(false));
-        assert_eq!(judge(b"HTTP/1.1 xyz and more"), Some(false));
-    }
-
-    #[test]
-    fn a_request_names_its_host() {
-        let url = Url::parse("http://[::1]:8080/healthz").expect("a URL");
-        let request = String::from_utf8(request(&url)).expect("text");
-        assert!(request.starts_with("GET /healthz HTTP/1.0\r\nHost: [::1]\r\n"));
     }
 }
