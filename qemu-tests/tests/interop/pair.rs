@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("pair_thawed_router_yields_and_the_other_announces", thaw),
     ("pair_puts_back_an_address_that_was_taken_away", put_back),
     ("pair_ends_connections_of_an_address_that_goes", connections),
+    ("pair_owner_keeps_its_real_address", owner),
     ("pair_checks_move_the_priority_and_give_up", checks),
     ("pair_a_hanging_check_delays_no_advert", hanging_check),
     ("pair_keeps_only_its_two_rights", rights),
@@ -182,6 +183,21 @@ fn connections() {
     let kinds = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset];
     assert!(kinds.contains(&ended.kind()), "{ended}");
     assert!(start.elapsed() < Duration::from_secs(5), "at once, and not by a timeout");
+}
+
+/// The owner has the address as its real one: it holds it at once, and keeps it when it stops.
+fn owner() {
+    let lab = Lab::new(2);
+    let real = lab.nodes[0].address;
+    let second = Daemon::vipd(&lab.nodes[1], &Router::v3(real, 100));
+    eventually("the backup stands in", || lab.nodes[1].has(real));
+    let first = Daemon::vipd(&lab.nodes[0], &Router::v3(real, 255));
+    eventually("the backup yields to the owner", || !lab.nodes[1].has(real));
+    assert!(first.is_active() && !second.is_active());
+    first.stop();
+    eventually("the backup stands in again", || lab.nodes[1].has(real));
+    let kept = lab.nodes[0].inside(|| Netlink::open().and_then(|mut netlink| netlink.addresses()));
+    assert!(kept.expect("listed").iter().any(|(_, address)| address.ip == real));
 }
 
 fn checks() {

@@ -11,13 +11,14 @@ mod settings;
 pub use count::{Counters, Dropped};
 pub use settings::Settings;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp::packet::{
     AcceptedChecksum, EncodeError, Metadata, Outgoing, Signer, Verifier, address_difference, parse,
 };
-use vrrp::{Action, Election, Event, Heard, Priority, State};
+use vrrp::{Action, Election, Event, Heard, Interval, Priority, State};
 
 use crate::health::Standing;
 
@@ -27,6 +28,36 @@ pub struct Transition {
     pub from: State,
     pub to: State,
     pub reason: String,
+}
+
+/// Something that both sides of an advert should have alike. It is reported and changes nothing:
+/// while an operator changes one router after the other, they have to go on electing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// An address that only one of us has.
+    Address(IpAddr),
+    Interval(Interval),
+}
+
+impl Difference {
+    /// The name under which the log remembers that it said so.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Address(_) => "addresses",
+            Self::Interval(_) => "other_interval",
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(out, "the address {address}"),
+            Self::Interval(theirs) => {
+                write!(out, "the interval, which is {:?} there", theirs.duration())
+            }
+        }
+    }
 }
 
 /// The last advert of another router.
@@ -50,7 +81,7 @@ pub struct Router {
     permit_until: Option<Duration>,
     since: Duration,
     other: Option<Other>,
-    difference: Option<IpAddr>,
+    differences: Vec<Difference>,
     last: Option<Transition>,
     news: Vec<Transition>,
     verifier: Verifier,
@@ -74,7 +105,7 @@ impl Router {
             permit_until: None,
             since: now,
             other: None,
-            difference: None,
+            differences: Vec::new(),
             last: None,
             news: Vec::new(),
             verifier: Verifier::default(),
@@ -247,9 +278,9 @@ impl Router {
         Ok(self.feed(now, Event::Advert(heard), &reason))
     }
 
-    /// An address that only one side of the latest advert has, for the log; told once.
-    pub fn take_difference(&mut self) -> Option<IpAddr> {
-        self.difference.take()
+    /// What the latest advert's sender is configured with otherwise, for the log; told once.
+    pub fn take_differences(&mut self) -> Vec<Difference> {
+        std::mem::take(&mut self.differences)
     }
 
     /// Where adverts go: the group, or each peer.
@@ -314,8 +345,12 @@ impl Router {
             self.verifier.verify(keyring, freshness, wall, metadata.source, &advert)?;
         }
         let ours: Vec<IpAddr> = settings.addresses.iter().map(|c| c.address).collect();
-        self.difference = address_difference(&advert, &ours);
         let (priority, interval) = (advert.priority, advert.interval);
+        let address = address_difference(&advert, &ours).map(Difference::Address);
+        let other_interval = interval != settings.interval;
+        self.differences.clear();
+        self.differences.extend(address);
+        self.differences.extend(other_interval.then_some(Difference::Interval(interval)));
         Ok(Heard { priority, interval, source: metadata.source })
     }
 

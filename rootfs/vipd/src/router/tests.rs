@@ -231,3 +231,13 @@ fn signatures_are_wanted_as_configured() {
     let other = enforced.replace("ab", "cd");
     assert_eq!(verdict(&other, &signed), Some("signature_forged"));
 }
+
+#[test]
+fn what_the_other_has_otherwise_is_told_once_and_changes_nothing() {
+    let mut router = running("");
+    let other = advert("interval = '2s'", 200);
+    assert!(router.hear(SECOND, SECOND, &multicast(), &other).is_ok());
+    let two = Interval::from_seconds(2).expect("fits");
+    assert_eq!(router.take_differences(), [Difference::Interval(two)]);
+    assert!(router.take_differences().is_empty());
+}

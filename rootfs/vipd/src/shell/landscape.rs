@@ -83,24 +83,24 @@ impl Landscape {
             address.protocol == ADDRESS_TAG
                 || settings.addresses.iter().any(|cidr| cidr.address == address.ip)
         };
-        let mut own = self
-            .addresses
-            .iter()
-            .filter(|(index, address)| {
-                *index == link.id.index
-                    && address.ip.is_ipv6() == settings.ipv6
-                    && address.check == Check::Passed
-                    && (owner || !virtual_one(address))
-            })
-            .map(|(_, address)| address.ip);
+        let of_link = self.addresses.iter().filter(|(index, address)| {
+            *index == link.id.index
+                && address.ip.is_ipv6() == settings.ipv6
+                && address.check == Check::Passed
+        });
+        let (shared, own): (Vec<&Address>, Vec<&Address>) =
+            of_link.map(|(_, address)| address).partition(|address| virtual_one(address));
+        // An owner that has nothing else sends from the address that it owns.
+        let shared = shared.into_iter().filter(|_| owner);
+        let mut candidates = own.into_iter().chain(shared).map(|address| address.ip);
         if let Some(wanted) = settings.source {
-            return own.find(|address| *address == wanted);
+            return candidates.find(|address| *address == wanted);
         }
         let local =
             |address: &IpAddr| matches!(address, IpAddr::V6(a) if a.is_unicast_link_local());
         // Multicast between IPv6 routers is link-local; far peers have to be able to answer.
         let wants_local = settings.ipv6 && settings.peers.iter().all(local);
-        own.find(|address| local(address) == wants_local)
+        candidates.find(|address| local(address) == wants_local)
     }
 }
 
@@ -154,8 +154,9 @@ mod tests {
         assert_eq!(named.as_deref(), Some("192.0.2.2"));
         assert_eq!(primary(&two, "source = ['192.0.2.9']", "192.0.2.10/24"), None);
         assert_eq!(primary(&two[..1], "", "192.0.2.10/24"), None);
-        let owner = primary(&two, "priority = 255", "192.0.2.10/24");
-        assert_eq!(owner.as_deref(), Some("192.0.2.10"));
+        let owner = |addresses| primary(addresses, "priority = 255", "192.0.2.10/24");
+        assert_eq!(owner(&two).as_deref(), Some("192.0.2.1"));
+        assert_eq!(owner(&two[..1]).as_deref(), Some("192.0.2.10"));
     }
 
     #[test]

@@ -47,6 +47,9 @@ impl Wire {
             (ETHERTYPE_ARP, filter::arp_claims(&addresses))
         };
         let frames = PacketSocket::open(index, ethertype, &program)?;
+        if !settings.ipv6 {
+            hear_owners(&link.id.name);
+        }
         let virtual_mac =
             settings.virtual_mac.then(|| settings.family().virtual_mac(settings.vrid));
         Ok(Self {
@@ -108,6 +111,13 @@ impl Wire {
             (IpAddr::V6(_), IpAddr::V4(_)) => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
+}
+
+/// An owner may send from the very address that it owns. Who stands in for it has that address too,
+/// and Linux drops IPv4 packets that seem to come from oneself: it would never hear that the owner
+/// is back. Where this can't be set, an owner needs a second address to send from.
+fn hear_owners(interface: &str) {
+    let _ = std::fs::write(format!("/proc/sys/net/ipv4/conf/{interface}/accept_local"), "1");
 }
 
 /// Whether the machine is a router on this interface, which its advertisements have to say.

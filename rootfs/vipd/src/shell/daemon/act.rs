@@ -82,10 +82,10 @@ impl Daemon {
             let bytes = packet.get(received.start..received.end).unwrap_or_default();
             let heard = unit.router.hear(now, wall, &metadata, bytes);
             let label = unit.router.settings().label.clone();
-            if let Some(address) = unit.router.take_difference() {
+            for difference in unit.router.take_differences() {
                 let source = received.source;
-                let text = format!("{label}: {source} and we don't agree about {address}");
-                self.log.complain(now, index, "addresses", text);
+                let text = format!("{label}: {source} and we don't agree about {difference}");
+                self.log.complain(now, index, difference.kind(), text);
             }
             match heard {
                 Ok(actions) => self.act(now, index, actions),
