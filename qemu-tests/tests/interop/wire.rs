@@ -67,7 +67,8 @@ fn advert(frame: &Frame) -> Option<Advert> {
 pub(crate) fn announcements(lab: &Lab, node: usize, address: IpAddr) -> Vec<Instant> {
     let of = |frame: &&Frame| {
         let target: Option<IpAddr> = match frame.bytes.get(12..14) {
-            Some([0x08, 0x06]) => {
+            // To everyone; the kernel's own answers go to whoever asked.
+            Some([0x08, 0x06]) if frame.bytes.starts_with(&[0xff; 6]) => {
                 frame.bytes.get(28..32).map(|a| IpAddr::from([a[0], a[1], a[2], a[3]]))
             }
             Some([0x86, 0xdd]) if frame.bytes.get(54) == Some(&136) => {
