@@ -140,8 +140,12 @@ impl Daemon {
 
     pub(crate) fn keepalived(node: &Node, router: &Router) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        Self::keepalived_with(node, folder, &router.keepalived(node.address))
+    }
+
+    fn keepalived_with(node: &Node, folder: TempDir, text: &str) -> Self {
         let config = folder.path().join("keepalived.conf");
-        fs::write(&config, router.keepalived(node.address)).expect("written");
+        fs::write(&config, text).expect("written");
         let log = fs::File::create(folder.path().join("log")).expect("created");
         let mut command = keepalived();
         command.args(["--dont-fork", "--log-console", "--log-detail", "--vrrp"]);
@@ -159,6 +163,68 @@ impl Daemon {
         });
         assert!(!started.has_ended(), "keepalived ended at once:\n{}", started.log());
         started
+    }
+
+    /// Either, with many routers at the shortest interval.
+    pub(crate) fn with_many(word: &str, node: &Node, routers: &[(u8, IpAddr)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let one = Router { centiseconds: 1, ..Router::v3(node.address, 100) };
+        let of = |vip: IpAddr| Router { vip, ..one.clone() };
+        if word == KEEPALIVED_WORD {
+            let texts = routers.iter().map(|(vrid, vip)| {
+                let text = of(*vip).keepalived(node.address);
+                let name = format!("virtual_router_id {vrid}\n");
+                text.replace("virtual_router_id 51\n", &name)
+                    .replace("vrrp_instance t ", &format!("vrrp_instance t{vrid} "))
+                    .replace("global_defs {\n vrrp_version 3\n}\n", "")
+            });
+            let head = "global_defs {\n vrrp_version 3\n}\n".to_owned();
+            return Self::keepalived_with(node, folder, &texts.fold(head, |all, one| all + &one));
+        }
+        let (control, permit) = (folder.path().join("sock"), folder.path().join("permit"));
+        let mut text = format!("control = '{}'\n", control.display());
+        for (vrid, vip) in routers {
+            let whole = of(*vip).vipd(&control, &permit);
+            let at = whole.find("[[instances]]").expect("one");
+            let own = whole[at..].replace("vrid = 51\n", &format!("vrid = {vrid}\n"));
+            text += &own.replace("name = \"t\"", &format!("name = \"t{vrid}\""));
+        }
+        Self::vipd_with(node, folder, &text)
+    }
+
+    /// Processor time of the daemon and its children so far.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let ticks: u64 = self
+            .family()
+            .iter()
+            .map(|pid| {
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                let after = stat.rsplit(')').next().unwrap_or_default();
+                let fields: Vec<&str> = after.split_whitespace().collect();
+                let ticks =
+                    |at: usize| fields.get(at).and_then(|field| field.parse().ok()).unwrap_or(0);
+                ticks(11) + ticks(12)
+            })
+            .sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Resident memory of the daemon and its children, in kilobytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let of = |pid: &u32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let line = status.lines().find(|line| line.starts_with("VmRSS:")).map(str::to_owned);
+            line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+        };
+        self.family().iter().map(of).sum()
+    }
+
+    fn family(&self) -> Vec<u32> {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|number| number.parse().ok());
+        [pid].into_iter().chain(children).collect()
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -258,6 +324,9 @@ impl Drop for Daemon {
 pub(crate) fn vipd() -> &'static Path {
     static VIPD: OnceLock<PathBuf> = OnceLock::new();
     VIPD.get_or_init(|| {
+        if let Some(given) = std::env::var_os("VIPD") {
+            return given.into();
+        }
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
         let mut build = Command::new(cargo);

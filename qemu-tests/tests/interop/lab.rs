@@ -142,6 +142,11 @@ impl Lab {
         });
     }
 
+    /// Forgets what was recorded so far.
+    pub(crate) fn forget(&self) {
+        self.recorder.frames.lock().expect("whole").clear();
+    }
+
     /// What was recorded so far.
     pub(crate) fn frames(&self) -> Vec<Frame> {
         self.recorder.frames.lock().expect("whole").clone()

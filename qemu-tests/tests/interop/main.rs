@@ -5,9 +5,11 @@
 //! so that no root is needed; it can only be made while the process has one thread, hence
 //! `harness = false`.
 
+#[allow(dead_code, reason = "shared with the bench, which uses the rest")]
 mod daemons;
 mod flood;
 mod keepalived;
+#[allow(dead_code, reason = "shared with the bench, which uses the rest")]
 mod lab;
 mod pair;
 mod permit;

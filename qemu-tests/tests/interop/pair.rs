@@ -20,7 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("pair_of_signed_routers_hears_only_itself", signed),
     ("pair_with_a_virtual_mac_moves_it", virtual_mac),
     ("pair_announces_again_after_a_foreign_claim", foreign_claim),
-    ("pair_thawed_router_yields_and_the_other_announces", thaw),
+    ("pair_thawed_router_listens_before_it_speaks", thaw),
     ("pair_puts_back_an_address_that_was_taken_away", put_back),
     ("pair_ends_connections_of_an_address_that_goes", connections),
     ("pair_owner_keeps_its_real_address", owner),
@@ -135,16 +135,26 @@ fn foreign_claim() {
     assert!(first.log().contains("02:00:00:00:00:09 claims 192.0.2.100"), "{}", first.log());
 }
 
-/// The trap of keepalived#166: a frozen Active thaws, claims the address, and neighbours believe it.
+/// The trap of keepalived#166: a frozen Active thaws and speaks before it listens, and the neighbours
+/// believe it. Ours reads what waits in its socket first, yields, and says nothing.
 fn thaw() {
-    let (lab, first, second) = settled("");
+    let lab = Lab::new(2);
+    let router = |priority| Router { preempt: false, ..Router::v3(vip(), priority) };
+    let first = Daemon::vipd(&lab.nodes[0], &router(100));
+    eventually("the first holds it", || first.is_active());
+    let second = Daemon::vipd(&lab.nodes[1], &router(150));
     first.freeze(true);
     eventually("the second holds it", || second.is_active());
+    let by = |node: usize| adverts(&lab).into_iter().filter(|a| a.node == node).count();
+    let (said, heard) = (by(0), by(1));
+    eventually("adverts wait for the frozen one", || by(1) >= heard + 5);
     first.freeze(false);
-    // It is the better one, so it yields first and comes back by right, or keeps it: but never both.
-    eventually("one holds it", || lab.nodes.iter().filter(|node| node.has(vip())).count() == 1);
-    let thawed = first.log();
-    assert!(thawed.contains("active -> backup") || first.is_active(), "{thawed}");
+    eventually("the first gave it up", || !lab.nodes[0].has(vip()));
+    eventually("and listens", || first.status()["state"] == "backup");
+    assert_eq!(by(0), said, "it said nothing");
+    assert!(second.is_active());
+    let log = first.log();
+    assert!(log.contains("active -> backup: 192.0.2.2 adverts priority 150"), "{log}");
 }
 
 fn put_back() {
