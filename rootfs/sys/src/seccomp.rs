@@ -9,7 +9,11 @@ const NUMBER_AT: u32 = 0;
 const ARCHITECTURE_AT: u32 = 4;
 const LOAD_WORD: u16 = 0x20;
 const JUMP_IF_EQUAL: u16 = 0x15;
+const JUMP_AT_LEAST: u16 = 0x35;
 const RETURN: u16 = 0x06;
+/// x86-64 has a second set of numbers for the same calls, from here on. No other architecture has
+/// numbers as large.
+const SECOND_SET: u32 = 0x4000_0000;
 const ALLOW: u32 = 0x7fff_0000;
 /// The call fails with "operation not permitted".
 const DENY: u32 = 0x0005_0000 | (libc::EPERM as u32 & 0xffff);
@@ -80,6 +84,13 @@ fn program_denying(calls: &[libc::c_long]) -> io::Result<Vec<Instruction>> {
         plain(RETURN, KILL_PROCESS),
         plain(LOAD_WORD, NUMBER_AT),
     ];
+    let jump = u8::try_from(calls.len() + 1).map_err(|_| io::ErrorKind::InvalidInput)?;
+    program.push(Instruction {
+        code: JUMP_AT_LEAST,
+        jump_true: jump,
+        jump_false: 0,
+        operand: SECOND_SET,
+    });
     for (position, call) in calls.iter().enumerate() {
         // Over the remaining comparisons and the "allow" behind them.
         let jump = u8::try_from(calls.len() - position).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -131,7 +142,7 @@ mod tests {
         let program = program_denying(&[libc::SYS_mount, libc::SYS_ptrace]).expect("short");
         let deny = program.len() - 1;
         assert_eq!(program[deny].operand, DENY);
-        for (at, one) in program.iter().enumerate().skip(4).take(2) {
+        for (at, one) in program.iter().enumerate().skip(4).take(3) {
             assert_eq!(at + 1 + usize::from(one.jump_true), deny);
         }
     }

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["run", path] => read(path).and_then(|config| run(&config)),
         ["check", path] => read(path).map(|config| {
-            println!("{path}: {} instances, nothing wrong", config.instances.len());
+            println!("{path}: nothing wrong; instances: {}", config.instances.len());
         }),
         ["probe", url, rest @ ..] => probe(url, rest),
         ["status", rest @ ..] => ask(rest, true),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use vrrp::packet::Metadata;
 use vrrp::{Action, Priority, State};
 
@@ -240,4 +241,19 @@ fn what_the_other_has_otherwise_is_told_once_and_changes_nothing() {
     let two = Interval::from_seconds(2).expect("fits");
     assert_eq!(router.take_differences(), [Difference::Interval(two)]);
     assert!(router.take_differences().is_empty());
+}
+
+proptest! {
+    #[test]
+    fn no_packet_panics_and_garbage_moves_nobody(
+        bytes in prop::collection::vec(any::<u8>(), 0..80), start: bool
+    ) {
+        let mut bytes = bytes;
+        if let (true, Some(header)) = (start, bytes.get_mut(..6)) {
+            header.copy_from_slice(&[0x31, 51, 255, 1, 0, 100]);
+        }
+        let mut router = active("");
+        let heard = router.hear(5 * SECOND, SECOND, &multicast(), &bytes);
+        prop_assert!(heard.is_ok() || router.is_active());
+    }
 }

@@ -121,12 +121,10 @@ struct Daemon {
 /// Runs until a signal says to stop; then gives every address up.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
     let mut daemon = Daemon::open(config)?;
-    daemon.begin(config)?;
-    while !daemon.stopping {
-        daemon.turn()?;
-    }
+    let outcome = daemon.begin(config).and_then(|()| daemon.turns());
+    // Whatever it was that ended the loop, no address is left behind.
     daemon.end();
-    Ok(())
+    outcome
 }
 
 impl Daemon {
@@ -222,6 +220,13 @@ impl Daemon {
             self.log.line(format_args!("left behind, and it stays: {error}"));
         }
         self.landscape = Landscape::list(&mut self.holder.netlink)?;
+        Ok(())
+    }
+
+    fn turns(&mut self) -> Result<(), DaemonError> {
+        while !self.stopping {
+            self.turn()?;
+        }
         Ok(())
     }
 
