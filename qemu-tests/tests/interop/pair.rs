@@ -21,6 +21,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("pair_with_a_virtual_mac_moves_it", virtual_mac),
     ("pair_announces_again_after_a_foreign_claim", foreign_claim),
     ("pair_thawed_router_listens_before_it_speaks", thaw),
+    ("pair_started_at_once_has_one_holder", started_at_once),
+    ("pair_does_not_mind_a_short_stall", short_stall),
+    ("pair_refuses_unicast_where_no_peers_are_listed", uninvited_unicast),
+    ("pair_cut_apart_and_healed_has_one_holder", cut_and_healed),
     ("pair_puts_back_an_address_that_was_taken_away", put_back),
     ("pair_ends_connections_of_an_address_that_goes", connections),
     ("pair_owner_keeps_its_real_address", owner),
@@ -155,6 +159,64 @@ fn thaw() {
     assert!(second.is_active());
     let log = first.log();
     assert!(log.contains("active -> backup: 192.0.2.2 adverts priority 150"), "{log}");
+}
+
+fn started_at_once() {
+    let lab = Lab::new(3);
+    let start =
+        |node: usize, priority| Daemon::vipd(&lab.nodes[node], &Router::v3(vip(), priority));
+    let all = std::thread::scope(|scope| {
+        let starting: Vec<_> = [(0, 100), (1, 100), (2, 150)]
+            .map(|(node, priority)| scope.spawn(move || start(node, priority)))
+            .into_iter()
+            .collect();
+        starting.into_iter().map(|one| one.join().expect("started")).collect::<Vec<_>>()
+    });
+    let holders = || all.iter().map(Daemon::is_active).collect::<Vec<_>>();
+    eventually("the best holds it alone", || holders() == [false, false, true]);
+    let seen = adverts(&lab).len();
+    eventually("twenty adverts pass", || adverts(&lab).len() >= seen + 20);
+    assert!(adverts(&lab)[seen..].iter().all(|advert| advert.node == 2), "and only it speaks");
+}
+
+/// Two adverts missing are no reason to take over.
+fn short_stall() {
+    let (lab, first, second) = settled("");
+    first.freeze(true);
+    std::thread::sleep(Duration::from_millis(220));
+    first.freeze(false);
+    let seen = adverts(&lab).len();
+    eventually("ten adverts pass", || adverts(&lab).len() >= seen + 10);
+    assert!(first.is_active() && !second.is_active());
+    assert!(adverts(&lab).iter().all(|advert| advert.node == 0), "{}", second.log());
+}
+
+/// A better router of the same VRID that sends unicast: it was not asked.
+fn uninvited_unicast() {
+    let lab = Lab::new(3);
+    let first = Daemon::vipd(&lab.nodes[0], &Router::v3(vip(), 150));
+    eventually("the first holds it", || first.is_active());
+    let far = "control = 'CONTROL'\n[[instances]]\nname = 't'\ninterface = 'eth0'\nvrid = 51\n\
+               addresses = ['192.0.2.100/24']\ninterval = '10cs'\npriority = 254\n\
+               peers = ['192.0.2.1']\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let control = folder.path().join("sock").display().to_string();
+    let stranger = Daemon::vipd_with(&lab.nodes[2], folder, &far.replace("CONTROL", &control));
+    eventually("the stranger believes it is alone", || stranger.is_active());
+    eventually("its unicast is refused", || {
+        first.log().contains("a unicast advert where no peers")
+    });
+    assert!(first.is_active());
+}
+
+/// Nobody hears anybody, and then again: the better one has it and says so.
+fn cut_and_healed() {
+    let (lab, first, second) = settled("");
+    lab.partition(0, true);
+    eventually("both hold it", || first.is_active() && second.is_active());
+    lab.partition(0, false);
+    eventually("the better alone holds it", || first.is_active() && !second.is_active());
+    eventually("and announces", || !announcements(&lab, 0, vip()).is_empty());
 }
 
 fn put_back() {

@@ -44,8 +44,12 @@ use crate::schedule::Schedule;
 
 /// Adverts of one router per turn: more than all honest neighbours send together.
 const ADVERTS_PER_TURN: usize = 64;
-/// Adverts that are read before a router's timer: what the socket's buffer holds of them.
-const ADVERTS_BEFORE_TIMER: usize = 512;
+/// Adverts that are read before a backup takes over: more than the socket's buffer holds, so that
+/// the one that forbids it is among them.
+const ADVERTS_BEFORE_TAKEOVER: usize = 8192;
+/// Adverts that are read before an Active sends its own: enough for a pause among honest neighbours,
+/// and over in less than a millisecond in a flood.
+const ADVERTS_BEFORE_ADVERT: usize = 256;
 /// After a failure that only time mends, such as an address that the kernel refused.
 const RETRY: Duration = Duration::from_secs(5);
 /// The longest IPv4 header, the longest advert, and a signature.
@@ -262,7 +266,9 @@ impl Daemon {
         while let Some(due) = self.schedule.due(now) {
             match due {
                 Due::Router(index) => {
-                    self.hear_adverts(now, index, ADVERTS_BEFORE_TIMER);
+                    let active = self.units.get(index).is_some_and(|unit| unit.router.is_active());
+                    let most = if active { ADVERTS_BEFORE_ADVERT } else { ADVERTS_BEFORE_TAKEOVER };
+                    self.hear_adverts(now, index, most);
                     now = clock::boot();
                     let actions = self.units.get_mut(index).map(|unit| unit.router.tick(now));
                     self.act(now, index, actions.unwrap_or_default());
