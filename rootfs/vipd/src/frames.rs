@@ -36,7 +36,10 @@ fn ipv4(frame: &mut Vec<u8>, source: Ipv4Addr, group: Ipv4Addr, payload: &[u8]) 
     header.extend([IP_PROTOCOL, 0, 0]);
     header.extend(source.octets());
     header.extend(group.octets());
-    let words = header.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let words = header.chunks(2).map(|pair| match pair {
+        [high, low] => u32::from(*high) << 8 | u32::from(*low),
+        _ => 0,
+    });
     let mut sum: u32 = words.sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

@@ -21,6 +21,11 @@
 //! What it never does: decide who is primary, resolve names, wait for anything but its one poll,
 //! or end with an address left behind.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
 pub mod claims;
 pub mod config;
 pub mod filter;
