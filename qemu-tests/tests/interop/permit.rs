@@ -75,9 +75,11 @@ const LONG: Duration = Duration::from_mins(1);
 fn withdrawn() {
     let lab = Lab::new(1);
     let vipd = node(&lab, 0, 100);
+    assert_eq!(vipd.status()["permitted"], false);
     let holder = Holder::of(&vipd);
     holder.grant(3, LONG);
     holder.hear_until(Message::Report { epoch: 3, held: 1 });
+    assert_eq!(vipd.status()["permitted"], true);
     assert!(lab.nodes[0].has(vip()));
     holder.say(Message::Withdraw { epoch: 3 });
     holder.hear_until(Message::Report { epoch: 3, held: 0 });

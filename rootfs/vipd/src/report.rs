@@ -40,6 +40,8 @@ pub struct RouterStatus {
     pub interval_seconds: f64,
     pub addresses: Vec<String>,
     pub source: Option<String>,
+    /// Whether it may be Active now, as far as checks, interface and permit go.
+    pub permitted: bool,
     /// Why it takes no part.
     pub hindrance: Option<String>,
     /// Why it is in its state.
@@ -106,6 +108,7 @@ impl RouterStatus {
                 .map(|cidr| format!("{}/{}", cidr.address, cidr.prefix))
                 .collect(),
             source: router.primary().map(|address| address.to_string()),
+            permitted: router.hindrance().is_none() && router.has_permit(now),
             hindrance: router.hindrance(),
             reason: router.last_transition().map(|last| last.reason.clone()),
             other: router.other().map(|other| OtherStatus {

@@ -172,6 +172,11 @@ impl Router {
         }
     }
 
+    /// Whether it needs no permit, or has one.
+    pub fn has_permit(&self, now: Duration) -> bool {
+        !self.settings.permit_required || self.permit_until.is_some_and(|until| now < until)
+    }
+
     /// The changes of state since the last call.
     pub fn take_news(&mut self) -> Vec<Transition> {
         std::mem::take(&mut self.news)

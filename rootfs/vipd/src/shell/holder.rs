@@ -20,8 +20,8 @@ use super::wire::virtual_interface;
 use crate::config::Cidr;
 use crate::router::{Router, Settings};
 
-/// The mark of our addresses, as the kernel's `IFA_PROTO`: VRRP's own number.
-pub(super) const ADDRESS_TAG: u8 = 112;
+/// The mark of our addresses, as the kernel's `IFA_PROTO`. PID 1 knows it and leaves them alone.
+pub(super) const ADDRESS_TAG: u8 = 102;
 /// How virtual MACs begin; the rest is family and VRID.
 const VIRTUAL_MAC: [u8; 4] = [0x00, 0x00, 0x5e, 0x00];
 
