@@ -32,7 +32,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("pair_a_hanging_check_delays_no_advert", hanging_check),
     ("pair_keeps_only_its_two_rights", rights),
     ("pair_says_ready_and_alive", notifies),
-    ("pair_refuses_a_second_vipd_on_its_socket", second_refused),
+    ("pair_refuses_a_second_vipd_in_its_namespace", second_refused),
 ];
 
 fn vip() -> IpAddr {
@@ -386,11 +386,17 @@ fn notifies() {
 fn second_refused() {
     let lab = Lab::new(1);
     let first = Daemon::vipd(&lab.nodes[0], &Router::v3(vip(), 100));
-    let config = first.folder().join("vipd.toml");
+    // Even with a control socket of its own.
+    let text = std::fs::read_to_string(first.folder().join("vipd.toml")).expect("read");
+    let config = first.folder().join("second.toml");
+    std::fs::write(&config, text.replace("/sock'", "/other'")).expect("written");
     let mut command = std::process::Command::new(crate::daemons::vipd());
     command.arg("run").arg(config).stderr(std::process::Stdio::piped());
     let output = lab.nodes[0].spawn(&mut command).wait_with_output().expect("ours");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("another vipd listens there"), "{said}");
+    assert!(
+        !output.status.success() && said.contains("another vipd runs in this network namespace"),
+        "{said}"
+    );
     eventually("the first goes on", || lab.nodes[0].has(vip()));
 }

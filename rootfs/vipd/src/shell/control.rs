@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::permits::{make_folder, remove};
 
+/// The name of the lock. Abstract sockets belong to a network namespace, as addresses do.
+const LOCK: &[u8] = b"edgepair-vipd";
 /// Askers at a time; more wait in the kernel's queue or are refused there.
 const CLIENTS_MAX: usize = 8;
 /// The longest question, with its line end.
@@ -45,6 +48,20 @@ pub fn ask(path: &Path, question: Question) -> io::Result<String> {
     Ok(answer)
 }
 
+/// Held while this `vipd` is the only one of its network namespace: another one would take its
+/// addresses for what a killed predecessor has left behind.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _socket: UnixListener,
+}
+
+impl Lock {
+    pub(super) fn take() -> io::Result<Self> {
+        let name = SocketAddr::from_abstract_name(LOCK)?;
+        Ok(Self { _socket: UnixListener::bind_addr(&name)? })
+    }
+}
+
 #[derive(Debug)]
 struct Client {
     stream: UnixStream,
@@ -73,15 +90,9 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Listens, unless another `vipd` does: two of them would take each other's addresses away.
+    /// Listens; what a predecessor left at the path is removed.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         make_folder(path)?;
-        if UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another vipd listens there: stop it, or give this one its own `control`",
-            ));
-        }
         remove(path)?;
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;

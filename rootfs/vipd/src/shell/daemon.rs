@@ -26,7 +26,7 @@ use thiserror::Error;
 use vrrp::State;
 
 use super::clock::{self, Alarm};
-use super::control::Control;
+use super::control::{Control, Lock};
 use super::holder::Holder;
 use super::isolation;
 use super::landscape::Landscape;
@@ -64,6 +64,8 @@ pub enum DaemonError {
     System { what: &'static str, source: io::Error },
     #[error("the socket {} can't be opened: {source}", path.display())]
     Socket { path: PathBuf, source: io::Error },
+    #[error("another vipd runs in this network namespace ({0}): stop it first")]
+    NotAlone(io::Error),
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> DaemonError {
@@ -120,6 +122,7 @@ struct Daemon {
     packet: Vec<u8>,
     advert: Vec<u8>,
     stopping: bool,
+    _lock: Lock,
 }
 
 /// Runs until a signal says to stop; then gives every address up.
@@ -135,6 +138,7 @@ impl Daemon {
     fn open(config: &Config) -> Result<Self, DaemonError> {
         let signals = SignalFd::new(&[Signal::TERM, Signal::INT, Signal::HUP, Signal::CHILD])
             .map_err(system("signals can't be read"))?;
+        let lock = Lock::take().map_err(DaemonError::NotAlone)?;
         let control = Control::open(&config.control)
             .map_err(|source| DaemonError::Socket { path: config.control.clone(), source })?;
         let permits = if config.wants_permit() {
@@ -179,6 +183,7 @@ impl Daemon {
             packet: vec![0; PACKET_BYTES],
             advert: vec![0; PACKET_BYTES],
             stopping: false,
+            _lock: lock,
         })
     }
 

@@ -58,6 +58,10 @@ impl Landscape {
         self.links.values().find(|link| link.id.name == name)
     }
 
+    pub(super) fn name(&self, index: u32) -> Option<&String> {
+        self.links.get(&index).map(|link| &link.id.name)
+    }
+
     /// Whether packets can be sent: it was set up, and its cable is plugged.
     pub(super) fn is_up(&self, name: &str) -> bool {
         self.link(name).is_some_and(|link| link.up && link.carrier)

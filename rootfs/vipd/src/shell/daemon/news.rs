@@ -6,6 +6,7 @@ use std::time::Duration;
 use netlink::Event;
 
 use super::{Daemon, DaemonError, Due, RETRY, Source};
+use crate::config::Subject;
 use crate::shell::landscape::Landscape;
 use crate::shell::wire::Wire;
 
@@ -41,12 +42,24 @@ impl Daemon {
 
     /// A node has many interfaces that come and go with its pods; ours are few.
     fn concerns_us(&self, event: &Event) -> bool {
-        let (Event::Address(index, _) | Event::AddressGone(index, _)) = event else { return true };
-        self.units.iter().any(|unit| {
-            let own = unit.virtual_link.as_ref().is_some_and(|link| link.index == *index);
-            let real = self.landscape.link(&unit.router.settings().interface);
-            own || real.is_some_and(|link| link.id.index == *index)
-        })
+        let (index, name) = match event {
+            Event::Link(link) => (link.id.index, Some(&link.id.name)),
+            Event::LinkGone(id) => (id.index, Some(&id.name)),
+            Event::Address(index, _) | Event::AddressGone(index, _) => (*index, None),
+            Event::Lost => return true,
+        };
+        let known = self.landscape.name(index);
+        let named = |interface: &String| Some(interface) == name || Some(interface) == known;
+        let of_unit = self.units.iter().any(|unit| {
+            let own = [unit.virtual_link.as_ref(), unit.wire.as_ref().map(|wire| &wire.link)];
+            let same = own.into_iter().flatten().any(|link| link.index == index);
+            same || named(&unit.router.settings().interface)
+        });
+        let of_check = self.checks.iter().any(|check| match &check.probe.config.subject {
+            Subject::Carrier(interface) => named(interface),
+            _ => false,
+        });
+        of_unit || of_check
     }
 
     /// Brings one router in line with its interface as it is now.
