@@ -53,7 +53,7 @@ impl Router {
         }
     }
 
-    fn vipd(&self, control: &Path, permit: &Path) -> String {
+    pub(crate) fn vipd(&self, control: &Path, permit: &Path) -> String {
         let prefix = if self.vip.is_ipv4() { 24 } else { 64 };
         let checksum = if self.rfc_checksum { "rfc9568" } else { "pseudo" };
         let mut text = format!(

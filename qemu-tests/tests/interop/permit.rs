@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("permit_is_needed_and_its_withdrawal_is_answered_when_all_is_gone", withdrawn),
     ("permit_that_runs_out_releases_in_time", runs_out),
     ("permit_goes_with_its_holder", holder_dies),
+    ("permit_is_for_the_configured_user_only", strangers),
     ("permit_moves_the_address_to_the_other_node", moves),
 ];
 
@@ -124,6 +125,53 @@ fn holder_dies() {
     let next = Holder::of(&vipd);
     next.grant(2, LONG);
     next.hear_until(Message::Report { epoch: 2, held: 1 });
+}
+
+/// A process of another user connects, and is hung up on. Only root can become one.
+fn strangers() {
+    let lab = Lab::new(1);
+    let extra = "permit = 'pgkeeper'".to_owned();
+    let router = Router { extra, ..Router::v3(vip(), 100) };
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = router.vipd(&folder.path().join("sock"), &folder.path().join("permit"));
+    let vipd = Daemon::vipd_with(&lab.nodes[0], folder, &format!("permit_user = 70\n{text}"));
+    let path = vipd.folder().join("permit");
+    let mode = std::fs::metadata(&path).expect("it is there").permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o666);
+    let heard = |user: u32| {
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| {
+                use rustix::process::Uid;
+                // A thread has a user of its own, as far as the kernel is concerned.
+                let other = Uid::from_raw(user);
+                if rustix::thread::set_thread_res_uid(other, other, other).is_err() {
+                    return None;
+                }
+                let socket = socket_with(
+                    AddressFamily::UNIX,
+                    SocketType::SEQPACKET,
+                    SocketFlags::CLOEXEC,
+                    None,
+                )
+                .expect("a socket");
+                connect(&socket, &SocketAddrUnix::new(&path).expect("short")).expect("connected");
+                let grant = Message::Grant { epoch: 1, until: boot() + LONG };
+                let _ = send(&socket, &grant.encode(), SendFlags::NOSIGNAL);
+                let mut bytes = [0; MESSAGE_BYTES];
+                Some(recv(&socket, &mut bytes[..], RecvFlags::empty()).map_or(0, |(n, _)| n))
+            });
+            asked.join().expect("asked")
+        })
+    };
+    // The folder of the test is for its owner only, until here.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(vipd.folder(), open).expect("opened");
+    let (Some(stranger), Some(friend)) = (heard(71), heard(70)) else {
+        println!("skipped: nobody but root can become another user");
+        return;
+    };
+    assert_eq!((stranger, friend), (0, MESSAGE_BYTES));
+    assert!(vipd.log().contains("user 71 may not hold the permit"), "{}", vipd.log());
 }
 
 /// The better node without a permit does not matter, whoever has it does.

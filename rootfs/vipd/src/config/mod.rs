@@ -34,6 +34,8 @@ const INSTANCES_MAX: usize = 128;
 pub struct Config {
     pub control: PathBuf,
     pub permit_socket: PathBuf,
+    /// Who may hold the permit beside root, by number.
+    pub permit_user: u32,
     /// 1 to 99, or none to stay a normal process.
     pub realtime_priority: Option<u8>,
     pub instances: Vec<InstanceConfig>,
@@ -74,6 +76,9 @@ impl Config {
 fn read_root(root: &mut Section<'_>, reader: &mut Reader<'_>) -> Config {
     let control = root.optional(reader, "control", values::path);
     let permit_socket = root.optional(reader, "permit_socket", values::path);
+    let permit_user = root
+        .optional(reader, "permit_user", values::number(0..=i64::from(u32::MAX)))
+        .and_then(|user| u32::try_from(user).ok());
     let priority = root
         .optional(reader, "realtime_priority", values::number(0..=99))
         .and_then(|priority| u8::try_from(priority).ok())
@@ -103,6 +108,7 @@ fn read_root(root: &mut Section<'_>, reader: &mut Reader<'_>) -> Config {
     }
     Config {
         control: control.unwrap_or_else(|| PathBuf::from(CONTROL_SOCKET)),
+        permit_user: permit_user.unwrap_or(0),
         permit_socket: permit_socket.unwrap_or_else(|| PathBuf::from(PERMIT_SOCKET)),
         realtime_priority: Some(priority).filter(|priority| *priority > 0),
         instances,

@@ -143,7 +143,7 @@ impl Daemon {
             .map_err(|source| DaemonError::Socket { path: config.control.clone(), source })?;
         let permits = if config.wants_permit() {
             let path = &config.permit_socket;
-            let opened = Permits::open(path);
+            let opened = Permits::open(path, config.permit_user);
             Some(opened.map_err(|source| DaemonError::Socket { path: path.clone(), source })?)
         } else {
             None

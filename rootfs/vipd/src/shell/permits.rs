@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
-    bind, listen, recv, send, socket_with,
+    bind, listen, recv, send, socket_with, sockopt,
 };
 use vrrp::permit::{MESSAGE_BYTES, Message, MessageError};
 
@@ -34,19 +34,36 @@ pub(super) struct Permits {
     listener: OwnedFd,
     holder: Option<OwnedFd>,
     path: PathBuf,
+    /// Who may connect beside root.
+    user: u32,
+}
+
+/// What became of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Met {
+    Holder,
+    /// There is a holder already.
+    Second,
+    /// Neither root nor the configured user.
+    Stranger(u32),
+    Nobody,
 }
 
 impl Permits {
-    /// Listens; what a predecessor left at the path is removed. Only root may connect.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// Listens; what a predecessor left at the path is removed.
+    ///
+    /// The file can't be given to another user without one more capability. So where another may
+    /// connect, all may, and each is asked the kernel who it is.
+    pub(super) fn open(path: &Path, user: u32) -> io::Result<Self> {
         make_folder(path)?;
         remove(path)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         bind(&listener, &SocketAddrUnix::new(path)?)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        let mode = if user == 0 { 0o600 } else { 0o666 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         listen(&listener, BACKLOG)?;
-        Ok(Self { listener, holder: None, path: path.to_owned() })
+        Ok(Self { listener, holder: None, path: path.to_owned(), user })
     }
 
     pub(super) fn listener(&self) -> BorrowedFd<'_> {
@@ -57,18 +74,23 @@ impl Permits {
         self.holder.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes the next connection; false if it was refused because there is a holder.
-    pub(super) fn accept(&mut self) -> io::Result<Option<bool>> {
+    /// Takes the next connection, or refuses it.
+    pub(super) fn accept(&mut self) -> io::Result<Met> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        match accept_with(&self.listener, flags) {
-            Ok(_) if self.holder.is_some() => Ok(Some(false)),
-            Ok(connection) => {
-                self.holder = Some(connection);
-                Ok(Some(true))
-            }
-            Err(rustix::io::Errno::AGAIN) => Ok(None),
-            Err(error) => Err(error.into()),
+        let connection = match accept_with(&self.listener, flags) {
+            Ok(connection) => connection,
+            Err(rustix::io::Errno::AGAIN) => return Ok(Met::Nobody),
+            Err(error) => return Err(error.into()),
+        };
+        let user = sockopt::socket_peercred(&connection)?.uid.as_raw();
+        if user != 0 && user != self.user {
+            return Ok(Met::Stranger(user));
         }
+        if self.holder.is_some() {
+            return Ok(Met::Second);
+        }
+        self.holder = Some(connection);
+        Ok(Met::Holder)
     }
 
     pub(super) fn hear(&mut self) -> Heard {

@@ -8,13 +8,13 @@ use super::{Daemon, Due, Source};
 use crate::permission::Change;
 use crate::report::{CheckStatus, PermitStatus, RouterStatus, Status, verdict};
 use crate::shell::control::{PATIENCE, Question, Step};
-use crate::shell::permits::{Heard, MESSAGES_PER_TURN};
+use crate::shell::permits::{Heard, MESSAGES_PER_TURN, Met};
 
 impl Daemon {
     pub(super) fn meet_holder(&mut self, now: Duration) {
         let Some(permits) = &mut self.permits else { return };
         match permits.accept() {
-            Ok(Some(true)) => {
+            Ok(Met::Holder) => {
                 let waits =
                     permits.holder().map(|holder| self.poller.add(holder, Source::PermitHolder));
                 if let Some(Err(error)) = waits {
@@ -25,10 +25,14 @@ impl Daemon {
                 self.log.line("the holder of the permit is connected");
                 self.hear_holder(now);
             }
-            Ok(Some(false)) => {
-                self.log.complain(now, 0, "holder", "a second holder of the permit was refused");
+            Ok(Met::Second) => {
+                self.log.complain(now, 0, "second", "a second holder of the permit was refused");
             }
-            Ok(None) => {}
+            Ok(Met::Stranger(user)) => {
+                let text = format!("user {user} may not hold the permit: see `permit_user`");
+                self.log.complain(now, 0, "stranger", text);
+            }
+            Ok(Met::Nobody) => {}
             Err(error) => self.log.complain(now, 0, "holder", error),
         }
     }
