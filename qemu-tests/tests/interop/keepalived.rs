@@ -123,8 +123,9 @@ fn vipd_killed_while_active(lab: &Lab, router: &Router, keepalived: Daemon) -> D
 /// Frames of node 1 that carry protocol 112 and are no advert that `vrrp` reads.
 fn strangers(lab: &Lab) -> usize {
     let vrrp = lab.frames().into_iter().filter(|frame| {
-        let ipv4 = frame.bytes.get(12) == Some(&8) && frame.bytes.get(23) == Some(&112);
-        let ipv6 = frame.bytes.get(12) == Some(&0x86) && frame.bytes.get(20) == Some(&112);
+        let kind = frame.bytes.get(12..14);
+        let ipv4 = kind == Some(&[0x08, 0x00]) && frame.bytes.get(23) == Some(&112);
+        let ipv6 = kind == Some(&[0x86, 0xdd]) && frame.bytes.get(20) == Some(&112);
         frame.node == 1 && (ipv4 || ipv6)
     });
     let good = adverts(lab).into_iter().filter(|advert| advert.node == 1).count();
