@@ -105,6 +105,15 @@ pub const ORACLES: Tool = Tool {
 /// A time server that needs no root, for tests of the node's clock.
 pub const TIME_SERVER: Tool =
     Tool { name: "time-server", parts: &[programs("chrony", &["/usr/sbin/chronyd"])] };
+/// The daemon that everybody uses for virtual addresses; ours has to get along with it. It does not
+/// start without the list of its own build options, which it wants below `/etc`.
+pub const KEEPALIVED: Tool = Tool {
+    name: "keepalived",
+    parts: &[
+        programs("keepalived", &["/usr/sbin/keepalived"]),
+        data("keepalived", &["/etc/keepalived/keepalived.config-opts"]),
+    ],
+};
 
 /// An unpacked tool.
 #[derive(Clone, Debug)]

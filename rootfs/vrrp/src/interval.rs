@@ -45,6 +45,9 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// What both RFCs give to a router that was configured with no interval.
+    pub const DEFAULT: Self = Self { centiseconds: 100 };
+
     /// An interval as version 3 carries it.
     pub fn from_centiseconds(centiseconds: u16) -> Result<Self, IntervalError> {
         match centiseconds {

@@ -56,13 +56,14 @@
 //!
 //! It reads no clock, opens nothing, starts nothing and logs nothing. It sets no multicast groups
 //! and no addresses, and it does not decide whether the machine is healthy: that arrives as an
-//! event. It does not authenticate: version 2's password is sent in clear text, and keepalived's
-//! HMAC trailer is not implemented.
+//! event. Version 2's password is sent in clear text and authenticates nobody; keepalived's HMAC
+//! trailer, in `packet/trailer.rs`, does.
 
 pub mod announce;
 pub mod election;
 pub mod interval;
 pub mod packet;
+pub mod permit;
 mod priority;
 mod sum;
 pub mod wellknown;

@@ -141,8 +141,8 @@ fn each_damage_has_its_name() {
     assert_eq!(dropped(&changed(&V3, 3, 0)), PacketError::NoAddress);
     assert_eq!(dropped(&V3[..11]), PacketError::WrongLength { length: 11, promised: 12 });
     assert_eq!(dropped(&V2[..12]), PacketError::WrongLength { length: 12, promised: 20 });
-    let trailing = [&V3[..], &[0; 28]].concat();
-    assert_eq!(dropped(&trailing), PacketError::WrongLength { length: 40, promised: 12 });
+    let trailing = [&V3[..], &[0; 27]].concat();
+    assert_eq!(dropped(&trailing), PacketError::WrongLength { length: 39, promised: 12 });
     assert_eq!(dropped(&changed(&V3, 5, 0)), PacketError::NoInterval);
     assert_eq!(dropped(&changed(&V2, 5, 0)), PacketError::NoInterval);
     let mut flipped = V3;

@@ -19,6 +19,20 @@ pub struct Admission {
     pub ttl_min: u8,
     /// RFC 9568 wants it; keepalived outside its strict mode sends what it was given.
     pub first_ipv6_link_local: bool,
+    /// What becomes of adverts with and without a signature. The signature itself is verified by
+    /// [`super::Verifier`], and only after this.
+    pub signature: SignaturePolicy,
+}
+
+/// Which adverts a router with or without keys listens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignaturePolicy {
+    /// No keys: a signed advert is dropped, as keepalived drops it for its length.
+    Refused,
+    /// Keys, and a change-over in progress: unsigned adverts still count.
+    Optional,
+    /// Keys: unsigned adverts are dropped.
+    Required,
 }
 
 impl Admission {
@@ -31,6 +45,7 @@ impl Admission {
             authentication: Authentication::None,
             ttl_min: TTL,
             first_ipv6_link_local: true,
+            signature: SignaturePolicy::Refused,
         }
     }
 
@@ -51,6 +66,11 @@ impl Admission {
         }
         if self.version == Version::V2 {
             self.admit_version_2(advert)?;
+        }
+        match (self.signature, advert.trailer.is_some()) {
+            (SignaturePolicy::Refused, true) => return Err(PacketError::UnexpectedSignature),
+            (SignaturePolicy::Required, false) => return Err(PacketError::NoSignature),
+            _ => {}
         }
         match advert.addresses.iter().next() {
             Some(IpAddr::V6(first))

@@ -39,6 +39,10 @@ pub enum PacketError {
     WrongPassword,
     #[error("an interval of {found} s where {ours} s is configured: version 2 wants them equal")]
     WrongInterval { found: u16, ours: u16 },
+    #[error("the advert is signed and no key is configured here: set the same keys on all routers")]
+    UnexpectedSignature,
+    #[error("the advert is not signed: set the same keys on all routers")]
+    NoSignature,
 }
 
 /// Why an advert could not be written.

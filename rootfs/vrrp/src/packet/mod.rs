@@ -4,7 +4,8 @@
 //!   byte      0             1        2          3           4          5         6..8
 //!   v2   version<<4|type | VRID | priority | addresses | auth type | seconds | checksum
 //!   v3   version<<4|type | VRID | priority | addresses | 0000 | centiseconds | checksum
-//!        then the addresses, 4 or 16 bytes each; then, in v2 only, 8 bytes of password
+//!        then the addresses, 4 or 16 bytes each; then, in v2 only, 8 bytes of password;
+//!        then, in v3 and only where keys are configured, a signature of 28 bytes
 //! ```
 //!
 //! Reading has two steps, because they answer two questions. [`parse`] asks whether bytes are a
@@ -21,11 +22,17 @@ mod checksum;
 mod encode;
 mod error;
 mod parse;
+mod replay;
+mod trailer;
 
-pub use admit::{Admission, address_difference};
+pub use admit::{Admission, SignaturePolicy, address_difference};
 pub use encode::{ADVERT_BYTES_MAX, Outgoing, Writing};
 pub use error::{EncodeError, PacketError};
 pub use parse::{AcceptedChecksum, Addresses, Advert, parse};
+pub use replay::{Freshness, SENDERS_MAX, Verifier};
+pub use trailer::{
+    Key, KeyError, Keyring, SIGNATURE_BYTES, Signer, TRAILER_BYTES, Trailer, TrailerError,
+};
 
 use std::net::IpAddr;
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::checksum::{CHECKSUM_AT, PseudoHeader, checksum};
 use super::{
     AUTH_NONE, AUTH_PASSWORD, Authentication, HEADER_BYTES, Ipv4Checksum, Metadata, PASSWORD_BYTES,
-    PacketError, TYPE_ADVERTISEMENT,
+    PacketError, TRAILER_BYTES, TYPE_ADVERTISEMENT, Trailer,
 };
 use crate::interval::{Interval, Version};
 use crate::wellknown::Family;
@@ -33,6 +33,10 @@ pub struct Advert<'a> {
     pub auth_type: u8,
     /// Version 2's eight bytes; none in version 3.
     pub auth_data: Option<&'a [u8]>,
+    /// The packet without its signature; what the signature is about.
+    pub message: &'a [u8],
+    /// The signature after a version 3 packet, not yet verified.
+    pub trailer: Option<Trailer<'a>>,
 }
 
 impl Advert<'_> {
@@ -88,11 +92,13 @@ pub fn parse<'a>(
     let address_bytes = count * family.address_bytes();
     let password_bytes = if version == Version::V2 { PASSWORD_BYTES } else { 0 };
     let promised = HEADER_BYTES + address_bytes + password_bytes;
-    if bytes.len() != promised {
-        return Err(PacketError::WrongLength { length: bytes.len(), promised });
-    }
-    verify_checksum(bytes, version, metadata, accepted)?;
-    let (addresses, auth_data) = body.split_at(address_bytes);
+    let trailer = trailer_of(bytes, version, promised)?;
+    let message = bytes.get(..promised).unwrap_or(bytes);
+    // Over IPv6 the kernel computes the sum of all that it sends, over IPv4 the sender does.
+    let summed = if family == Family::V6 { bytes } else { message };
+    verify_checksum(summed, version, metadata, accepted)?;
+    let (addresses, after) = body.split_at(address_bytes);
+    let auth_data = &after[..password_bytes];
     Ok(Advert {
         version,
         vrid: header[1],
@@ -101,7 +107,26 @@ pub fn parse<'a>(
         addresses: Addresses { family, bytes: addresses },
         auth_type: if version == Version::V2 { header[4] } else { AUTH_NONE },
         auth_data: (version == Version::V2).then_some(auth_data),
+        message,
+        trailer,
     })
+}
+
+/// What follows the promised bytes: nothing, or in version 3 a signature of exactly its length.
+fn trailer_of(
+    bytes: &[u8],
+    version: Version,
+    promised: usize,
+) -> Result<Option<Trailer<'_>>, PacketError> {
+    if bytes.len() == promised {
+        return Ok(None);
+    }
+    let after =
+        bytes.get(promised..).and_then(|after| <&[u8; TRAILER_BYTES]>::try_from(after).ok());
+    match (version, after) {
+        (Version::V3, Some(after)) => Ok(Some(Trailer::new(after))),
+        _ => Err(PacketError::WrongLength { length: bytes.len(), promised }),
+    }
 }
 
 fn family_of(metadata: &Metadata) -> Result<Family, PacketError> {

@@ -1,0 +1,67 @@
+//! What is due when: one time for each key, the earliest first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Times by key. Setting a key's time replaces its earlier one, so it never grows beyond its keys.
+#[derive(Debug, Clone, Default)]
+pub struct Schedule<K> {
+    by_time: BTreeSet<(Duration, K)>,
+    by_key: BTreeMap<K, Duration>,
+}
+
+impl<K: Ord + Copy> Schedule<K> {
+    pub fn new() -> Self {
+        Self { by_time: BTreeSet::new(), by_key: BTreeMap::new() }
+    }
+
+    pub fn set(&mut self, key: K, at: Duration) {
+        self.cancel(key);
+        self.by_key.insert(key, at);
+        self.by_time.insert((at, key));
+    }
+
+    pub fn cancel(&mut self, key: K) {
+        if let Some(at) = self.by_key.remove(&key) {
+            self.by_time.remove(&(at, key));
+        }
+    }
+
+    /// The earliest time of all.
+    pub fn next(&self) -> Option<Duration> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the earliest key that is due.
+    pub fn due(&mut self, now: Duration) -> Option<K> {
+        let (at, key) = *self.by_time.first()?;
+        if at > now {
+            return None;
+        }
+        self.cancel(key);
+        Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_is_due_first_and_a_new_time_replaces_the_old() {
+        let at = Duration::from_secs;
+        let mut schedule = Schedule::new();
+        schedule.set('a', at(3));
+        schedule.set('b', at(2));
+        schedule.set('c', at(1));
+        schedule.set('c', at(9));
+        schedule.cancel('x');
+        assert_eq!(schedule.next(), Some(at(2)));
+        assert_eq!(schedule.due(at(1)), None);
+        assert_eq!(schedule.due(at(5)), Some('b'));
+        assert_eq!(schedule.due(at(5)), Some('a'));
+        assert_eq!(schedule.due(at(5)), None);
+        schedule.cancel('c');
+        assert_eq!(schedule.next(), None);
+    }
+}

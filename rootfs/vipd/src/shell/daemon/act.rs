@@ -1,0 +1,221 @@
+//! Doing what an election says: packets out, addresses on and off, times set.
+
+use std::time::Duration;
+
+use netlink::Mac;
+use vrrp::{Action, State};
+
+use super::{Daemon, Due, RETRY, clock};
+use crate::report;
+use crate::shell::holder::named;
+
+/// Claims looked at per turn; one is as good as many.
+const CLAIMS_PER_TURN: usize = 16;
+
+impl Daemon {
+    /// Does one router's actions in their order, and says afterwards what changed.
+    pub(super) fn act(&mut self, now: Duration, index: usize, actions: Vec<Action>) {
+        let mut took_over = false;
+        let mut fault = None;
+        for action in actions {
+            match action {
+                Action::SendAdvert { priority } => self.send(now, index, priority.get()),
+                Action::SendPriorityZero => self.send(now, index, 0),
+                Action::AddAddresses => {
+                    took_over = true;
+                    fault = self.add_addresses(index).err();
+                }
+                Action::Release => {
+                    took_over = false;
+                    self.release(index);
+                }
+                Action::Announce => self.announce(now, index),
+                Action::SetTimer { at } => self.schedule.set(Due::Router(index), at),
+                Action::CancelTimer => self.schedule.cancel(Due::Router(index)),
+            }
+        }
+        // Ending connections takes its time where there are many, so the neighbours come first.
+        if took_over && fault.is_none() {
+            self.end_connections(now, index);
+        }
+        self.say_news(index);
+        if let Some(fault) = fault {
+            // Active without its addresses would keep them from everyone.
+            let unit = self.units.get_mut(index);
+            let actions = unit.map(|unit| unit.router.set_fault(now, Some(fault)));
+            self.schedule.set(Due::Retry(index), now.saturating_add(RETRY));
+            self.act(now, index, actions.unwrap_or_default());
+        }
+        self.tell_holder(now);
+    }
+
+    /// After a fault: tries again.
+    pub(super) fn retry(&mut self, now: Duration, index: usize) {
+        self.reconcile(now, index);
+        let actions = self.units.get_mut(index).map(|unit| unit.router.set_fault(now, None));
+        self.act(now, index, actions.unwrap_or_default());
+    }
+
+    /// Reads adverts, at most so many, and lets them take effect.
+    pub(super) fn hear_adverts(&mut self, now: Duration, index: usize, most: usize) {
+        let mut packet = std::mem::take(&mut self.packet);
+        let wall = clock::wall();
+        for _ in 0..most {
+            let Some(unit) = self.units.get_mut(index) else { break };
+            let Some(wire) = &unit.wire else { break };
+            let received = match wire.receive(&mut packet) {
+                Ok(Some(received)) => received,
+                Ok(None) => break,
+                // A damaged header, or an interface that went down under us: the monitor tells.
+                Err(error) => {
+                    let label = &unit.router.settings().label;
+                    let text = format!("{label}: a packet can't be read: {error}");
+                    self.log.complain(now, index, "receive", text);
+                    break;
+                }
+            };
+            let metadata = vrrp::packet::Metadata {
+                source: received.source,
+                destination: received.destination,
+                ttl: received.ttl,
+            };
+            let bytes = packet.get(received.start..received.end).unwrap_or_default();
+            let heard = unit.router.hear(now, wall, &metadata, bytes);
+            let label = unit.router.settings().label.clone();
+            for difference in unit.router.take_differences() {
+                let source = received.source;
+                let text = format!("{label}: {source} and we don't agree about {difference}");
+                self.log.complain(now, index, difference.kind(), text);
+            }
+            match heard {
+                Ok(actions) => self.act(now, index, actions),
+                Err(dropped) => {
+                    let text = format!("{label}: dropped from {}: {dropped}", received.source);
+                    self.log.complain(now, index, dropped.kind(), text);
+                }
+            }
+        }
+        self.packet = packet;
+    }
+
+    /// Reads who else claims our addresses.
+    pub(super) fn hear_claims(&mut self, now: Duration, index: usize) {
+        let mut claimed = None;
+        for _ in 0..CLAIMS_PER_TURN {
+            let Some(unit) = self.units.get(index) else { return };
+            let Some(wire) = &unit.wire else { return };
+            let mut frame = [0; crate::claims::CLAIM_BYTES];
+            let Ok(Some(length)) = wire.receive_claim(&mut frame) else { break };
+            let addresses: Vec<_> =
+                unit.router.settings().addresses.iter().map(|cidr| cidr.address).collect();
+            let frame = frame.get(..length).unwrap_or_default();
+            claimed = claimed.or(crate::claims::claim(frame, &addresses, &wire.macs()));
+        }
+        let Some(claim) = claimed else { return };
+        let Some(unit) = self.units.get_mut(index) else { return };
+        if !unit.router.is_active() {
+            return;
+        }
+        let actions = unit.router.foreign_claim(now);
+        let (label, by) = (&unit.router.settings().label, Mac(claim.by));
+        let text = format!("{label}: {by} claims {}; announcing it again", claim.address);
+        self.log.complain(now, index, "claim", text);
+        self.act(now, index, actions);
+    }
+
+    /// Says what changed, with its reason, in one line each.
+    fn say_news(&mut self, index: usize) {
+        let Some(unit) = self.units.get_mut(index) else { return };
+        for news in unit.router.take_news() {
+            self.log.line(format_args!(
+                "{}: {} -> {}: {}",
+                unit.router.settings().label,
+                report::state(news.from),
+                report::state(news.to),
+                news.reason
+            ));
+        }
+    }
+
+    fn send(&mut self, now: Duration, index: usize, priority: u8) {
+        let Some(unit) = self.units.get_mut(index) else { return };
+        let (Some(wire), Some(source)) = (&unit.wire, unit.router.primary()) else { return };
+        for destination in unit.router.destinations() {
+            let written = unit.router.write(clock::wall(), priority, destination, &mut self.advert);
+            let failed = match written {
+                Ok(None) => None,
+                Ok(Some(length)) => {
+                    let advert = self.advert.get(..length).unwrap_or_default();
+                    wire.send(source, destination, advert).err().map(|error| error.to_string())
+                }
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(error) = failed {
+                unit.router.counters.send_errors += 1;
+                let label = &unit.router.settings().label;
+                let text = format!("{label}: no advert to {destination}: {error}");
+                self.log.complain(now, index, "send", text);
+            } else {
+                unit.router.counters.adverts_sent += 1;
+            }
+        }
+    }
+
+    fn announce(&mut self, now: Duration, index: usize) {
+        let Some(unit) = self.units.get_mut(index) else { return };
+        let (Some(wire), Some(primary)) = (&unit.wire, unit.router.primary()) else { return };
+        let addresses = unit.router.settings().addresses.clone();
+        for cidr in addresses {
+            match wire.announce(cidr.address, primary) {
+                Ok(()) => unit.router.counters.announcements += 1,
+                Err(error) => {
+                    unit.router.counters.send_errors += 1;
+                    let label = &unit.router.settings().label;
+                    let text = format!("{label}: {} is not announced: {error}", cidr.address);
+                    self.log.complain(now, index, "announce", text);
+                }
+            }
+        }
+    }
+
+    pub(super) fn add_addresses(&mut self, index: usize) -> Result<(), String> {
+        let Some(unit) = self.units.get(index) else { return Ok(()) };
+        let settings = unit.router.settings();
+        let link = unit.virtual_link.as_ref().or(unit.wire.as_ref().map(|wire| &wire.link));
+        let link = link.ok_or_else(|| format!("{} is gone", settings.interface))?;
+        self.holder.add(link, settings).map_err(|error| error.to_string())
+    }
+
+    fn release(&mut self, index: usize) {
+        let Some(unit) = self.units.get_mut(index) else { return };
+        let settings = unit.router.settings();
+        let link = unit.virtual_link.as_ref().or(unit.wire.as_ref().map(|wire| &wire.link));
+        let Some(link) = link else { return };
+        for error in self.holder.remove(link, settings, &self.landscape) {
+            self.log.line(format_args!("{}: {error}", settings.label));
+        }
+        let (ended, failed) = self.holder.end_connections(&settings.addresses);
+        unit.router.counters.connections_ended += u64::try_from(ended).unwrap_or(0);
+        if let Some(error) = failed {
+            self.log.line(error);
+        }
+    }
+
+    /// Ends what still talks to the addresses' former holder.
+    fn end_connections(&mut self, now: Duration, index: usize) {
+        let Some(unit) = self.units.get_mut(index) else { return };
+        if unit.router.state() != State::Active {
+            return;
+        }
+        let addresses = unit.router.settings().addresses.clone();
+        let (ended, failed) = self.holder.end_connections(&addresses);
+        unit.router.counters.connections_ended += u64::try_from(ended).unwrap_or(0);
+        if ended > 0 {
+            let what = named(&addresses);
+            self.log.line(format_args!("ended {ended} connections to the former holder of {what}"));
+        }
+        if let Some(error) = failed {
+            self.log.complain(now, index, "destroy", error);
+        }
+    }
+}
