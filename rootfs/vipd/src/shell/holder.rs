@@ -21,7 +21,7 @@ use crate::config::Cidr;
 use crate::router::{Router, Settings};
 
 /// The mark of our addresses, as the kernel's `IFA_PROTO`. PID 1 knows it and leaves them alone.
-pub(super) const ADDRESS_TAG: u8 = 102;
+pub(super) const ADDRESS_TAG: u8 = netlink::owner::VIP;
 /// How virtual MACs begin; the rest is family and VRID.
 const VIRTUAL_MAC: [u8; 4] = [0x00, 0x00, 0x5e, 0x00];
 
