@@ -81,7 +81,7 @@ impl World {
         match notice {
             Notice::Authority(config, source) => {
                 self.judge.sources[source as usize] += 1;
-                if config.members == Members::Leader {
+                if config.members == Members::Leader && source != Source::Operator {
                     self.seeks(side);
                 }
                 match source {
@@ -375,6 +375,8 @@ impl World {
         if !(machine.is_running() && machine.gate.is_some() && machine.pg.is_primary()) {
             return;
         }
+        let epoch = machine.durable.map(|record| record.config.epoch).unwrap_or_default();
+        self.judge.split_by_operator |= self.judge.forced && epoch < self.judge.newest();
         self.serial += 1;
         let serial = self.serial;
         let pg = &mut self.machine_mut(side).pg;

@@ -1,7 +1,7 @@
 //! The judge: what must never be seen, and what was seen at times.
 
 use failover::{
-    Configuration, Epoch, Heartbeat, Input, Members, PgCommand, Policy, Record, Side, State,
+    Arbiter, Configuration, Epoch, Heartbeat, Input, Members, PgCommand, Policy, Record, Side, State,
 };
 
 use crate::plan::Micros;
@@ -37,6 +37,8 @@ pub(crate) struct Judge {
     /// The policy `availability` acted although the peer was alive and could act as well.
     pub(crate) policy_lies: bool,
     pub(crate) forced: bool,
+    /// After a forced promotion the other side still served clients.
+    pub(crate) split_by_operator: bool,
     /// A node lost its memory.
     pub(crate) memory_lost: bool,
     pub(crate) moves: [[u64; Input::ALL.len()]; State::ALL.len()],
@@ -58,6 +60,7 @@ impl Default for Judge {
             diverged: 0,
             policy_lies: false,
             forced: false,
+            split_by_operator: false,
             memory_lost: false,
             moves: [[0; Input::ALL.len()]; State::ALL.len()],
             sources: [0; 6],
@@ -144,6 +147,21 @@ impl Judge {
         self.seen.retain(|(place, serial)| wal.get(*place) == Some(serial));
     }
 
+    /// Nobody remembers anything: whatever comes now is a new pair.
+    pub(crate) fn forget(&mut self) {
+        self.configs.clear();
+    }
+
+    /// What a lost node decided alone is gone with it, if the policy is to go on nevertheless.
+    pub(crate) fn forget_alone(&mut self, side: Side, known: Epoch) {
+        self.configs.retain(|config| !config.led_by(side) || config.epoch <= known);
+    }
+
+    /// The highest epoch that came into force.
+    pub(crate) fn newest(&self) -> Epoch {
+        self.configs.iter().map(|config| config.epoch).max().unwrap_or_default()
+    }
+
     /// A disk is gone: what only it had can't be asked for any more.
     pub(crate) fn disk_lost(&mut self, other: &[u32]) {
         let before = self.acked.len();
@@ -162,7 +180,7 @@ impl Judge {
         }
         // What a forced promotion loses is moved out of sight by the revision fence, which only
         // a policy's mistake goes without.
-        if unseen > 0 && !self.policy_lies {
+        if unseen > 0 && !self.policy_lies && !self.split_by_operator {
             self.violate("I7", at, || format!("{side:?} leads without {unseen} rows that were read"));
         }
         self.lost += lost as u64;
@@ -173,6 +191,8 @@ impl Judge {
 
 impl World {
     pub(crate) fn judge_leader(&mut self, side: Side) {
+        let epoch = self.machine(side).durable.map(|record| record.config.epoch);
+        self.judge.split_by_operator |= self.judge.forced && epoch < Some(self.judge.newest());
         let wal = std::mem::take(&mut self.machine_mut(side).pg.wal);
         self.judge.leader_has_all(side, &wal, self.now);
         self.machine_mut(side).pg.wal = wal;
@@ -191,7 +211,7 @@ impl World {
         let machine = self.machine(side);
         let led = machine.booted_as.is_some_and(|record| {
             let alone = record.config.members == Members::Leader;
-            let biased = self.plan.arbiter.policy() == Policy::PrimaryBiased;
+            let biased = self.plan.arbiter == Arbiter::Policy(Policy::PrimaryBiased);
             record.config.led_by(side) && (alone || biased)
         });
         if !machine.met && !led && !self.judge.forced {
@@ -201,7 +221,10 @@ impl World {
 
     pub(crate) fn judge_permit(&mut self, side: Side, epoch: Epoch) {
         let machine = self.machine(side);
-        if machine.gate != Some(epoch) || !machine.pg.is_primary() {
+        let led = machine.durable.is_some_and(|record| {
+            record.config.led_by(side) && record.config.epoch == epoch
+        });
+        if machine.gate.is_none() || !led || !machine.pg.is_primary() {
             self.judge.violate("I4", self.now, || format!("{side:?} permits without serving"));
         }
     }
@@ -211,6 +234,17 @@ impl World {
         let machine = self.machine(side);
         if machine.permit.is_some() && machine.gate.is_none() {
             self.judge.violate("I4", self.now, || format!("{side:?} keeps a permit, gate closed"));
+        }
+        let machine = self.machine(side);
+        let newer = machine.gate.is_some()
+            && machine.core.as_ref().is_some_and(|core| {
+                let status = core.status();
+                let known = status.record.config.epoch;
+                let leads = |config: Configuration| config.led_by(side.peer());
+                status.peer.is_some_and(|peer| peer.config.epoch > known && leads(peer.config))
+            });
+        if newer {
+            self.judge.violate("I10", self.now, || format!("{side:?} serves, and saw a newer leader"));
         }
         let machine = self.machine(side);
         let blocked_long = machine.gate.is_some()

@@ -122,6 +122,13 @@ impl World {
         machine.durable = None;
         machine.flight = None;
         machine.pg = Pg { life: machine.pg.life + 1, ..Pg::new(Data::Missing) };
+        if Side::BOTH.iter().all(|side| self.machine(*side).durable.is_none()) {
+            self.judge.forget();
+        }
+        if self.plan.arbiter == failover::Arbiter::Policy(failover::Policy::Availability) {
+            let peer = self.machine(side.peer()).durable;
+            self.judge.forget_alone(side, peer.map(|record| record.config.epoch).unwrap_or_default());
+        }
         self.tell(|_| format!("{side:?}: its disk is empty"));
     }
 

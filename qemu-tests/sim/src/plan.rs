@@ -178,7 +178,8 @@ impl Plan {
         let mut rng = Rng::new(seed, 1);
         let arbiter = match topology {
             Topology::PairWitness => Arbiter::Witness,
-            Topology::Pair if rng.chance(25) => Arbiter::Fence(rng.pick(&POLICIES)),
+            Topology::Pair if rng.chance(15) => Arbiter::Fence,
+            Topology::Pair if rng.chance(15) => Arbiter::FenceElseWindows,
             Topology::Pair => Arbiter::Policy(rng.pick(&POLICIES)),
         };
         let founded = rng.chance(85);
@@ -233,7 +234,7 @@ impl Plan {
         let witness = self.arbiter == Arbiter::Witness;
         match kind {
             Kind::CutWitness | Kind::WitnessDown | Kind::WitnessForgets => witness,
-            Kind::FenceFails => matches!(self.arbiter, Arbiter::Fence(_)),
+            Kind::FenceFails => self.arbiter.has_fence(),
             Kind::GatewayLoss => self.arbiter.policy() == Policy::Availability,
             _ => true,
         }

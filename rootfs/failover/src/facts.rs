@@ -23,18 +23,27 @@ impl Failover {
 
     /// This node may serve, durably, and nothing that says otherwise is on its way to the disk.
     pub(crate) fn leads(&self) -> bool {
-        let sure = self.sure();
-        sure.voter && sure.config.led_by(self.me()) && self.store.wanted.config == sure.config
+        let (sure, wanted) = (self.sure(), &self.store.wanted);
+        sure.voter && sure.config.led_by(self.me()) && wanted.config.led_by(self.me())
     }
 
+    /// It leads, and no other configuration is on its way to the disk.
     pub(crate) fn leads_as(&self, members: Members) -> bool {
-        self.leads() && self.sure().config.members == members
+        let (sure, wanted) = (self.sure(), &self.store.wanted);
+        self.leads() && sure.config == wanted.config && sure.config.members == members
     }
 
     /// This node follows, has every acknowledged commit, and remembers its votes.
     pub(crate) fn is_member(&self) -> bool {
         let sure = self.sure();
         sure.voter && sure.config.led_by(self.me().peer()) && sure.config.has_member(self.me())
+    }
+
+    /// Somebody may count on this node's data: it is a member, or about to be one.
+    pub(crate) fn is_counted_on(&self) -> bool {
+        let wanted = &self.store.wanted;
+        let soon = wanted.voter && wanted.config.has_member(self.me());
+        (self.is_member() || soon) && self.settings.rules.repair_only_outsiders
     }
 
     /// The peer leads in this node's configuration, and a follower could stream from it now.
@@ -93,7 +102,7 @@ impl Failover {
         let withdrawn = current && peer.has_withdrawn();
         // Just after publication the peer may not have heard of it.
         let lost = !current && self.now.saturating_sub(self.entered) > times.loss;
-        withdrawn || lost || !peer.flags.voter && current || stalled || !self.pg.is_primary()
+        withdrawn || lost || (!(peer.flags.voter && peer.flags.fit) && current) || stalled || !self.pg.is_primary()
     }
 
     /// The peer acknowledges, and has all that clients could see.
@@ -198,8 +207,7 @@ impl Failover {
 
     /// The policy's window for this candidate is over, and nothing else can still choose it.
     pub(crate) fn window_is_over(&self) -> bool {
-        let availability = self.settings.arbiter.policy() == Policy::Availability
-            && self.settings.arbiter != Arbiter::Witness;
+        let availability = self.settings.arbiter.policy() == Policy::Availability;
         let fencing = !matches!(self.fence, crate::failover::Fence::Idle(_));
         let age = self.link.age(self.now);
         let over = age.is_none_or(|age| age > self.settings.times.promote_window);
@@ -231,7 +239,7 @@ impl Failover {
             None => Met::Nobody,
         };
         let lone = met == Met::Nobody;
-        let primary_biased = self.settings.arbiter.policy() == Policy::PrimaryBiased;
+        let primary_biased = self.settings.arbiter == Arbiter::Policy(Policy::PrimaryBiased);
         match verdict(standing, met) {
             // With this policy nobody else can have led since, so there is nobody to wait for.
             Verdict::Wait if lone && standing == Standing::LeaderTogether && primary_biased => {

@@ -175,6 +175,8 @@ impl Failover {
         if from.is_leading() && !to.is_leading() {
             self.resign = false;
         }
+        // Should a rewind be interrupted, whoever boots next must know that it was begun.
+        self.store.wanted.rewind |= to == State::Rewind;
         self.join = Join::default();
         self.pg.repaired = None;
         out.push(Action::Moved { from, to, because });
@@ -331,10 +333,11 @@ impl Failover {
 
     fn force(&mut self, accepted: bool, out: &mut Vec<Action>) -> Result<Accepted, Refusal> {
         let repairing = matches!(self.state, State::Rewind | State::Reclone);
-        if self.state.is_leading() || self.state == State::HandOver {
+        let blocked = self.state == State::PBlocked && !self.gate;
+        if (self.state.is_leading() && !blocked) || self.state == State::HandOver {
             return Err(Refusal::Leading);
         }
-        if self.sees_leader() {
+        if self.sees_leader() || self.peer().is_some_and(|peer| peer.state == State::HandOver) {
             return Err(Refusal::PeerLeads);
         }
         if repairing || self.pg.clone_needed {

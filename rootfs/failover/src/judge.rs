@@ -79,8 +79,7 @@ impl Failover {
 
     /// There is a leader to repair from, and nobody counts on what is here.
     fn may_repair(&self) -> bool {
-        let counted_on = self.is_member() && self.settings.rules.repair_only_outsiders;
-        self.sees_leader() && !counted_on
+        self.sees_leader() && !self.is_counted_on()
     }
 
     fn can_be_led(&self) -> bool {

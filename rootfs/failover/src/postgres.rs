@@ -113,8 +113,11 @@ impl Postgres {
         }
     }
 
+    /// Takes writes, and isn't being stopped.
     pub(crate) fn is_primary(&self) -> bool {
-        matches!(self.running, Running::Primary { .. })
+        let stops =
+            matches!(self.command, Some((_, PgCommand::Stop | PgCommand::StopClean)));
+        matches!(self.running, Running::Primary { .. }) && !stops
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -49,7 +49,7 @@ impl Failover {
                 let young = self.link.age(self.now).is_some_and(|age| age <= patience);
                 let brief =
                     self.now.saturating_sub(self.entered) <= times.blocked_grace && self.grace;
-                (young && brief) || !self.settings.rules.blocked_closes_gate
+                (young && brief && self.gate) || !self.settings.rules.blocked_closes_gate
             }
             _ => false,
         };
@@ -73,10 +73,16 @@ impl Failover {
                 Desire::Standby { receive: !self.settings.rules.withdraw_before_authority }
             }
             State::Promoting => Desire::Primary { wait: false },
-            State::Rewind | State::Reclone if self.pg.repaired.is_some() => Desire::Stopped,
+            State::Rewind | State::Reclone if !self.may_replace_data() => Desire::Stopped,
             State::Rewind => Desire::Rewound,
             State::Reclone => Desire::Cloned,
         }
+    }
+
+    /// Nobody counts on this node's data, and should the repair be interrupted, the record says so.
+    fn may_replace_data(&self) -> bool {
+        let noted = self.state == State::Reclone || self.sure().rewind;
+        self.pg.repaired.is_none() && noted && !self.is_counted_on()
     }
 
     fn move_revision(&mut self, out: &mut Vec<Action>) {
@@ -96,7 +102,9 @@ impl Failover {
 
     /// Fences a peer that is gone, once what this node must give up is given up.
     fn cut_power(&mut self, out: &mut Vec<Action>) {
-        let Arbiter::Fence(_) = self.settings.arbiter else { return };
+        if !self.settings.arbiter.has_fence() {
+            return;
+        }
         let leader = self.state == State::PBlocked && self.pg.is_primary();
         let standby = self.state == State::Candidate && self.has_withdrawn_acks();
         let claimed = self.sure().claim.is_some() && self.sure().claim == self.store.wanted.claim;

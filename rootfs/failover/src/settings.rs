@@ -17,33 +17,57 @@ pub enum Policy {
     Availability,
 }
 
-/// Who decides when the peers can't ask each other. One of them, never two: the pair
-/// {me, fenced peer} and the pair {peer, witness} have no voter in common, so a node that could
-/// choose between a fence and the witness could be contradicted by a peer that chose otherwise.
+/// Who decides when the peers can't ask each other. It is one of them, never two that could
+/// contradict each other:
+///
+/// - With a witness, neither fence nor policy counts: {me, fenced peer} and {peer, witness} have
+///   no voter in common.
+/// - With a biased policy a fence doesn't count: the favoured side needs none, and if the other
+///   side used one, it could switch off a peer that already carries on by its bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arbiter {
     /// The witness, alone.
     Witness,
-    /// A command that cuts the peer's power; where it fails, the policy.
-    Fence(Policy),
+    /// A command that cuts the peer's power; where it fails, writes stop.
+    Fence,
+    /// A command that cuts the peer's power; where it fails, the windows of `availability`.
+    FenceElseWindows,
     /// The policy.
     Policy(Policy),
 }
 
 impl Arbiter {
+    /// The arbiter of a seed: whether it names a witness, whether a fence, and which policy.
+    /// Without a policy, a pair without a witness is available rather than consistent.
+    pub fn choose(witness: bool, fence: bool, policy: Option<Policy>) -> Self {
+        let policy = policy.unwrap_or(Policy::Availability);
+        match (witness, fence, policy) {
+            (true, ..) => Self::Witness,
+            (_, true, Policy::Consistency) => Self::Fence,
+            (_, true, Policy::Availability) => Self::FenceElseWindows,
+            (_, _, policy) => Self::Policy(policy),
+        }
+    }
+
     /// The policy that is left when nothing else can decide.
     pub fn policy(self) -> Policy {
         match self {
-            Self::Witness => Policy::Consistency,
-            Self::Fence(policy) | Self::Policy(policy) => policy,
+            Self::Witness | Self::Fence => Policy::Consistency,
+            Self::FenceElseWindows => Policy::Availability,
+            Self::Policy(policy) => policy,
         }
+    }
+
+    /// Whether a command can cut the peer's power.
+    pub fn has_fence(self) -> bool {
+        matches!(self, Self::Fence | Self::FenceElseWindows)
     }
 
     /// Whether a standby could ever get authority without the primary's consent. If it can't, it
     /// need not withdraw its acknowledgements when it loses sight of the primary.
     pub fn may_grant_standby(self) -> bool {
         match self {
-            Self::Witness | Self::Fence(_) => true,
+            Self::Witness | Self::Fence | Self::FenceElseWindows => true,
             Self::Policy(policy) => {
                 matches!(policy, Policy::StandbyBiased | Policy::Availability)
             }

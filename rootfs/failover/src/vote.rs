@@ -147,7 +147,9 @@ impl Failover {
         }
         let me = self.me();
         let founds = self.state == State::Rendezvous && self.may_found();
-        let wants = self.state == State::Candidate || self.needs_solo();
+        let stands =
+            self.state == State::Candidate && !self.store.wanted.config.led_by(me);
+        let wants = stands || (self.needs_solo() && self.leads_as(Members::Both));
         let member =
             self.store.wanted.config.has_member(me) || !self.settings.rules.only_members_claim;
         if !(founds || (wants && member && self.store.wanted.voter)) {
@@ -160,7 +162,7 @@ impl Failover {
             (Some(claim), Some(promised)) => promised >= claim.epoch,
             (Some(_), None) => false,
         };
-        if outdone && !self.store.wanted.config.led_by(me) || outdone && wants || founds && outdone {
+        if outdone {
             let claim = self.next_config(Members::Leader);
             self.store.wanted.claim = Some(claim);
             self.store.wanted.promised = claim.epoch;
@@ -216,21 +218,22 @@ impl Failover {
             }
         }
         let by_policy = match self.settings.arbiter {
-            Arbiter::Witness => false,
-            Arbiter::Fence(_) => matches!(self.fence, Fence::Idle(_)) && self.fence_was_tried(),
+            Arbiter::Witness | Arbiter::Fence => false,
+            Arbiter::FenceElseWindows => self.fence_failed(),
             Arbiter::Policy(_) => true,
         };
         if !by_policy || self.in_maintenance() || !self.policy_allows() {
             return None;
         }
         if leader {
+            let due = self.pg.is_primary() && self.leads_as(Members::Both);
             let config = self.next_config(Members::Leader);
-            return self.pg.is_primary().then_some((config, Source::Policy));
+            return due.then_some((config, Source::Policy));
         }
         claim.filter(|_| ready).map(|claim| (claim, Source::Policy))
     }
 
-    fn fence_was_tried(&self) -> bool {
+    fn fence_failed(&self) -> bool {
         matches!(self.fence, Fence::Idle(retry) if retry > self.entered)
     }
 
