@@ -260,8 +260,9 @@ impl World {
 
     pub(crate) fn judge_heartbeat(&mut self, side: Side, heartbeat: &Heartbeat) {
         let written = self.machine(side).durable.unwrap_or(Record::blank(heartbeat.cluster, side));
-        let told = (heartbeat.config, heartbeat.claim, heartbeat.promised);
-        if told != (written.config, written.claim, written.promised) {
+        let told = (heartbeat.config, heartbeat.promised);
+        let claim = heartbeat.claim.is_none() || heartbeat.claim == written.claim;
+        if told != (written.config, written.promised) || !claim {
             self.judge.violate("I6", self.now, || format!("{side:?} tells what isn't durable"));
         }
     }

@@ -60,6 +60,7 @@ impl Failover {
             && !self.pg.cannot_follow
             && !self.reinit
             && !self.store.wanted.rewind
+            && !self.store.wanted.half_rewound
     }
 
     /// The data could do what the configuration wants of this node.
@@ -186,12 +187,14 @@ impl Failover {
                 let lately = |at: Option<Duration>| {
                     at.is_some_and(|at| self.now.saturating_sub(at) <= fresh)
                 };
-                // A gateway that has only just come back proves nothing: the peer may come back
-                // with it, and be heard a moment later.
+                // The gateway must have answered ever since the last contact. If it was away in
+                // between, this node may have been the one that was cut off, and the peer may
+                // have acted by the same policy.
+                let contact = self.link.contact().unwrap_or_default();
                 let connected = !rules.gateway
-                    || self.gateway.is_some_and(|(since, last)| {
-                        lately(Some(last)) && self.now.saturating_sub(since) > times.loss * 2
-                    });
+                    || self
+                        .gateway
+                        .is_some_and(|(since, last)| lately(Some(last)) && since <= contact);
                 let late = !rules.promote_window;
                 let in_window = age.is_some_and(|age| {
                     if leads {

@@ -81,7 +81,7 @@ pub struct Failover {
     pub(crate) revision: Option<Ticketed>,
     pub(crate) revision_tickets: Counter,
     pub(crate) beat_due: Duration,
-    pub(crate) told: Option<(Record, State)>,
+    pub(crate) told: Option<(Record, State, bool)>,
 }
 
 /// A ticket that doesn't count when states are compared.
@@ -176,7 +176,7 @@ impl Failover {
             self.resign = false;
         }
         // Should a rewind be interrupted, whoever boots next must know that it was begun.
-        self.store.wanted.rewind |= to == State::Rewind;
+        self.store.wanted.half_rewound |= to == State::Rewind;
         self.join = Join::default();
         self.pg.repaired = None;
         out.push(Action::Moved { from, to, because });
@@ -282,6 +282,7 @@ impl Failover {
         match self.pg.hear(now, retry, report) {
             Some((PgCommand::Rewind | PgCommand::Reclone, true)) => {
                 self.store.wanted.rewind = false;
+                self.store.wanted.half_rewound = false;
                 self.reinit = false;
             }
             Some((PgCommand::Rewind, false)) => self.pg.clone_needed |= self.sees_leader(),
@@ -340,7 +341,7 @@ impl Failover {
         if self.sees_leader() || self.peer().is_some_and(|peer| peer.state == State::HandOver) {
             return Err(Refusal::PeerLeads);
         }
-        if repairing || self.pg.clone_needed {
+        if repairing || self.pg.clone_needed || self.store.wanted.half_rewound {
             return Err(Refusal::DataUnusable);
         }
         if !accepted {

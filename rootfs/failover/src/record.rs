@@ -26,6 +26,8 @@ pub struct Record {
     pub voter: bool,
     /// Its data may have parted from the leader's history.
     pub rewind: bool,
+    /// A rewind of its data was begun and not finished: the data can't serve anybody.
+    pub half_rewound: bool,
     /// Its database is still to be made.
     pub fresh: bool,
     /// Clients wait until kine's revision has been moved forward.
@@ -49,6 +51,7 @@ impl Record {
             promised: Epoch::NONE,
             voter: false,
             rewind: false,
+            half_rewound: false,
             fresh: false,
             revision_fence: false,
             maintenance: false,
@@ -169,9 +172,14 @@ impl Record {
         put_config(&mut out, self.config);
         put_config(&mut out, self.claim.unwrap_or(Configuration::NONE));
         out.extend(self.promised.0.to_be_bytes());
-        let flags =
-            [self.voter, self.rewind, self.fresh, self.revision_fence, self.maintenance];
-        out.push(pack(&flags));
+        out.push(pack(&[
+            self.voter,
+            self.rewind,
+            self.half_rewound,
+            self.fresh,
+            self.revision_fence,
+            self.maintenance,
+        ]));
         out.extend(self.timeline.0.to_be_bytes());
         out.extend(self.lsn.0.to_be_bytes());
         // Room for what a later version must remember, so that it can roll back to this one.
@@ -203,7 +211,8 @@ impl Record {
         let config = reader.config()?;
         let claim = reader.wish()?;
         let promised = Epoch(reader.number()?);
-        let [voter, rewind, fresh, revision_fence, maintenance] = unpack(reader.byte()?)?;
+        let [voter, rewind, half_rewound, fresh, revision_fence, maintenance] =
+            unpack(reader.byte()?)?;
         let timeline = Timeline(u32::from_be_bytes(reader.take()?));
         let lsn = Lsn(reader.number()?);
         let own = claim.is_none_or(|claim| claim.led_by(side) && claim.epoch <= promised);
@@ -216,6 +225,7 @@ impl Record {
             promised,
             voter,
             rewind,
+            half_rewound,
             fresh,
             revision_fence,
             maintenance,

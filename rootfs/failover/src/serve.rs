@@ -10,7 +10,7 @@ use crate::settings::Arbiter;
 use crate::state::State;
 use crate::wire::{Flags, Heartbeat};
 use crate::witness::Ask;
-use crate::words::Members;
+use crate::words::{Configuration, Members};
 
 /// A witness that isn't needed is looked after this many retries, to notice that it forgot.
 const IDLE_ASKS: u32 = 4;
@@ -81,7 +81,7 @@ impl Failover {
 
     /// Nobody counts on this node's data, and should the repair be interrupted, the record says so.
     fn may_replace_data(&self) -> bool {
-        let noted = self.state == State::Reclone || self.sure().rewind;
+        let noted = self.state == State::Reclone || self.sure().half_rewound;
         self.pg.repaired.is_none() && noted && !self.is_counted_on()
     }
 
@@ -129,7 +129,8 @@ impl Failover {
     /// Heartbeats, permits and questions to the witness: at every interval, and at once when there
     /// is news.
     pub(crate) fn talk(&mut self, out: &mut Vec<Action>) {
-        let news = self.told != Some((*self.sure(), self.state));
+        let telling = (*self.sure(), self.state, self.shown_claim().is_some());
+        let news = self.told != Some(telling);
         let due = self.now >= self.beat_due;
         let opened = self.gate && !self.permit;
         if self.gate && self.state != State::PBlocked && (due || opened) {
@@ -139,7 +140,7 @@ impl Failover {
         }
         if (due || news) && !self.store.failed {
             self.beat_due = self.now + self.settings.times.heartbeat;
-            self.told = Some((*self.sure(), self.state));
+            self.told = Some(telling);
             let heartbeat = self.heartbeat();
             out.push(Action::Send(heartbeat));
         }
@@ -166,7 +167,7 @@ impl Failover {
             hears: 0,
             state: self.state,
             config: sure.config,
-            claim: sure.claim,
+            claim: self.shown_claim(),
             promised: sure.promised,
             flags,
             timeline: self.pg.timeline,
@@ -174,6 +175,12 @@ impl Failover {
         };
         self.link.stamp(self.now, self.settings.times.loss, &mut heartbeat);
         heartbeat
+    }
+
+    /// A candidate shows its claim only when it has nothing left to give up.
+    fn shown_claim(&self) -> Option<Configuration> {
+        let shows = self.state != State::Candidate || self.has_withdrawn_acks();
+        self.sure().claim.filter(|_| shows)
     }
 
     /// A leader by its record whose data is gone would rather have the peer lead.
@@ -223,7 +230,7 @@ impl Failover {
     }
 
     /// What an empty witness is told, by a leader whose peer claims nothing and agrees.
-    fn enrolment(&self) -> Option<(u64, crate::words::Configuration)> {
+    fn enrolment(&self) -> Option<(u64, Configuration)> {
         let answer = self.answer.filter(|answer| answer.config.is_none())?;
         let quiet = self.state == State::PSync && self.peer_can_lead() && self.store.wanted.claim.is_none();
         quiet.then_some((answer.incarnation, self.sure().config))
