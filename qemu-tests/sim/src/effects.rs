@@ -410,7 +410,7 @@ impl World {
         let serial = self.machine(side).pg.wal[place];
         self.judge.acked.push((place, serial));
         self.judge.acks += 1;
-        self.judge_ack(side);
+        self.judge_ack(side, place);
     }
 
     pub(crate) fn fence_done(&mut self, side: Side, life: u32, ticket: Ticket) {

@@ -36,6 +36,8 @@ pub(crate) struct Judge {
     pub(crate) diverged: u64,
     /// The policy `availability` acted although the peer was alive and could act as well.
     pub(crate) policy_lies: bool,
+    /// Steps during which a leader of yesterday still had its gate open.
+    pub(crate) stale_gates: u64,
     pub(crate) forced: bool,
     /// After a forced promotion the other side still served clients.
     pub(crate) split_by_operator: bool,
@@ -59,6 +61,7 @@ impl Default for Judge {
             only_copies_lost: 0,
             diverged: 0,
             policy_lies: false,
+            stale_gates: 0,
             forced: false,
             split_by_operator: false,
             memory_lost: false,
@@ -110,7 +113,7 @@ impl Judge {
         {
             self.violate("I3", at, || format!("{known:?} and {config:?}"));
         }
-        if config.led_by(side) && config.exists() {
+        if config.led_by(side) && record.voter {
             self.successor(side, config, at);
             self.chosen(config);
         }
@@ -191,11 +194,15 @@ impl Judge {
 
 impl World {
     pub(crate) fn judge_leader(&mut self, side: Side) {
-        let epoch = self.machine(side).durable.map(|record| record.config.epoch);
-        self.judge.split_by_operator |= self.judge.forced && epoch < Some(self.judge.newest());
-        let wal = std::mem::take(&mut self.machine_mut(side).pg.wal);
-        self.judge.leader_has_all(side, &wal, self.now);
-        self.machine_mut(side).pg.wal = wal;
+        let stale = self.is_stale(side);
+        self.judge.split_by_operator |= self.judge.forced && stale;
+        // A leader of yesterday that stood still may open its gate for a moment. It can't
+        // acknowledge, and soon learns; `judge_stale` holds it to that.
+        if !(stale && self.machine(side).pg.waits()) {
+            let wal = std::mem::take(&mut self.machine_mut(side).pg.wal);
+            self.judge.leader_has_all(side, &wal, self.now);
+            self.machine_mut(side).pg.wal = wal;
+        }
         let machine = self.machine(side);
         let leads = machine.durable.is_some_and(|record| {
             record.config.led_by(side) && Some(record.config.epoch) == machine.gate
@@ -229,8 +236,36 @@ impl World {
         }
     }
 
+    /// The peer acts on a newer configuration than this node knows.
+    fn is_stale(&self, side: Side) -> bool {
+        let epoch = self.machine(side).durable.map(|record| record.config.epoch);
+        epoch.unwrap_or_default() < self.judge.newest()
+    }
+
+    /// A leader of yesterday closes its gate within the time that it takes to notice.
+    fn judge_stale(&mut self, side: Side) {
+        let times = &self.plan.times;
+        let bound = times.loss + times.blocked_grace + times.heartbeat * 3;
+        let bound = bound.as_micros() as Micros;
+        let stale = self.machine(side).gate.is_some() && self.is_stale(side);
+        let now = self.now;
+        let machine = self.machine_mut(side);
+        let local = machine.clock.local(now);
+        if !stale {
+            machine.stale_since = None;
+            return;
+        }
+        let since = *machine.stale_since.get_or_insert(local);
+        let solo = !machine.pg.waits();
+        if local.saturating_sub(since) > bound && !self.judge.excused() && !solo {
+            self.judge.violate("I10", now, || format!("{side:?} shows old data for too long"));
+        }
+        self.judge.stale_gates += 1;
+    }
+
     /// What must hold after every step of a node.
     pub(crate) fn judge_node(&mut self, side: Side) {
+        self.judge_stale(side);
         let machine = self.machine(side);
         if machine.permit.is_some() && machine.gate.is_none() {
             self.judge.violate("I4", self.now, || format!("{side:?} keeps a permit, gate closed"));
@@ -290,7 +325,7 @@ impl World {
         }
     }
 
-    pub(crate) fn judge_ack(&mut self, side: Side) {
+    pub(crate) fn judge_ack(&mut self, side: Side, place: usize) {
         let excused = self.judge.excused();
         let other = self.machine(side.peer());
         let rival = other.gate.is_some()
@@ -299,6 +334,15 @@ impl World {
             && !self.machine(side).pg.waits();
         if rival && !excused {
             self.judge.violate("I2", self.now, || "both nodes acknowledge".to_owned());
+        }
+        // A late acknowledgement is true only if the leader of today has the commit as well.
+        if self.is_stale(side) && !excused {
+            let wal = &self.machine(side.peer()).pg.wal;
+            if wal.get(place) != self.machine(side).pg.wal.get(place) {
+                self.judge.violate("I2", self.now, || {
+                    format!("{side:?} acknowledges what the leader of today doesn't have")
+                });
+            }
         }
     }
 

@@ -160,6 +160,7 @@ pub(crate) struct Machine {
     /// What its record said when it booted.
     pub(crate) booted_as: Option<Record>,
     pub(crate) lost_sync_at: Option<Micros>,
+    pub(crate) stale_since: Option<Micros>,
     wake: Micros,
     pub(crate) slow: u64,
 }
@@ -189,6 +190,7 @@ impl Machine {
             met: false,
             booted_as: None,
             lost_sync_at: None,
+            stale_since: None,
             wake: Micros::MAX,
             slow: 1,
         }

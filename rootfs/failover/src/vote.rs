@@ -49,7 +49,7 @@ impl Failover {
         wanted.claim = None;
         wanted.promised = wanted.promised.max(config.epoch);
         (wanted.timeline, wanted.lsn) = (timeline, lsn);
-        if config.led_by(me) {
+        if config.led_by(me) && wanted.voter {
             out.push(Action::Report(Notice::Authority(config, source)));
         }
     }
@@ -81,7 +81,7 @@ impl Failover {
         if parted && self.store.wanted.voter {
             out.push(Action::Report(Notice::Diverged(mine, config)));
         }
-        if config.base == Configuration::NONE.epoch && config.led_by(me) {
+        if config.base == Configuration::NONE.epoch && self.sure().claim == Some(config) {
             // The peer agreed that this node founds the pair.
             self.store.wanted.voter = true;
             self.store.wanted.fresh = self.pg.data == Data::Missing;
