@@ -95,14 +95,18 @@ impl World {
         }
     }
 
-    /// Whether a node that acts by the policy `availability` was deceived: its peer is alive, and
-    /// nothing that the policy looks at keeps the peer from doing the same.
+    /// Whether a node that acts by the policy `availability` was deceived: its peer works, reaches
+    /// its gateway, and only the peers can't hear each other; or the peer stands still without its
+    /// clock noticing, and will go on as if nothing had been.
     fn policy_lies(&self, side: Side) -> bool {
         let peer = self.machine(side.peer());
         let gateway = self.net.gateway_cut[side.peer().index()] == 0;
         self.plan.arbiter.policy() == failover::Policy::Availability
             && peer.up
-            && (gateway || peer.paused.is_some())
+            && match peer.paused {
+                None => gateway,
+                Some(frozen) => frozen,
+            }
     }
 
     fn persist(&mut self, side: Side, ticket: Ticket, record: Record) {

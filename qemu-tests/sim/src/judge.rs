@@ -336,7 +336,8 @@ impl World {
             self.judge.violate("I2", self.now, || "both nodes acknowledge".to_owned());
         }
         // A late acknowledgement is true only if the leader of today has the commit as well.
-        if self.is_stale(side) && !excused {
+        let kept = self.machine(side.peer()).pg.data != failover::Data::Missing;
+        if self.is_stale(side) && kept && !excused {
             let wal = &self.machine(side.peer()).pg.wal;
             if wal.get(place) != self.machine(side).pg.wal.get(place) {
                 self.judge.violate("I2", self.now, || {

@@ -1,3 +1,3 @@
 //! sim
-mod judge; mod pg; mod plan; mod rng; mod run; mod world; mod effects; mod nemesis;
-pub use judge::Violation; pub use plan::*; pub use run::*;
+pub mod cli; mod effects; pub mod explore; mod judge; pub mod mutants; mod nemesis; mod pg; pub mod plan; pub mod report; mod rng; pub mod run; pub mod shrink; pub mod tiny; mod world;
+pub use judge::Violation;

@@ -175,6 +175,11 @@ const POLICIES: [Policy; 4] =
 impl Plan {
     /// The plan of a seed.
     pub fn draw(seed: u64, topology: Topology, rules: Rules) -> Self {
+        Self::draw_among(seed, topology, rules, &Kind::ALL)
+    }
+
+    /// The plan of a seed, with faults of some kinds only.
+    pub fn draw_among(seed: u64, topology: Topology, rules: Rules, among: &[Kind]) -> Self {
         let mut rng = Rng::new(seed, 1);
         let arbiter = match topology {
             Topology::PairWitness => Arbiter::Witness,
@@ -199,16 +204,16 @@ impl Plan {
             faults: Vec::new(),
             heal_at: begin + length,
         };
-        plan.draw_faults(&mut rng, begin, length);
+        plan.draw_faults(&mut rng, among, begin, length);
         plan
     }
 
     /// Swarm testing: each history has only some kinds of faults, so that each kind is at times
     /// undisturbed by the others.
-    fn draw_faults(&mut self, rng: &mut Rng, begin: Micros, length: Micros) {
-        let share = rng.pick(&[8, 20, 50]);
+    fn draw_faults(&mut self, rng: &mut Rng, among: &[Kind], begin: Micros, length: Micros) {
+        let share = if among.len() < Kind::ALL.len() { 100 } else { rng.pick(&[8, 20, 50]) };
         let mut kinds: Vec<Kind> =
-            Kind::ALL.into_iter().filter(|kind| self.knows(*kind) && rng.chance(share)).collect();
+            among.iter().copied().filter(|kind| self.knows(*kind) && rng.chance(share)).collect();
         if kinds.is_empty() {
             kinds.push(Kind::Crash);
         }

@@ -195,12 +195,11 @@ impl Failover {
                     || self
                         .gateway
                         .is_some_and(|(since, last)| lately(Some(last)) && since <= contact);
-                let late = !rules.promote_window;
                 let in_window = age.is_some_and(|age| {
                     if leads {
                         age > times.solo_window
                     } else {
-                        lost && (age <= times.promote_window || late)
+                        lost && age <= times.promote_window
                     }
                 });
                 connected && in_window && !lately(self.foreign_vip)
@@ -217,7 +216,6 @@ impl Failover {
         availability
             && over
             && !fencing
-            && self.settings.rules.promote_window
             && !self.store.wanted.config.led_by(self.me())
     }
 

@@ -170,10 +170,9 @@ pub struct Rules {
     pub promotion_needs_authority: bool,
     /// Only a member of the configuration may claim the next one.
     pub only_members_claim: bool,
-    /// Each node grants at most one claim per epoch, and none below an epoch that it claimed.
-    pub vote_once: bool,
-    /// A claim counts only if it follows the newest configuration that the voter knows.
-    pub grant_checks_base: bool,
+    /// A node consents only to what follows the newest configuration that it knows, and only
+    /// while it doesn't lead itself.
+    pub consent_is_checked: bool,
     /// The witness grants at most one claim per base.
     pub witness_grants_once: bool,
     /// A witness that lost its memory grants nothing until the pair enrolled it again.
@@ -196,14 +195,10 @@ pub struct Rules {
     pub contact_by_echo: bool,
     /// A standby that can't be made to follow is repaired only when it is no member.
     pub repair_only_outsiders: bool,
-    /// A leader hands over only after its PostgreSQL has stopped.
-    pub handover_stops_first: bool,
     /// A standby keeps up for a while before it is made synchronous.
     pub hold_down: bool,
     /// A promotion that may have lost commits moves kine's revision before clients come in.
     pub revision_fence: bool,
-    /// A standby promotes by policy only within its window.
-    pub promote_window: bool,
     /// Nobody acts by policy without an answering gateway.
     pub gateway: bool,
 }
@@ -216,8 +211,7 @@ impl Rules {
         solo_needs_authority: true,
         promotion_needs_authority: true,
         only_members_claim: true,
-        vote_once: true,
-        grant_checks_base: true,
+        consent_is_checked: true,
         witness_grants_once: true,
         witness_enrolls: true,
         amnesia_has_no_vote: true,
@@ -229,10 +223,8 @@ impl Rules {
         blocked_closes_gate: true,
         contact_by_echo: true,
         repair_only_outsiders: true,
-        handover_stops_first: true,
         hold_down: true,
         revision_fence: true,
-        promote_window: true,
         gateway: true,
     };
 }

@@ -32,6 +32,9 @@ pub struct Status {
     pub lsn: Lsn,
     /// How far the peer has flushed, if it streams from here.
     pub peer_lsn: Option<Lsn>,
+    /// The peer has flushed all that clients of this primary could see when it last started, or
+    /// when commits began to wait.
+    pub peer_has_all: bool,
     /// How long a standby must keep up before it is made synchronous.
     pub hold_down: Duration,
     /// No automatic failover, by order of an operator on either node.
@@ -52,6 +55,7 @@ impl Failover {
             witness_age: self.answered.map(|at| self.now.saturating_sub(at)),
             lsn: self.pg.lsn,
             peer_lsn: self.pg.peer,
+            peer_has_all: self.pg.barrier.is_some() && self.pg.peer >= self.pg.barrier,
             hold_down: self.hold_down,
             maintenance: self.in_maintenance(),
         }

@@ -102,21 +102,19 @@ impl Failover {
     fn may_consent(&self, peer: &Heartbeat, claim: Configuration) -> bool {
         let (rules, wanted) = (&self.settings.rules, &self.store.wanted);
         let me = self.me();
-        let first = claim.epoch > wanted.promised || !rules.vote_once;
-        let newest = claim.base >= wanted.config.epoch || !rules.grant_checks_base;
+        // The epochs' order already sees to this: a leader's claim is above every promise that a
+        // standby can have made since. It costs nothing to look.
+        let first = claim.epoch > wanted.promised && claim.epoch > wanted.config.epoch;
+        let newest = claim.base >= wanted.config.epoch;
         let entitled = wanted.config.has_member(me.peer())
             || !wanted.config.exists()
             || !rules.only_members_claim;
-        let stopped = self.pg.is_stopped() || !rules.handover_stops_first;
-        let hopeless = !self.is_fit() && !self.state.is_leading();
+        let given_up = self.state == State::HandOver
+            || (!self.is_fit() && !self.state.is_leading());
         let yields = !wanted.config.led_by(me)
-            || (self.state == State::HandOver && stopped && !self.gate)
-            || (hopeless && self.pg.is_stopped());
-        claim.epoch > wanted.config.epoch
-            && first
-            && newest
+            || (given_up && self.pg.is_stopped() && !self.gate);
+        ((first && newest && yields) || !rules.consent_is_checked)
             && entitled
-            && yields
             && (wanted.voter || self.may_consent_without_memory(peer, claim))
     }
 
@@ -184,19 +182,24 @@ impl Failover {
         if !(leader || self.state == State::Candidate) {
             return;
         }
-        let rules = self.settings.rules;
-        let lawless = if leader {
-            !rules.solo_needs_authority && self.is_unacked() && self.pg.is_primary()
-        } else {
-            !rules.promotion_needs_authority
-        };
-        if lawless {
+        if self.is_lawless(leader) {
             let config = self.next_config(Members::Leader);
             self.take(config, Source::Alone, out);
             return;
         }
         if let Some((config, source)) = self.granted(leader) {
             self.take(config, source, out);
+        }
+    }
+
+    /// What a test with a rule switched off wants to see happen.
+    fn is_lawless(&self, leader: bool) -> bool {
+        let rules = &self.settings.rules;
+        if leader {
+            let alone = self.is_unacked() && self.pg.is_primary() && self.leads_as(Members::Both);
+            !rules.solo_needs_authority && alone
+        } else {
+            !rules.promotion_needs_authority && !self.store.wanted.config.led_by(self.me())
         }
     }
 
