@@ -76,17 +76,19 @@ pub fn corners(topology: Topology) -> Vec<Corner> {
 }
 
 /// Every time is a few rounds, so that a few rounds reach everything.
-pub(crate) fn short_times() -> Times {
+pub(crate) fn short_times(arbiter: Arbiter) -> Times {
     let rounds = |count: u32| ROUND * count;
+    // By the windows a node relies on its gateway, in which a cut must show before anybody acts.
+    let slower = if arbiter.policy() == Policy::Availability { ROUND } else { Duration::ZERO };
     Times {
         heartbeat: ROUND,
         // An echo takes a round to come back, and another to be looked at.
-        loss: ROUND * 5 / 2,
+        loss: ROUND * 5 / 2 + slower,
         precedence: ROUND / 2,
         rendezvous: rounds(2),
         standby_rendezvous: rounds(3),
-        promote_window: rounds(4),
-        solo_window: rounds(6),
+        promote_window: rounds(4) + slower,
+        solo_window: rounds(6) + slower,
         blocked_grace: ROUND / 2,
         stream_loss: rounds(2),
         restart_bound: rounds(3),

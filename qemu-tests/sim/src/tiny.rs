@@ -221,12 +221,9 @@ impl Tiny {
     /// Runs one round.
     pub(crate) fn run(&mut self, round: Round) {
         self.round = round;
-        if std::env::var("DBG").is_ok() { println!("ROUND {round:?}"); }
         for side in Side::BOTH {
             self.begin(side);
         }
-        // News comes in the order in which it happens: what PostgreSQL did first is told first.
-        self.exchange();
         for side in Side::BOTH {
             self.disturb(side);
         }
@@ -267,7 +264,7 @@ impl Tiny {
                 cluster: CLUSTER,
                 side,
                 arbiter: self.arbiter,
-                times: short_times(),
+                times: short_times(self.arbiter),
                 rules: Rules::ALL,
             };
             node.core = Some(Failover::new(settings));
@@ -297,7 +294,8 @@ impl Tiny {
         match self.round.touch {
             Touch::PgCrash if self.nodes[side.index()].pg.is_primary() => {
                 self.nodes[side.index()].pg.kill();
-                self.step(side, &Event::Postgres(PgReport::Exited));
+                // News comes in the order in which it happened.
+                self.outbox.push((side, Event::Postgres(PgReport::Exited)));
             }
             Touch::Switchover => self.step(side, &Event::Operator(Command::Switchover)),
             _ => {}
@@ -334,7 +332,6 @@ impl Tiny {
             core.step(now, event, &mut actions);
         }
         for action in actions {
-            if std::env::var("DBG").is_ok() && !matches!(action, Action::Send(_)|Action::Ask(_)|Action::Permit(..)) { println!("  {side:?} {action:?}"); }
             if self.nodes[side.index()].core.is_some() {
                 self.act(side, action);
             }

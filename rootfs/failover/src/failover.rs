@@ -22,6 +22,10 @@ use crate::words::{Configuration, Epoch, Lsn, Side, Ticket};
 const MOVES_MAX: usize = 6;
 /// A forced promotion leaves room for epochs that this node hasn't heard of.
 const FORCED_EPOCHS: u64 = 1000;
+/// Between two answers of a gateway at most so many heartbeats pass, or it was away. A cut that is
+/// long enough for the peer to act must show in it: the peer acts after the bound of silence, of
+/// which an echo's way takes two heartbeats at most; the bound is at least five.
+const GATEWAY_GAP_HEARTBEATS: u32 = 2;
 /// A witness's or gateway's word counts as fresh for this many heartbeats.
 pub(crate) const FRESH_HEARTBEATS: u32 = 3;
 
@@ -263,7 +267,7 @@ impl Failover {
     }
 
     fn hear_gateway(&mut self) {
-        let gap = self.settings.times.heartbeat * FRESH_HEARTBEATS;
+        let gap = self.settings.times.heartbeat * GATEWAY_GAP_HEARTBEATS;
         let unbroken = |(_, last): &(Duration, Duration)| self.now.saturating_sub(*last) <= gap;
         let since = self.gateway.filter(unbroken).map_or(self.now, |(since, _)| since);
         self.gateway = Some((since, self.now));
