@@ -101,7 +101,11 @@ pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
     } else if let Some(rounds) = options.explore {
         options.topologies.iter().all(|topology| explore_all(rounds, *topology))
     } else {
-        options.topologies.iter().fold(true, |good, topology| many(&options, *topology) && good)
+        let mut good = true;
+        for topology in &options.topologies {
+            good &= many(&options, *topology);
+        }
+        good
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -164,26 +168,25 @@ fn replay(seed: u64, topology: Topology) -> bool {
 fn hunt_mutants(seeds: u64) -> bool {
     let mut survivors = 0;
     for mutant in MUTANTS {
-        match mutant.hunt(seeds) {
-            Some((seed, outcome)) => {
-                let what = outcome.violation.map_or("", |violation| violation.invariant);
-                println!("{:<28} without it seed {seed:>5} violates {what}", mutant.name);
-            }
-            None => {
-                survivors += 1;
-                println!("{:<28} SURVIVES {seeds} seeds", mutant.name);
-            }
+        if let Some((seed, outcome)) = mutant.hunt(seeds) {
+            let what = outcome.violation.map_or("", |violation| violation.invariant);
+            println!("{:<28} without it seed {seed:>5} violates {what}", mutant.name);
+        } else {
+            survivors += 1;
+            println!("{:<28} SURVIVES {seeds} seeds", mutant.name);
         }
     }
     survivors == 0
 }
 
 fn explore_all(rounds: usize, topology: Topology) -> bool {
-    explore::corners(topology).into_iter().fold(true, |good, corner| {
+    let mut good = true;
+    for corner in explore::corners(topology) {
         let found = explore::explore(corner, rounds);
         println!("{}", found.text(corner, rounds));
-        found.violation.is_none() && good
-    })
+        good &= found.violation.is_none();
+    }
+    good
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What the shell would do: actions of a core, carried out on the simulated machine.
 
 use failover::{
-    Action, Data, Event, Members, Notice, PgCommand, PgReport, Record, Side, Source, State, Ticket,
+    Action, Data, Event, Members, Notice, PgCommand, PgReport, Record, Side, Source, Ticket,
     Timeline,
 };
 
@@ -328,8 +328,8 @@ impl World {
     pub(crate) fn wal_arrives(&mut self, to: Side, life: u32, upto: usize) {
         let from = to.peer();
         let standby = &self.machine(to).pg;
-        let wanted = standby.source == Some(life)
-            && standby.role == (Role::Standby { receiving: true });
+        let wanted =
+            standby.source == Some(life) && standby.role == (Role::Standby { receiving: true });
         let primary = &self.machine(from).pg;
         if !wanted || primary.wal.len() < upto || !primary.continues(&standby.wal) {
             return;
@@ -412,8 +412,7 @@ impl World {
             return; // The session is gone; its client knows nothing.
         }
         let serial = self.machine(side).pg.wal[place];
-        self.judge.acked.push((place, serial));
-        self.judge.acks += 1;
+        self.judge.acknowledged(place, serial, self.now);
         self.judge_ack(side, place);
     }
 
@@ -430,9 +429,5 @@ impl World {
             self.after(delay, Ev::Boot(side.peer(), life));
         }
         self.deliver(side, &Event::Fenced(ticket, off));
-    }
-
-    pub(crate) fn is_state(&self, side: Side, state: State) -> bool {
-        self.machine(side).core.as_ref().is_some_and(|core| core.status().state == state)
     }
 }

@@ -1,10 +1,11 @@
 //! The judge: what must never be seen, and what was seen at times.
 
 use failover::{
-    Arbiter, Configuration, Epoch, Heartbeat, Input, Members, PgCommand, Policy, Record, Side, State,
+    Arbiter, Configuration, Epoch, Heartbeat, Input, Members, PgCommand, Policy, Record, Side,
+    State,
 };
 
-use crate::plan::Micros;
+use crate::plan::{Micros, micros};
 use crate::world::World;
 
 /// An invariant that didn't hold.
@@ -20,6 +21,7 @@ pub struct Violation {
 
 /// What the judge remembers of a history.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Excuses and states of mind, each for itself.
 pub(crate) struct Judge {
     pub(crate) violation: Option<Violation>,
     /// Acknowledged commits: WAL place and serial number.
@@ -30,6 +32,9 @@ pub(crate) struct Judge {
     configs: Vec<Configuration>,
     epochs: [Epoch; 2],
     pub(crate) acks: u64,
+    /// When a client was last told of a commit, and the longest time between two.
+    pub(crate) last_ack: Option<Micros>,
+    pub(crate) longest_silence: Micros,
     pub(crate) syncs: u64,
     pub(crate) lost: u64,
     pub(crate) only_copies_lost: u64,
@@ -56,6 +61,8 @@ impl Default for Judge {
             configs: Vec::new(),
             epochs: [Epoch::NONE; 2],
             acks: 0,
+            last_ack: None,
+            longest_silence: 0,
             syncs: 0,
             lost: 0,
             only_copies_lost: 0,
@@ -86,6 +93,15 @@ impl Judge {
     /// Losses that the operator or the policy has accepted beforehand.
     fn excused(&self) -> bool {
         self.policy_lies || self.forced
+    }
+
+    /// A client is told of a commit.
+    pub(crate) fn acknowledged(&mut self, place: usize, serial: u32, at: Micros) {
+        self.acked.push((place, serial));
+        self.acks += 1;
+        let silence = self.last_ack.map_or(0, |last| at - last);
+        self.longest_silence = self.longest_silence.max(silence);
+        self.last_ack = Some(at);
     }
 
     /// A configuration came into force.
@@ -179,12 +195,16 @@ impl Judge {
         let lost = self.acked.iter().filter(missing).count();
         let unseen = self.seen.iter().filter(missing).count();
         if lost > 0 && !self.excused() {
-            self.violate("I1", at, || format!("{side:?} leads without {lost} acknowledged commits"));
+            self.violate("I1", at, || {
+                format!("{side:?} leads without {lost} acknowledged commits")
+            });
         }
         // What a forced promotion loses is moved out of sight by the revision fence, which only
         // a policy's mistake goes without.
         if unseen > 0 && !self.policy_lies && !self.split_by_operator {
-            self.violate("I7", at, || format!("{side:?} leads without {unseen} rows that were read"));
+            self.violate("I7", at, || {
+                format!("{side:?} leads without {unseen} rows that were read")
+            });
         }
         self.lost += lost as u64;
         self.acked.retain(|(place, serial)| wal.get(*place) == Some(serial));
@@ -228,9 +248,9 @@ impl World {
 
     pub(crate) fn judge_permit(&mut self, side: Side, epoch: Epoch) {
         let machine = self.machine(side);
-        let led = machine.durable.is_some_and(|record| {
-            record.config.led_by(side) && record.config.epoch == epoch
-        });
+        let led = machine
+            .durable
+            .is_some_and(|record| record.config.led_by(side) && record.config.epoch == epoch);
         if machine.gate.is_none() || !led || !machine.pg.is_primary() {
             self.judge.violate("I4", self.now, || format!("{side:?} permits without serving"));
         }
@@ -246,7 +266,7 @@ impl World {
     fn judge_stale(&mut self, side: Side) {
         let times = &self.plan.times;
         let bound = times.loss + times.blocked_grace + times.heartbeat * 3;
-        let bound = bound.as_micros() as Micros;
+        let bound = micros(bound);
         let stale = self.machine(side).gate.is_some() && self.is_stale(side);
         let now = self.now;
         let machine = self.machine_mut(side);
@@ -279,7 +299,8 @@ impl World {
                 status.peer.is_some_and(|peer| peer.config.epoch > known && leads(peer.config))
             });
         if newer {
-            self.judge.violate("I10", self.now, || format!("{side:?} serves, and saw a newer leader"));
+            self.judge
+                .violate("I10", self.now, || format!("{side:?} serves, and saw a newer leader"));
         }
         let machine = self.machine(side);
         let blocked_long = machine.gate.is_some()
@@ -289,7 +310,8 @@ impl World {
                 status.state == State::PBlocked && status.in_state_for > grace
             });
         if blocked_long {
-            self.judge.violate("I4", self.now, || format!("{side:?} is blocked and lets clients in"));
+            self.judge
+                .violate("I4", self.now, || format!("{side:?} is blocked and lets clients in"));
         }
     }
 
@@ -350,7 +372,7 @@ impl World {
     /// Synchrony comes back only after the hold-down.
     pub(crate) fn judge_move(&mut self, side: Side, from: State, to: State) {
         let now = self.now;
-        let hold = self.plan.times.hold_down.as_micros() as Micros;
+        let hold = micros(self.plan.times.hold_down);
         let machine = self.machine_mut(side);
         match (from, to) {
             (State::PSync, State::PBlocked) => machine.lost_sync_at = Some(now),
@@ -358,7 +380,8 @@ impl World {
                 let since = machine.lost_sync_at.map(|at| now.saturating_sub(at));
                 let frozen = machine.clock.ppm.unsigned_abs() > 0;
                 if since.is_some_and(|since| since < hold) && !frozen {
-                    self.judge.violate("I12", now, || format!("{side:?} is in sync again too soon"));
+                    self.judge
+                        .violate("I12", now, || format!("{side:?} is in sync again too soon"));
                 }
             }
             _ => {}

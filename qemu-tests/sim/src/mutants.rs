@@ -27,8 +27,12 @@ const fn rule(
     Mutant { name, topology, faults, rules, swallow_cancels: true }
 }
 
-use Kind::{Crash, Cut, CutWitness, Delay, DiskLoss, Force, Freeze, Isolate, Loss, OneWay, PgCrash};
-use Kind::{PgFails, PowerLoss, Reinit, Slow, Stall, Switchover, Unplug, WitnessDown, WitnessForgets};
+use Kind::{
+    Crash, Cut, CutWitness, Delay, DiskLoss, Force, Freeze, Isolate, Loss, OneWay, PgCrash,
+};
+use Kind::{
+    PgFails, PowerLoss, Reinit, Slow, Stall, Switchover, Unplug, WitnessDown, WitnessForgets,
+};
 use Topology::{Pair, PairWitness};
 
 const ALL: &[Kind] = &Kind::ALL;

@@ -12,7 +12,9 @@ impl World {
         if self.healed {
             return;
         }
-        self.tell(|_| format!("FAULT {:?} {:?} for {} ms", fault.kind, fault.side, fault.lasts / MS));
+        self.tell(|_| {
+            format!("FAULT {:?} {:?} for {} ms", fault.kind, fault.side, fault.lasts / MS)
+        });
         if self.begin(&fault) {
             self.after(fault.lasts, Ev::FaultEnds(place));
         }
@@ -122,12 +124,14 @@ impl World {
         machine.durable = None;
         machine.flight = None;
         machine.pg = Pg { life: machine.pg.life + 1, ..Pg::new(Data::Missing) };
-        if Side::BOTH.iter().all(|side| self.machine(*side).durable.is_none()) {
+        let remembers = |record: failover::Record| record.config.exists();
+        if !Side::BOTH.iter().any(|side| self.machine(*side).durable.is_some_and(remembers)) {
             self.judge.forget();
         }
         if self.plan.arbiter == failover::Arbiter::Policy(failover::Policy::Availability) {
             let peer = self.machine(side.peer()).durable;
-            self.judge.forget_alone(side, peer.map(|record| record.config.epoch).unwrap_or_default());
+            self.judge
+                .forget_alone(side, peer.map(|record| record.config.epoch).unwrap_or_default());
         }
         self.tell(|_| format!("{side:?}: its disk is empty"));
     }
@@ -145,7 +149,9 @@ impl World {
             Kind::Switchover => (Command::Switchover, false),
             Kind::Maintenance => (Command::Maintenance(true), true),
             Kind::Reinit => (Command::Reinit, false),
-            _ => (Command::ForcePrimary { accept_data_loss: fault.detail % 8 != 0 }, false),
+            _ => {
+                (Command::ForcePrimary { accept_data_loss: !fault.detail.is_multiple_of(8) }, false)
+            }
         };
         let sides = match fault.kind {
             Kind::Switchover | Kind::Maintenance => vec![fault.side, fault.side.peer()],

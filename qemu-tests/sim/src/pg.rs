@@ -6,11 +6,11 @@
 
 use failover::{Data, Lsn, PgReport, Timeline};
 
-use crate::plan::{Micros, MS};
+use crate::plan::{MS, Micros};
 
 /// What it is at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
+pub(crate) enum Role {
     /// Not running.
     Stopped,
     /// A standby.
@@ -30,34 +30,34 @@ const SENDER_TIMEOUT: Micros = 1000 * MS;
 
 /// One PostgreSQL.
 #[derive(Clone, Debug, Hash)]
-pub struct Pg {
+pub(crate) struct Pg {
     /// What is on its disk: the serial numbers of WAL entries.
-    pub wal: Vec<u32>,
+    pub(crate) wal: Vec<u32>,
     /// What its data directory is.
-    pub data: Data,
+    pub(crate) data: Data,
     /// What it is at the moment.
-    pub role: Role,
+    pub(crate) role: Role,
     /// Its timeline.
-    pub timeline: u32,
+    pub(crate) timeline: u32,
     /// Counts its processes; messages of former ones are recognised.
-    pub life: u32,
+    pub(crate) life: u32,
     /// As a primary: how far the standby has flushed.
-    pub peer_flush: usize,
+    pub(crate) peer_flush: usize,
     /// As a primary: when the standby last said so.
-    pub peer_seen: Option<Micros>,
+    pub(crate) peer_seen: Option<Micros>,
     /// As a primary: how much of the WAL clients can see.
-    pub visible: usize,
+    pub(crate) visible: usize,
     /// As a primary: WAL positions whose clients still wait.
-    pub waiting: Vec<usize>,
+    pub(crate) waiting: Vec<usize>,
     /// As a standby: the process of the primary that it streams from.
-    pub source: Option<u32>,
+    pub(crate) source: Option<u32>,
     /// A rewind was begun and not finished.
-    pub half_rewound: bool,
+    pub(crate) half_rewound: bool,
 }
 
 impl Pg {
     /// One that isn't running.
-    pub fn new(data: Data) -> Self {
+    pub(crate) fn new(data: Data) -> Self {
         Self {
             wal: Vec::new(),
             data,
@@ -74,7 +74,7 @@ impl Pg {
     }
 
     /// Ends at once; whoever waits learns nothing.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.role = Role::Stopped;
         self.life += 1;
         self.peer_flush = 0;
@@ -84,22 +84,22 @@ impl Pg {
     }
 
     /// Takes writes.
-    pub fn is_primary(&self) -> bool {
+    pub(crate) fn is_primary(&self) -> bool {
         matches!(self.role, Role::Primary { .. })
     }
 
     /// Takes writes and makes them wait.
-    pub fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         self.role == Role::Primary { waiting: true }
     }
 
     /// Where its WAL ends.
-    pub fn lsn(&self) -> Lsn {
+    pub(crate) fn lsn(&self) -> Lsn {
         Lsn(self.wal.len() as u64)
     }
 
     /// What it tells its keeper from time to time.
-    pub fn status(&self, now: Micros) -> PgReport {
+    pub(crate) fn status(&self, now: Micros) -> PgReport {
         let fresh = self.peer_seen.is_some_and(|seen| now.saturating_sub(seen) <= SENDER_TIMEOUT);
         let peer = (self.is_primary() && fresh).then_some(Lsn(self.peer_flush as u64));
         PgReport::Status { timeline: Timeline(self.timeline), lsn: self.lsn(), peer }
@@ -107,7 +107,7 @@ impl Pg {
 
     /// Whether `standby`'s WAL is a beginning of this one's. Serial numbers are never used twice,
     /// so the last common place decides.
-    pub fn continues(&self, standby: &[u32]) -> bool {
+    pub(crate) fn continues(&self, standby: &[u32]) -> bool {
         match standby.len().checked_sub(1) {
             None => true,
             Some(last) => self.wal.get(last) == standby.get(last),
@@ -115,7 +115,7 @@ impl Pg {
     }
 
     /// Winds back to the common beginning with another WAL; how much was dropped.
-    pub fn rewind_to(&mut self, other: &[u32]) -> usize {
+    pub(crate) fn rewind_to(&mut self, other: &[u32]) -> usize {
         let common = self.wal.iter().zip(other).take_while(|(mine, theirs)| mine == theirs).count();
         let dropped = self.wal.len() - common;
         self.wal.truncate(common);

@@ -9,6 +9,11 @@ use crate::rng::Rng;
 
 /// Microseconds of the world's own time.
 pub type Micros = u64;
+/// A span of the core's time in the world's.
+pub(crate) fn micros(span: Duration) -> Micros {
+    Micros::try_from(span.as_micros()).unwrap_or(Micros::MAX)
+}
+
 /// One millisecond.
 pub const MS: Micros = 1000;
 /// One second.
@@ -155,6 +160,8 @@ pub struct Plan {
     pub swallow_cancels: bool,
     /// Whether the pair is new, or was in sync before.
     pub founded: bool,
+    /// Who led a pair that was in sync before, if that matters.
+    pub leader: Option<Side>,
     /// Percent of messages that are lost at any time.
     pub loss: u64,
     /// Percent of messages that arrive twice at any time.
@@ -183,8 +190,7 @@ impl Plan {
         let mut rng = Rng::new(seed, 1);
         let arbiter = match topology {
             Topology::PairWitness => Arbiter::Witness,
-            Topology::Pair if rng.chance(15) => Arbiter::Fence,
-            Topology::Pair if rng.chance(15) => Arbiter::FenceElseWindows,
+            Topology::Pair if rng.chance(20) => Arbiter::Fence,
             Topology::Pair => Arbiter::Policy(rng.pick(&POLICIES)),
         };
         let founded = rng.chance(85);
@@ -197,6 +203,7 @@ impl Plan {
             rules,
             swallow_cancels: true,
             founded,
+            leader: None,
             loss: if rng.chance(30) { rng.below(8) } else { 0 },
             duplicates: if rng.chance(30) { rng.below(20) } else { 0 },
             delay: rng.between(1, 20) * MS,
@@ -206,6 +213,26 @@ impl Plan {
         };
         plan.draw_faults(&mut rng, among, begin, length);
         plan
+    }
+
+    /// A pair that was in sync, led by A, and to which only the given faults happen.
+    pub fn scenario(arbiter: Arbiter, faults: Vec<Fault>, heal_at: Micros) -> Self {
+        let times = Times { hold_down: Duration::from_millis(500), ..Times::default() };
+        Self {
+            seed: 1,
+            arbiter,
+            times,
+            rules: Rules::ALL,
+            swallow_cancels: true,
+            founded: true,
+            leader: Some(Side::A),
+            loss: 0,
+            duplicates: 0,
+            delay: 2 * MS,
+            second_channel: false,
+            faults,
+            heal_at,
+        }
     }
 
     /// Swarm testing: each history has only some kinds of faults, so that each kind is at times
@@ -239,7 +266,7 @@ impl Plan {
         let witness = self.arbiter == Arbiter::Witness;
         match kind {
             Kind::CutWitness | Kind::WitnessDown | Kind::WitnessForgets => witness,
-            Kind::FenceFails => self.arbiter.has_fence(),
+            Kind::FenceFails => self.arbiter == Arbiter::Fence,
             Kind::GatewayLoss => self.arbiter.policy() == Policy::Availability,
             _ => true,
         }

@@ -169,7 +169,9 @@ impl Report {
         let sources = SOURCES.iter().zip(self.sources);
         let violations = self.kept.iter().map(|(seed, violation)| {
             let Violation { invariant, at, text } = violation;
-            format!("{{\"seed\":{seed},\"invariant\":\"{invariant}\",\"at_us\":{at},\"text\":{text:?}}}")
+            format!(
+                "{{\"seed\":{seed},\"invariant\":\"{invariant}\",\"at_us\":{at},\"text\":{text:?}}}"
+            )
         });
         let unreached = self.unreached();
         let unreached = unreached.iter().map(|(state, input)| format!("\"{state:?}/{input:?}\""));

@@ -1,9 +1,9 @@
 //! One history: faults first, then everything is mended and the pair must find together again.
 
-use failover::{Command, Event, Rules, Side, State};
+use failover::{Command, Event, Rules, Side, Source, State};
 
 use crate::judge::Violation;
-use crate::plan::{Kind, MS, Micros, Plan, SECOND, Topology};
+use crate::plan::{MS, Micros, Plan, SECOND, Topology};
 use crate::world::World;
 
 /// How long a mended pair may take to be in sync, with everything it may have to do: boot, rewind,
@@ -11,6 +11,8 @@ use crate::world::World;
 const HEALED_WITHIN: Micros = 60 * SECOND;
 /// How long a pair that needs its operator is given to show it.
 const PATIENCE: Micros = 20 * SECOND;
+/// Every machine is up again by then.
+const BOOTED_WITHIN: Micros = 3 * SECOND;
 const LOOK_EVERY: Micros = 500 * MS;
 
 /// What came of a history.
@@ -22,6 +24,8 @@ pub struct Outcome {
     pub plan: Plan,
     /// Commits that clients were told of.
     pub acknowledged: u64,
+    /// The longest time between two acknowledged commits, in microseconds.
+    pub longest_silence: Micros,
     /// Acknowledged commits that were given up, where policy or operator had accepted that.
     pub lost: u64,
     /// Acknowledged commits whose only copy was on a disk that was lost.
@@ -77,7 +81,7 @@ fn mend(world: &mut World) -> bool {
             good = 0;
         }
         let waited = world.now - mended;
-        for side in Side::BOTH {
+        for side in Side::BOTH.into_iter().filter(|_| waited < BOOTED_WITHIN) {
             // Machines that were switched on late are told that maintenance is over as well.
             world.tell_machine(side, &Event::Operator(Command::Maintenance(false)));
         }
@@ -126,8 +130,9 @@ impl World {
         });
         let better = if held[0] >= held[1] { Side::A } else { Side::B };
         let order = Event::Operator(Command::ForcePrimary { accept_data_loss: true });
+        let before = self.judge.sources[Source::Operator as usize];
         self.tell_machine(better, &order);
-        if !self.judge.forced {
+        if self.judge.sources[Source::Operator as usize] == before {
             self.tell_machine(better.peer(), &order);
         }
     }
@@ -138,6 +143,7 @@ fn outcome(world: World, needed_operator: bool) -> Outcome {
     Outcome {
         violation: judge.violation,
         acknowledged: judge.acks,
+        longest_silence: judge.longest_silence,
         lost: judge.lost,
         only_copies_lost: judge.only_copies_lost,
         diverged: judge.policy_lies && judge.diverged > 0,
@@ -149,9 +155,4 @@ fn outcome(world: World, needed_operator: bool) -> Outcome {
         story: world.story.unwrap_or_default(),
         plan: world.plan,
     }
-}
-
-/// Which kinds of faults a plan has.
-pub fn kinds(plan: &Plan) -> Vec<Kind> {
-    plan.faults.iter().map(|fault| fault.kind).collect()
 }

@@ -4,8 +4,8 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use failover::{
-    Action, Arbiter, Command, Configuration, Data, Event, Failover, Lsn, Members, PgCommand, PgReport,
-    Record, Register, Rules, Settings, Side, State, Ticket, Timeline,
+    Action, Arbiter, Command, Configuration, Data, Event, Failover, Lsn, Members, PgCommand,
+    PgReport, Record, Register, Rules, Settings, Side, State, Ticket, Timeline,
 };
 
 use crate::explore::{ROUND, short_times};
@@ -108,9 +108,9 @@ impl Touch {
     fn strikes(self, side: Side) -> Option<bool> {
         let before = [Self::BeforeSyncA, Self::BeforeSyncB][side.index()];
         let after = [Self::AfterSyncA, Self::AfterSyncB][side.index()];
-        [(before, false), (after, true)].into_iter().find_map(|(touch, done)| {
-            (self == touch).then_some(done)
-        })
+        [(before, false), (after, true)]
+            .into_iter()
+            .find_map(|(touch, done)| (self == touch).then_some(done))
     }
 }
 
@@ -239,7 +239,7 @@ impl Tiny {
         }
         for node in &mut self.nodes {
             if let Some(core) = &mut node.core {
-                core.shift_back(node.now - NOW);
+                core.shift_back(node.now.saturating_sub(NOW));
             }
             node.now = NOW;
         }
@@ -448,7 +448,9 @@ impl Tiny {
             PgCommand::ReleasePeer => {
                 pg.role = Role::Primary { waiting: false };
                 let waiting = std::mem::take(&mut pg.waiting);
-                waiting.into_iter().for_each(|place| self.acknowledge(side, place));
+                for place in waiting {
+                    self.acknowledge(side, place);
+                }
             }
             PgCommand::Stop | PgCommand::StopClean => pg.kill(),
             PgCommand::Rewind | PgCommand::Reclone => {
@@ -486,9 +488,9 @@ impl Tiny {
                 continue;
             }
             self.nodes[standby.index()].pg.wal = wal;
-            let withdrawn = self.nodes[standby.index()].disk.is_some_and(|record| {
-                record.claim.is_some() && record.config.led_by(primary)
-            });
+            let withdrawn = self.nodes[standby.index()]
+                .disk
+                .is_some_and(|record| record.claim.is_some() && record.config.led_by(primary));
             if withdrawn {
                 continue; // The receiver is being stopped in this very pass.
             }
@@ -496,7 +498,9 @@ impl Tiny {
             pg.peer_seen = Some(0);
             pg.peer_flush = pg.wal.len();
             let waiting = std::mem::take(&mut pg.waiting);
-            waiting.into_iter().for_each(|place| self.acknowledge(primary, place));
+            for place in waiting {
+                self.acknowledge(primary, place);
+            }
         }
     }
 
@@ -576,8 +580,7 @@ impl Hash for Tiny {
             let pg = &node.pg;
             (node.gate, node.dark, pg.data, pg.role, pg.wal.len() - common).hash(hasher);
             (pg.peer_seen, pg.wal.len() - pg.peer_flush.min(pg.wal.len())).hash(hasher);
-            let waiting: Vec<usize> =
-                pg.waiting.iter().map(|place| pg.wal.len() - place).collect();
+            let waiting: Vec<usize> = pg.waiting.iter().map(|place| pg.wal.len() - place).collect();
             waiting.hash(hasher);
             node.core.as_ref().map(|core| core.status().peer_has_all).hash(hasher);
         }

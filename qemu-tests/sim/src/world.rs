@@ -131,8 +131,8 @@ pub(crate) enum Strike {
 
 /// One machine.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // What a machine is like, one thing per field.
 pub(crate) struct Machine {
-    pub(crate) side: Side,
     pub(crate) up: bool,
     /// Counts boots; events of former ones are recognised.
     pub(crate) life: u32,
@@ -166,9 +166,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    fn new(side: Side) -> Self {
+    fn new() -> Self {
         Self {
-            side,
             up: false,
             life: 0,
             paused: None,
@@ -253,7 +252,7 @@ impl World {
             heap: BinaryHeap::new(),
             order: 0,
             rng,
-            machines: [Machine::new(Side::A), Machine::new(Side::B)],
+            machines: [Machine::new(), Machine::new()],
             net: Network::default(),
             witness: Register::empty(CLUSTER, 1),
             witness_up: true,
@@ -286,7 +285,8 @@ impl World {
 
     /// A pair that was in sync when both machines were switched off.
     fn found(&mut self) {
-        let leader = if self.rng.chance(50) { Side::A } else { Side::B };
+        let drawn = if self.rng.chance(50) { Side::A } else { Side::B };
+        let leader = self.plan.leader.unwrap_or(drawn);
         let alone = Epoch::NONE.next_for(leader);
         let config = failover::Configuration {
             epoch: alone.next_for(leader),
@@ -294,8 +294,12 @@ impl World {
             leader,
             members: failover::Members::Both,
         };
-        let first =
-            failover::Configuration { epoch: alone, base: Epoch::NONE, leader, members: failover::Members::Leader };
+        let first = failover::Configuration {
+            epoch: alone,
+            base: Epoch::NONE,
+            leader,
+            members: failover::Members::Leader,
+        };
         self.judge.chosen(first);
         self.judge.chosen(config);
         self.serial = 1;
@@ -317,7 +321,8 @@ impl World {
 
     pub(crate) fn tell(&mut self, text: impl FnOnce(&Self) -> String) {
         if self.story.is_some() {
-            let line = format!("{:>10.3} ms  {}", self.now as f64 / 1000.0, text(self));
+            let (ms, micros) = (self.now / MS, self.now % MS);
+            let line = format!("{ms:>7}.{micros:03} ms  {}", text(self));
             if let Some(story) = &mut self.story {
                 story.push(line);
             }
@@ -420,7 +425,9 @@ impl World {
                 self.after(PUMP_EVERY, Ev::Pump);
             }
             Ev::Client => {
-                Side::BOTH.into_iter().for_each(|side| self.client(side));
+                for side in Side::BOTH {
+                    self.client(side);
+                }
                 let pause = self.rng.between(CLIENT_EVERY / 2, CLIENT_EVERY * 2);
                 self.after(pause, Ev::Client);
             }
@@ -465,7 +472,9 @@ impl World {
         let answer = self.witness.ask_by(ask, &self.plan.rules);
         if before != answer.config {
             let asked = *ask;
-            self.tell(|_| format!("witness: {before:?} -> {:?} for {:?}", answer.config, asked.from));
+            self.tell(|_| {
+                format!("witness: {before:?} -> {:?} for {:?}", answer.config, asked.from)
+            });
         }
         if self.net.witness_cut[ask.from.index()] == 0 && !self.is_lost() {
             let delay = self.draw_delay();
@@ -485,7 +494,8 @@ impl World {
 
     pub(crate) fn send_beat(&mut self, from: Side, heartbeat: Heartbeat) {
         for channel in 0..=u8::from(self.plan.second_channel) {
-            let percent = if self.healed { 0 } else { self.plan.duplicates.max(self.net.duplicates) };
+            let percent =
+                if self.healed { 0 } else { self.plan.duplicates.max(self.net.duplicates) };
             let copies = 1 + u64::from(percent > 0 && self.rng.chance(percent));
             for copy in 0..copies {
                 if !self.reaches(from, channel) || self.is_lost() {

@@ -77,7 +77,8 @@ impl Failover {
         let leads = self.sure().config.led_by(self.me().peer());
         leads
             && self.peer().is_some_and(|peer| {
-                !(peer.flags.voter && peer.flags.fit) && !peer.state.is_leading()
+                let able = peer.flags.voter && peer.flags.fit;
+                !(able || peer.state.is_leading())
             })
     }
 
@@ -103,7 +104,11 @@ impl Failover {
         let withdrawn = current && peer.has_withdrawn();
         // Just after publication the peer may not have heard of it.
         let lost = !current && self.now.saturating_sub(self.entered) > times.loss;
-        withdrawn || lost || (!(peer.flags.voter && peer.flags.fit) && current) || stalled || !self.pg.is_primary()
+        withdrawn
+            || lost
+            || (!(peer.flags.voter && peer.flags.fit) && current)
+            || stalled
+            || !self.pg.is_primary()
     }
 
     /// The peer acknowledges, and has all that clients could see.
@@ -160,8 +165,7 @@ impl Failover {
     }
 
     pub(crate) fn in_maintenance(&self) -> bool {
-        self.store.wanted.maintenance
-            || self.link.view().is_some_and(|peer| peer.flags.maintenance)
+        self.store.wanted.maintenance || self.link.view().is_some_and(|peer| peer.flags.maintenance)
     }
 
     /// The highest epoch in which anybody is known to have voted.
@@ -183,7 +187,7 @@ impl Failover {
             Policy::PrimaryBiased => leads && lost,
             Policy::StandbyBiased => !leads && (lost || self.leader_is_hopeless()),
             Policy::Availability => {
-                let fresh = times.heartbeat * FRESH_HEARTBEATS;
+                let fresh = times.heartbeat.saturating_mul(FRESH_HEARTBEATS);
                 let lately = |at: Option<Duration>| {
                     at.is_some_and(|at| self.now.saturating_sub(at) <= fresh)
                 };
@@ -202,7 +206,7 @@ impl Failover {
                         lost && age <= times.promote_window
                     }
                 });
-                connected && in_window && !lately(self.foreign_vip)
+                connected && in_window && self.peer_was_here() && !lately(self.foreign_vip)
             }
         }
     }
@@ -210,13 +214,15 @@ impl Failover {
     /// The policy's window for this candidate is over, and nothing else can still choose it.
     pub(crate) fn window_is_over(&self) -> bool {
         let availability = self.settings.arbiter.policy() == Policy::Availability;
-        let fencing = !matches!(self.fence, crate::failover::Fence::Idle(_));
         let age = self.link.age(self.now);
         let over = age.is_none_or(|age| age > self.settings.times.promote_window);
-        availability
-            && over
-            && !fencing
-            && !self.store.wanted.config.led_by(self.me())
+        availability && over && !self.store.wanted.config.led_by(self.me())
+    }
+
+    /// The peer, with all its memory, was seen in this very configuration since this node booted.
+    /// So it hadn't moved on until then.
+    pub(crate) fn peer_was_here(&self) -> bool {
+        self.vouched == Some(self.sure().config.epoch)
     }
 
     /// What the boot rules say, once this node has looked around for long enough.
@@ -256,7 +262,7 @@ impl Failover {
     }
 
     fn met_witness(&self) -> bool {
-        let fresh = self.settings.times.retry * 2;
+        let fresh = self.settings.times.retry.saturating_mul(2);
         self.settings.arbiter == Arbiter::Witness
             && self.answer.is_some_and(|answer| answer.config.is_some())
             && self.answered.is_some_and(|at| self.now.saturating_sub(at) <= fresh)

@@ -53,6 +53,7 @@ pub(crate) enum Fence {
 
 /// One node's part of the protocol.
 #[derive(Clone, Debug, Hash)]
+#[allow(clippy::struct_excessive_bools)] // What it did and was told, each independent of the rest.
 pub struct Failover {
     pub(crate) settings: Settings,
     pub(crate) state: State,
@@ -62,6 +63,8 @@ pub struct Failover {
     pub(crate) store: Store,
     pub(crate) link: Link,
     pub(crate) nonce: Nonce,
+    /// The configuration in which the peer was seen, with all its memory, since this boot.
+    pub(crate) vouched: Option<Epoch>,
     pub(crate) pg: Postgres,
     pub(crate) answer: Option<Answer>,
     pub(crate) answered: Option<Duration>,
@@ -117,6 +120,7 @@ impl Failover {
             store: Store::new(record, !settings.rules.persist_before_effect),
             link: Link::new(0),
             nonce: Nonce(0),
+            vouched: None,
             pg: Postgres::new(Data::Missing),
             answer: None,
             answered: None,
@@ -190,12 +194,14 @@ impl Failover {
         let times = self.settings.times;
         if from == State::PSync && to == State::PBlocked {
             // Synchrony that lasted is a fresh start; synchrony that didn't is a flap.
-            let lasted = self.in_sync_since.map_or(Duration::ZERO, |at| self.now - at);
-            self.hold_down = if lasted > self.hold_down * 2 + times.hold_down {
-                times.hold_down
-            } else {
-                (self.hold_down * 2).min(times.hold_down_longest)
-            };
+            let lasted =
+                self.in_sync_since.map_or(Duration::ZERO, |at| self.now.saturating_sub(at));
+            self.hold_down =
+                if lasted > self.hold_down.saturating_mul(2).saturating_add(times.hold_down) {
+                    times.hold_down
+                } else {
+                    self.hold_down.saturating_mul(2).min(times.hold_down_longest)
+                };
         }
         if from == State::HandOver && to == State::PBlocked {
             self.resign = false;
@@ -204,7 +210,6 @@ impl Failover {
 
     fn absorb(&mut self, event: &Event, out: &mut Vec<Action>) {
         match *event {
-            Event::Tick => {}
             Event::Boot { recall, data, nonce } => self.boot(recall, data, nonce),
             Event::Persisted(ticket) => self.store.written(ticket),
             Event::PersistFailed(_) => {
@@ -216,13 +221,13 @@ impl Failover {
             Event::Witness(answer) => self.hear_witness(answer),
             Event::Postgres(report) => self.hear_postgres(report),
             Event::Fenced(ticket, off) if self.fence_ticket.0 == ticket => {
-                let retry = self.now + self.settings.times.retry;
+                let retry = self.now.saturating_add(self.settings.times.retry);
                 self.fence = match (self.fence, off) {
                     (Fence::Running(since), true) => Fence::Confirmed(since),
                     _ => Fence::Idle(retry),
                 };
             }
-            Event::Fenced(..) => {}
+            Event::Tick | Event::Fenced(..) => {}
             Event::GatewayAnswered => self.hear_gateway(),
             Event::ForeignVip => self.foreign_vip = Some(self.now),
             Event::Trouble(trouble) => self.trouble = trouble,
@@ -262,12 +267,15 @@ impl Failover {
         let settings = &self.settings;
         if heartbeat.cluster == settings.cluster && heartbeat.from == settings.side.peer() {
             let by_echo = settings.rules.contact_by_echo;
-            self.link.hear(self.now, settings.times.loss, channel, heartbeat, by_echo);
+            let news = self.link.hear(self.now, settings.times.loss, channel, heartbeat, by_echo);
+            if news && heartbeat.flags.voter && heartbeat.config == self.sure().config {
+                self.vouched = Some(heartbeat.config.epoch);
+            }
         }
     }
 
     fn hear_gateway(&mut self) {
-        let gap = self.settings.times.heartbeat * GATEWAY_GAP_HEARTBEATS;
+        let gap = self.settings.times.heartbeat.saturating_mul(GATEWAY_GAP_HEARTBEATS);
         let unbroken = |(_, last): &(Duration, Duration)| self.now.saturating_sub(*last) <= gap;
         let since = self.gateway.filter(unbroken).map_or(self.now, |(since, _)| since);
         self.gateway = Some((since, self.now));

@@ -37,9 +37,7 @@ impl Failover {
             }
             Input::WindowOver => self.window_is_over(),
             Input::Dropped => self.sure().config.led_by(peer) && !self.is_member(),
-            Input::Unusable => {
-                self.may_repair() && (!self.pg.has_data() || self.reinit)
-            }
+            Input::Unusable => self.may_repair() && (!self.pg.has_data() || self.reinit),
             Input::Diverged => self.may_repair() && !self.can_follow(),
             Input::Follow => self.can_be_led(),
             Input::Joined => {

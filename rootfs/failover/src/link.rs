@@ -16,16 +16,22 @@ use crate::wire::Heartbeat;
 
 /// How many of our own heartbeats are remembered, to know when an echoed one was sent. It covers
 /// three seconds at the usual interval; what comes back later is no news.
-const SENT_MAX: usize = 32;
+const SENT_MAX: u8 = 32;
 /// Channels between the peers; one bit each in the heartbeat.
 pub const CHANNELS_MAX: usize = 8;
 
+/// Where a counter's heartbeat is remembered.
+fn place(seq: u64) -> usize {
+    let [.., low] = seq.to_be_bytes();
+    usize::from(low % SENT_MAX)
+}
+
 /// What is known of the peer, and how.
 #[derive(Clone, Debug)]
-pub struct Link {
+pub(crate) struct Link {
     nonce: u64,
     seq: u64,
-    sent: [(u64, Duration); SENT_MAX],
+    sent: [(u64, Duration); SENT_MAX as usize],
     peer: Option<u64>,
     peer_seq: u64,
     echo: (u64, u64),
@@ -40,7 +46,7 @@ impl Link {
         Self {
             nonce,
             seq: 0,
-            sent: [(0, Duration::ZERO); SENT_MAX],
+            sent: [(0, Duration::ZERO); SENT_MAX as usize],
             peer: None,
             peer_seq: 0,
             echo: (0, 0),
@@ -54,7 +60,7 @@ impl Link {
     /// Stamps a heartbeat that is about to be sent.
     pub(crate) fn stamp(&mut self, now: Duration, loss: Duration, heartbeat: &mut Heartbeat) {
         self.seq += 1;
-        self.sent[(self.seq % SENT_MAX as u64) as usize] = (self.seq, now);
+        self.sent[place(self.seq)] = (self.seq, now);
         heartbeat.nonce = self.nonce;
         heartbeat.seq = self.seq;
         (heartbeat.echo_nonce, heartbeat.echo_seq) = self.echo;
@@ -72,7 +78,7 @@ impl Link {
     }
 
     fn sent_at(&self, seq: u64) -> Option<Duration> {
-        let (known, at) = self.sent[(seq % SENT_MAX as u64) as usize];
+        let (known, at) = self.sent[place(seq)];
         (known == seq && seq > 0).then_some(at)
     }
 

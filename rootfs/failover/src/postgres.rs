@@ -8,7 +8,7 @@ use crate::words::{Lsn, Ticket, Timeline};
 
 /// What PostgreSQL is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Running {
+pub(crate) enum Running {
     /// Not running.
     Stopped,
     /// A standby.
@@ -25,7 +25,7 @@ pub enum Running {
 
 /// What PostgreSQL should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Desire {
+pub(crate) enum Desire {
     /// Not running, at once.
     Stopped,
     /// Not running, with all WAL sent.
@@ -115,13 +115,8 @@ impl Postgres {
 
     /// Takes writes, and isn't being stopped.
     pub(crate) fn is_primary(&self) -> bool {
-        let stops =
-            matches!(self.command, Some((_, PgCommand::Stop | PgCommand::StopClean)));
+        let stops = matches!(self.command, Some((_, PgCommand::Stop | PgCommand::StopClean)));
         matches!(self.running, Running::Primary { .. }) && !stops
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.command.is_none()
     }
 
     /// Nothing is acknowledged to a primary from here, now or later, unless it is told to.
@@ -164,7 +159,7 @@ impl Postgres {
                 self.running = Running::Stopped;
                 self.peer = None;
                 self.failures += 1;
-                self.retry_at = now + retry;
+                self.retry_at = now.saturating_add(retry);
                 if matches!(command, PgCommand::Rewind | PgCommand::Reclone) {
                     self.repaired = Some(false);
                 }

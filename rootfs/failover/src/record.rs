@@ -98,8 +98,6 @@ pub enum RecordError {
 pub const RECORD_BYTES: usize = 97;
 const MAGIC: [u8; 8] = *b"EPFOREC1";
 const CHECKSUM_BYTES: usize = 4;
-/// Epoch, base, leader, members.
-pub(crate) const CONFIG_BYTES: usize = 18;
 
 /// CRC-32 (IEEE), bit by bit: a record has a hundred bytes, so a table isn't worth its cache lines.
 pub(crate) fn checksum(bytes: &[u8]) -> u32 {
@@ -157,6 +155,7 @@ impl Reader<'_> {
     }
 
     /// A configuration that may be absent, which is written as [`Configuration::NONE`].
+    #[allow(clippy::option_option)] // The outer one is "no such bytes", the inner one "no wish".
     pub(crate) fn wish(&mut self) -> Option<Option<Configuration>> {
         self.config().map(|config| config.exists().then_some(config))
     }

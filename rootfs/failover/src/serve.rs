@@ -45,7 +45,7 @@ impl Failover {
         let in_state = match self.state {
             State::PSync | State::PSolo => true,
             State::PBlocked => {
-                let patience = times.loss + times.blocked_grace;
+                let patience = times.loss.saturating_add(times.blocked_grace);
                 let young = self.link.age(self.now).is_some_and(|age| age <= patience);
                 let brief =
                     self.now.saturating_sub(self.entered) <= times.blocked_grace && self.grace;
@@ -66,9 +66,12 @@ impl Failover {
                 Desire::Primary { wait: self.join.wait || wait }
             }
             State::HandOver => Desire::StoppedClean,
-            State::SSync | State::SCatchUp if !self.can_follow() => Desire::Stopped,
+            State::SSync | State::SCatchUp | State::Candidate | State::SStale
+                if !self.can_follow() =>
+            {
+                Desire::Stopped
+            }
             State::SSync | State::SCatchUp => Desire::Standby { receive: true },
-            State::Candidate | State::SStale if !self.can_follow() => Desire::Stopped,
             State::Candidate | State::SStale => {
                 Desire::Standby { receive: !self.settings.rules.withdraw_before_authority }
             }
@@ -102,7 +105,7 @@ impl Failover {
 
     /// Fences a peer that is gone, once what this node must give up is given up.
     fn cut_power(&mut self, out: &mut Vec<Action>) {
-        if !self.settings.arbiter.has_fence() {
+        if self.settings.arbiter != Arbiter::Fence {
             return;
         }
         let leader = self.state == State::PBlocked && self.pg.is_primary();
@@ -120,6 +123,7 @@ impl Failover {
             && due <= self.now
             && claimed
             && waited
+            && self.peer_was_here()
             && !self.in_maintenance()
         {
             self.start_fence(out);
@@ -135,11 +139,11 @@ impl Failover {
         let opened = self.gate && !self.permit;
         if self.gate && self.state != State::PBlocked && (due || opened) {
             self.permit = true;
-            let until = self.now + self.settings.times.permit;
+            let until = self.now.saturating_add(self.settings.times.permit);
             out.push(Action::Permit(self.sure().config.epoch, until));
         }
         if (due || news) && !self.store.failed {
-            self.beat_due = self.now + self.settings.times.heartbeat;
+            self.beat_due = self.now.saturating_add(self.settings.times.heartbeat);
             self.told = Some(telling);
             let heartbeat = self.heartbeat();
             out.push(Action::Send(heartbeat));
@@ -198,7 +202,7 @@ impl Failover {
         let claim = self.sure().claim.filter(|_| self.may_ask());
         let pause = match self.state {
             State::Rendezvous | State::PBlocked | State::Candidate => times.heartbeat,
-            _ => times.retry * IDLE_ASKS,
+            _ => times.retry.saturating_mul(IDLE_ASKS),
         };
         let waited = self.asked.is_none_or(|at| self.now.saturating_sub(at) >= pause);
         if !(waited || (news && claim.is_some())) {
@@ -232,21 +236,27 @@ impl Failover {
     /// What an empty witness is told, by a leader whose peer claims nothing and agrees.
     fn enrolment(&self) -> Option<(u64, Configuration)> {
         let answer = self.answer.filter(|answer| answer.config.is_none())?;
-        let quiet = self.state == State::PSync && self.peer_can_lead() && self.store.wanted.claim.is_none();
+        let quiet =
+            self.state == State::PSync && self.peer_can_lead() && self.store.wanted.claim.is_none();
         quiet.then_some((answer.incarnation, self.sure().config))
     }
 
     /// When the core wants to be stepped next, if nothing happens before.
     pub fn wake_at(&self) -> Duration {
         let times = &self.settings.times;
-        let lost = self.link.contact().map(|contact| contact + times.loss);
+        let lost = self.link.contact().map(|contact| contact.saturating_add(times.loss));
         let entered = [
-            (self.state == State::Candidate).then_some(self.entered + times.precedence),
-            (self.state == State::PBlocked).then_some(self.entered + times.blocked_grace),
+            (self.state == State::Candidate)
+                .then_some(self.entered.saturating_add(times.precedence)),
+            (self.state == State::PBlocked)
+                .then_some(self.entered.saturating_add(times.blocked_grace)),
         ];
         let instant = Duration::from_millis(1);
-        [lost].into_iter().chain(entered).flatten()
-            .map(|at| at + instant)
+        [lost]
+            .into_iter()
+            .chain(entered)
+            .flatten()
+            .map(|at| at.saturating_add(instant))
             .filter(|at| *at > self.now)
             .fold(self.beat_due, Duration::min)
     }

@@ -22,30 +22,28 @@ pub enum Policy {
 ///
 /// - With a witness, neither fence nor policy counts: {me, fenced peer} and {peer, witness} have
 ///   no voter in common.
-/// - With a biased policy a fence doesn't count: the favoured side needs none, and if the other
-///   side used one, it could switch off a peer that already carries on by its bias.
+/// - With a fence, no policy counts: whoever carries on by a policy could be switched off by a
+///   peer whose fence works a moment later, and what it acknowledged in between would be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arbiter {
     /// The witness, alone.
     Witness,
     /// A command that cuts the peer's power; where it fails, writes stop.
     Fence,
-    /// A command that cuts the peer's power; where it fails, the windows of `availability`.
-    FenceElseWindows,
     /// The policy.
     Policy(Policy),
 }
 
 impl Arbiter {
-    /// The arbiter of a seed: whether it names a witness, whether a fence, and which policy.
-    /// Without a policy, a pair without a witness is available rather than consistent.
+    /// The arbiter of a seed: whether it names a witness, whether a fence, and which policy. A
+    /// fence is used unless the policy favours a side, which then needs none. Without any of these
+    /// a pair is available rather than consistent.
     pub fn choose(witness: bool, fence: bool, policy: Option<Policy>) -> Self {
-        let policy = policy.unwrap_or(Policy::Availability);
-        match (witness, fence, policy) {
-            (true, ..) => Self::Witness,
-            (_, true, Policy::Consistency) => Self::Fence,
-            (_, true, Policy::Availability) => Self::FenceElseWindows,
-            (_, _, policy) => Self::Policy(policy),
+        let biased = matches!(policy, Some(Policy::PrimaryBiased | Policy::StandbyBiased));
+        match (witness, fence && !biased) {
+            (true, _) => Self::Witness,
+            (_, true) => Self::Fence,
+            _ => Self::Policy(policy.unwrap_or(Policy::Availability)),
         }
     }
 
@@ -53,21 +51,15 @@ impl Arbiter {
     pub fn policy(self) -> Policy {
         match self {
             Self::Witness | Self::Fence => Policy::Consistency,
-            Self::FenceElseWindows => Policy::Availability,
             Self::Policy(policy) => policy,
         }
-    }
-
-    /// Whether a command can cut the peer's power.
-    pub fn has_fence(self) -> bool {
-        matches!(self, Self::Fence | Self::FenceElseWindows)
     }
 
     /// Whether a standby could ever get authority without the primary's consent. If it can't, it
     /// need not withdraw its acknowledgements when it loses sight of the primary.
     pub fn may_grant_standby(self) -> bool {
         match self {
-            Self::Witness | Self::Fence | Self::FenceElseWindows => true,
+            Self::Witness | Self::Fence => true,
             Self::Policy(policy) => {
                 matches!(policy, Policy::StandbyBiased | Policy::Availability)
             }

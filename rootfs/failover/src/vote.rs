@@ -38,11 +38,9 @@ impl Failover {
         let me = self.me();
         let (timeline, lsn) = (self.pg.timeline, self.pg.lsn);
         let wanted = &mut self.store.wanted;
-        // After memory was lost, votes count again once the leader, whom this node has followed
-        // since, publishes it as a member.
-        let readmitted = self.state == State::SCatchUp
-            && config.base == wanted.config.epoch
-            && wanted.config.exists();
+        // After memory was lost, votes count again once the leader publishes this node as a member
+        // in the very next configuration: the one before was adopted in this memory.
+        let readmitted = config.base == wanted.config.epoch && wanted.config.exists();
         wanted.voter |= config.led_by(me.peer()) && config.has_member(me) && readmitted;
         wanted.rewind |= wanted.config.led_by(me) && config.led_by(me.peer());
         wanted.config = config;
@@ -109,10 +107,9 @@ impl Failover {
         let entitled = wanted.config.has_member(me.peer())
             || !wanted.config.exists()
             || !rules.only_members_claim;
-        let given_up = self.state == State::HandOver
-            || (!self.is_fit() && !self.state.is_leading());
-        let yields = !wanted.config.led_by(me)
-            || (given_up && self.pg.is_stopped() && !self.gate);
+        let given_up =
+            self.state == State::HandOver || (!self.is_fit() && !self.state.is_leading());
+        let yields = !wanted.config.led_by(me) || (given_up && self.pg.is_stopped() && !self.gate);
         ((first && newest && yields) || !rules.consent_is_checked)
             && entitled
             && (wanted.voter || self.may_consent_without_memory(peer, claim))
@@ -145,8 +142,7 @@ impl Failover {
         }
         let me = self.me();
         let founds = self.state == State::Rendezvous && self.may_found();
-        let stands =
-            self.state == State::Candidate && !self.store.wanted.config.led_by(me);
+        let stands = self.state == State::Candidate && !self.store.wanted.config.led_by(me);
         let wants = stands || (self.needs_solo() && self.leads_as(Members::Both));
         let member =
             self.store.wanted.config.has_member(me) || !self.settings.rules.only_members_claim;
@@ -220,11 +216,7 @@ impl Failover {
                 return Some((claim, Source::Fence));
             }
         }
-        let by_policy = match self.settings.arbiter {
-            Arbiter::Witness | Arbiter::Fence => false,
-            Arbiter::FenceElseWindows => self.fence_failed(),
-            Arbiter::Policy(_) => true,
-        };
+        let by_policy = matches!(self.settings.arbiter, Arbiter::Policy(_));
         if !by_policy || self.in_maintenance() || !self.policy_allows() {
             return None;
         }
@@ -234,10 +226,6 @@ impl Failover {
             return due.then_some((config, Source::Policy));
         }
         claim.filter(|_| ready).map(|claim| (claim, Source::Policy))
-    }
-
-    fn fence_failed(&self) -> bool {
-        matches!(self.fence, Fence::Idle(retry) if retry > self.entered)
     }
 
     /// Makes a standby that keeps up a member: first commits wait for it, then it has flushed all

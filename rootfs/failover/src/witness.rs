@@ -152,8 +152,13 @@ impl Ask {
         let claim = reader.wish()?;
         let incarnation = reader.number()?;
         let enroll = reader.wish()?.map(|config| (incarnation, config));
-        (enroll.is_some() || incarnation == 0)
-            .then_some(Self { cluster, from, nonce, claim, enroll })
+        (enroll.is_some() || incarnation == 0).then_some(Self {
+            cluster,
+            from,
+            nonce,
+            claim,
+            enroll,
+        })
     }
 }
 

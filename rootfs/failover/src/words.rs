@@ -19,6 +19,7 @@ impl Side {
     pub const BOTH: [Self; 2] = [Self::A, Self::B];
 
     /// The other one.
+    #[must_use]
     pub const fn peer(self) -> Self {
         match self {
             Self::A => Self::B,
@@ -44,6 +45,7 @@ impl Epoch {
     pub const NONE: Self = Self(0);
 
     /// The smallest later epoch in which `side` may lead.
+    #[must_use]
     pub const fn next_for(self, side: Side) -> Self {
         let next = self.0.saturating_add(1);
         let odd = next % 2 == 1;
