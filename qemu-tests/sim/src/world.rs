@@ -448,6 +448,7 @@ impl World {
                 if self.machine(side).life == life {
                     let wal = std::mem::take(&mut self.machine_mut(side).pg.wal);
                     self.judge.revision_moved(&wal);
+                    self.tell(|_| format!("{side:?}: kine's revision is moved"));
                     self.machine_mut(side).pg.wal = wal;
                     self.deliver(side, &Event::RevisionFenced(ticket));
                 }
