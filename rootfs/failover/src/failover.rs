@@ -82,6 +82,8 @@ pub struct Failover {
     pub(crate) hold_down: Duration,
     pub(crate) in_sync_since: Option<Duration>,
     pub(crate) resign: bool,
+    /// When a hand-over was last called off.
+    pub(crate) gave_up: Option<Duration>,
     pub(crate) reinit: bool,
     pub(crate) trouble: bool,
     pub(crate) forced: bool,
@@ -137,6 +139,7 @@ impl Failover {
             hold_down: settings.times.hold_down,
             in_sync_since: None,
             resign: false,
+            gave_up: None,
             reinit: false,
             trouble: false,
             forced: false,
@@ -205,6 +208,7 @@ impl Failover {
         }
         if from == State::HandOver && to == State::PBlocked {
             self.resign = false;
+            self.gave_up = Some(self.now);
         }
     }
 
@@ -407,6 +411,7 @@ impl Failover {
             &mut self.foreign_vip,
             &mut self.in_sync_since,
             &mut self.join.stable,
+            &mut self.gave_up,
         ];
         options.into_iter().flatten().for_each(back);
         if let Some((since, last)) = &mut self.gateway {

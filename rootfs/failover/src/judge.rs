@@ -5,6 +5,9 @@ use crate::failover::Failover;
 use crate::state::{Input, State};
 use crate::words::Members;
 
+/// After a hand-over that was called off, an ailing leader keeps serving for so many bounds.
+const HANDOVER_RESTS: u32 = 10;
+
 impl Failover {
     pub(crate) fn holds(&self, input: Input) -> bool {
         if self.store.failed {
@@ -64,7 +67,10 @@ impl Failover {
     fn shall_resign(&self) -> bool {
         let bound = self.settings.times.restart_bound;
         let ill = self.trouble || self.pg.keeps_failing(self.now, bound);
-        self.resign || (ill && !self.in_maintenance())
+        // A peer that didn't take over just now won't do so at once; each attempt is an outage.
+        let rest = self.settings.times.handover_bound.saturating_mul(HANDOVER_RESTS);
+        let rested = self.gave_up.is_none_or(|at| self.now.saturating_sub(at) > rest);
+        self.resign || (ill && rested && !self.in_maintenance())
     }
 
     fn is_silent(&self) -> bool {
