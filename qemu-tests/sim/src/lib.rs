@@ -5,7 +5,8 @@
 //! still or forget, clocks that drift, a PostgreSQL that leaks where the real one does, operators,
 //! clients on both sides of every cut, and a witness. A history is a function of its seed.
 //!
-//! - [`run`](mod@run): one history. Faults first; then everything is mended, and the pair must be in sync again.
+//! - [`run`](mod@run): one history. Faults first; then everything is mended, and the pair must be
+//!   in sync again.
 //! - [`plan`]: what will happen, drawn from the seed beforehand, so that it can be shrunk.
 //! - [`mutants`]: each rule of the protocol switched off; the histories must notice.
 //! - [`explore`]: every history of a few rounds instead of many random ones.

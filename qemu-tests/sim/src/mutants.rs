@@ -31,7 +31,7 @@ use Kind::{
     Crash, Cut, CutWitness, Delay, DiskLoss, Force, Freeze, Isolate, Loss, OneWay, PgCrash,
 };
 use Kind::{
-    PgFails, PowerLoss, Reinit, Slow, Stall, Switchover, Unplug, WitnessDown, WitnessForgets,
+    PgFails, PowerLoss, Reinit, Slow, Stall, Switchover, Torn, Unplug, WitnessDown, WitnessForgets,
 };
 use Topology::{Pair, PairWitness};
 
@@ -41,7 +41,7 @@ const MEMORY: &[Kind] = &[DiskLoss, Isolate, Cut, CutWitness, WitnessDown, Crash
 const JOINING: &[Kind] = &[Crash, Isolate, Delay, Slow, Unplug];
 
 /// Every rule, and the gate's rule, which isn't the core's.
-pub const MUTANTS: [Mutant; 21] = [
+pub const MUTANTS: [Mutant; 23] = [
     rule("persist_before_effect", Pair, ALL, |rules| rules.persist_before_effect = false),
     rule("withdraw_before_authority", PairWitness, CUTS, |rules| {
         rules.withdraw_before_authority = false;
@@ -70,6 +70,12 @@ pub const MUTANTS: [Mutant; 21] = [
     rule("contact_by_echo", Pair, &[OneWay, Delay, Crash], |rules| rules.contact_by_echo = false),
     rule("repair_only_outsiders", PairWitness, &[Reinit, Crash, PgFails], |rules| {
         rules.repair_only_outsiders = false;
+    }),
+    rule("rewind_is_noted", Pair, &[Torn, Switchover, Force, Crash], |rules| {
+        rules.rewind_is_noted = false;
+    }),
+    rule("peer_was_here", Pair, &[DiskLoss, Isolate, Crash, Cut], |rules| {
+        rules.peer_was_here = false;
     }),
     rule("hold_down", Pair, &[Crash, Unplug, Switchover], |rules| rules.hold_down = false),
     rule("revision_fence", Pair, &[Force, Isolate, PowerLoss], |rules| {

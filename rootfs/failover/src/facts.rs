@@ -222,7 +222,7 @@ impl Failover {
     /// The peer, with all its memory, was seen in this very configuration since this node booted.
     /// So it hadn't moved on until then.
     pub(crate) fn peer_was_here(&self) -> bool {
-        self.vouched == Some(self.sure().config.epoch)
+        self.vouched == Some(self.sure().config.epoch) || !self.settings.rules.peer_was_here
     }
 
     /// What the boot rules say, once this node has looked around for long enough.

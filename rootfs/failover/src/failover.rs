@@ -187,7 +187,8 @@ impl Failover {
             self.resign = false;
         }
         // Should a rewind be interrupted, whoever boots next must know that it was begun.
-        self.store.wanted.half_rewound |= to == State::Rewind;
+        self.store.wanted.half_rewound |=
+            to == State::Rewind && self.settings.rules.rewind_is_noted;
         self.join = Join::default();
         self.pg.repaired = None;
         out.push(Action::Moved { from, to, because });

@@ -84,7 +84,9 @@ impl Failover {
 
     /// Nobody counts on this node's data, and should the repair be interrupted, the record says so.
     fn may_replace_data(&self) -> bool {
-        let noted = self.state == State::Reclone || self.sure().half_rewound;
+        let rules = &self.settings.rules;
+        let noted =
+            self.state == State::Reclone || self.sure().half_rewound || !rules.rewind_is_noted;
         self.pg.repaired.is_none() && noted && !self.is_counted_on()
     }
 

@@ -187,6 +187,10 @@ pub struct Rules {
     pub contact_by_echo: bool,
     /// A standby that can't be made to follow is repaired only when it is no member.
     pub repair_only_outsiders: bool,
+    /// A rewind is noted in the record before it is begun.
+    pub rewind_is_noted: bool,
+    /// Who fences, or acts by policy, has seen the peer in this very configuration since it booted.
+    pub peer_was_here: bool,
     /// A standby keeps up for a while before it is made synchronous.
     pub hold_down: bool,
     /// A promotion that may have lost commits moves kine's revision before clients come in.
@@ -215,6 +219,8 @@ impl Rules {
         blocked_closes_gate: true,
         contact_by_echo: true,
         repair_only_outsiders: true,
+        rewind_is_noted: true,
+        peer_was_here: true,
         hold_down: true,
         revision_fence: true,
         gateway: true,
