@@ -171,7 +171,7 @@ impl Judge {
         self.configs.clear();
     }
 
-    /// What a lost node decided alone is gone with it, if the policy is to go on nevertheless.
+    /// What a lost node decided alone is gone with it, if policy or operator go on nevertheless.
     pub(crate) fn forget_alone(&mut self, side: Side, known: Epoch) {
         self.configs.retain(|config| !config.led_by(side) || config.epoch <= known);
     }

@@ -128,10 +128,11 @@ impl World {
         if !Side::BOTH.iter().any(|side| self.machine(*side).durable.is_some_and(remembers)) {
             self.judge.forget();
         }
-        if self.plan.arbiter == failover::Arbiter::Policy(failover::Policy::Availability) {
-            let peer = self.machine(side.peer()).durable;
-            self.judge
-                .forget_alone(side, peer.map(|record| record.config.epoch).unwrap_or_default());
+        let available = failover::Arbiter::Policy(failover::Policy::Availability);
+        if self.plan.arbiter == available || self.judge.forced {
+            let peer = self.machine(side.peer()).durable.map(|record| record.config.epoch);
+            let witness = self.witness.config.map(|config| config.epoch);
+            self.judge.forget_alone(side, peer.max(witness).unwrap_or_default());
         }
         self.tell(|_| format!("{side:?}: its disk is empty"));
     }

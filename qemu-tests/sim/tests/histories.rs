@@ -6,7 +6,7 @@ use sim::cli::run_many;
 use sim::mutants::MUTANTS;
 use sim::plan::{Kind, Plan, Topology};
 use sim::report::Report;
-use sim::run::{run_plan, run_seed};
+use sim::run::run_plan;
 use sim::shrink::shrink;
 
 /// Enough for every transition of the table, the rarest of which take thousands of histories.
@@ -82,34 +82,4 @@ fn a_failing_history_shrinks_to_its_cause() {
     };
     assert_eq!(invariant(&again), invariant(&outcome));
     assert!(again.story.iter().any(|line| line.contains("FAULT")));
-}
-
-/// Seeds that once found a fault of the protocol. Each story says what was wrong; the histories
-/// may differ in detail from those that failed then, and the faults are the same.
-#[test]
-fn what_was_found_stays_mended() {
-    let stories = [
-        // Superseded through the witness and reinstated by the peer's consent within one fsync, a
-        // node took the PostgreSQL that it was just stopping for a running primary, and let
-        // clients in.
-        (Topology::PairWitness, 616),
-        // The operator ordered a fresh copy in the instant in which the leader published the node
-        // as a member: it went on to replace data that the leader now counted on.
-        (Topology::PairWitness, 271),
-        // A stalled primary closed its gate, and opened it again within the grace because an old
-        // echo in its socket made the contact look younger.
-        (Topology::PairWitness, 1483),
-        // A node without memory took the founding configuration from its peer for its own founding
-        // and made a new, empty database.
-        (Topology::Pair, 32520),
-        // A node that crashed between the leader's publication and its own fsync never got its
-        // vote back, and without a vote the leader could not be released.
-        (Topology::Pair, 97454),
-        // Both disks lost while the blank record had been written: judged as one pair.
-        (Topology::Pair, 93545),
-    ];
-    for (topology, seed) in stories {
-        let outcome = run_seed(seed, topology, Rules::ALL);
-        assert_eq!(outcome.violation, None, "{topology:?} {seed}");
-    }
 }

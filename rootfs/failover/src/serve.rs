@@ -82,12 +82,15 @@ impl Failover {
         }
     }
 
-    /// Nobody counts on this node's data, and should the repair be interrupted, the record says so.
+    /// The peer leads, nobody counts on this node's data, and should the repair be interrupted, the
+    /// record says so.
     fn may_replace_data(&self) -> bool {
         let rules = &self.settings.rules;
         let noted =
             self.state == State::Reclone || self.sure().half_rewound || !rules.rewind_is_noted;
-        self.pg.repaired.is_none() && noted && !self.is_counted_on()
+        let peer = self.me().peer();
+        let led = self.sure().config.led_by(peer) && self.store.wanted.config.led_by(peer);
+        self.pg.repaired.is_none() && noted && led && !self.is_counted_on()
     }
 
     fn move_revision(&mut self, out: &mut Vec<Action>) {
