@@ -138,11 +138,14 @@ pub fn run_many(topology: Topology, from: u64, seeds: u64, threads: u64) -> Repo
 }
 
 fn many(options: &Options, topology: Topology) -> bool {
+    let begun = std::time::Instant::now();
     let report = run_many(topology, options.from, options.seeds, options.threads);
+    let seconds = begun.elapsed().as_secs().max(1);
     if options.json {
         println!("{}", report.json());
     } else {
-        println!("topology             {topology:?}\n{}", report.text());
+        let rate = report.histories / seconds;
+        println!("topology             {topology:?} ({rate} histories/s)\n{}", report.text());
     }
     for (seed, _) in report.kept.iter().take(1) {
         replay(*seed, topology);

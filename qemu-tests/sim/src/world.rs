@@ -240,6 +240,8 @@ pub(crate) struct World {
 }
 
 const CLIENT_EVERY: Micros = 60 * MS;
+/// One in so many heartbeats is encoded and decoded.
+const SAMPLE: u64 = 16;
 /// A poll loop wakes a little late.
 const LATE: Micros = 100;
 const PUMP_EVERY: Micros = 100 * MS;
@@ -469,6 +471,9 @@ impl World {
         if !self.witness_up {
             return;
         }
+        if Ask::decode(&ask.encode()) != Some(*ask) {
+            self.judge.violate("wire", self.now, || format!("{ask:?}"));
+        }
         let before = self.witness.config;
         let answer = self.witness.ask_by(ask, &self.plan.rules);
         if before != answer.config {
@@ -494,6 +499,11 @@ impl World {
     }
 
     pub(crate) fn send_beat(&mut self, from: Side, heartbeat: Heartbeat) {
+        // What a node says must survive the wire; looking at some is enough.
+        let survives = || Heartbeat::decode(&heartbeat.encode()) == Ok(heartbeat);
+        if heartbeat.seq.is_multiple_of(SAMPLE) && !survives() {
+            self.judge.violate("wire", self.now, || format!("{from:?} says {heartbeat:?}"));
+        }
         for channel in 0..=u8::from(self.plan.second_channel) {
             let percent =
                 if self.healed { 0 } else { self.plan.duplicates.max(self.net.duplicates) };
