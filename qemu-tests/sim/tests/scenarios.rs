@@ -177,3 +177,51 @@ fn a_forced_promotion_moves_the_revision_before_it_lets_clients_in() {
         assert!(outcome.lost > 0, "what the operator accepted to lose");
     }
 }
+
+#[test]
+fn in_maintenance_nobody_goes_on_alone_and_afterwards_somebody_does() {
+    for side in Side::BOTH {
+        let faults = [
+            fault(Kind::Maintenance, Side::A, 3 * SECOND, 8 * SECOND),
+            fault(Kind::Crash, side, 4 * SECOND, 20 * SECOND),
+        ];
+        for outcome in outcomes(WITNESS, &faults, 20 * SECOND) {
+            let silence = outcome.longest_silence;
+            assert!(silence > 6 * SECOND, "{side:?}: {silence} µs");
+            assert!(silence < 8500 * MS, "{side:?}: {silence} µs");
+        }
+    }
+}
+
+#[test]
+fn a_nearly_full_disk_moves_the_leader() {
+    let faults = [fault(Kind::DiskLow, Side::A, 3 * SECOND, 5 * SECOND)];
+    for arbiter in [WITNESS, CONSISTENCY, AVAILABILITY] {
+        for outcome in outcomes(arbiter, &faults, 10 * SECOND) {
+            assert!(outcome.longest_silence < 1000 * MS, "{arbiter:?}");
+            assert!(outcome.story.iter().any(|line| line.contains("B: gate opens")));
+        }
+    }
+}
+
+#[test]
+fn a_crash_of_postgres_alone_moves_nothing() {
+    let faults = [fault(Kind::PgCrash, Side::A, 3 * SECOND, MS)];
+    for arbiter in [WITNESS, CONSISTENCY, AVAILABILITY] {
+        for outcome in outcomes(arbiter, &faults, 8 * SECOND) {
+            assert!(outcome.longest_silence < 1500 * MS, "{arbiter:?}");
+            assert!(!outcome.story.iter().any(|line| line.contains("B: gate opens")));
+        }
+    }
+}
+
+#[test]
+fn a_flapping_cable_costs_fewer_and_fewer_changes() {
+    let flap = |number: u64| fault(Kind::Cut, Side::A, (3000 + 1500 * number) * MS, 700 * MS);
+    let faults: Vec<Fault> = (0..14).map(flap).collect();
+    for outcome in outcomes(WITNESS, &faults, 25 * SECOND) {
+        let flapping = outcome.story.iter().take_while(|line| !line.contains("mended"));
+        let published = flapping.filter(|line| line.contains("--Published-->")).count();
+        assert!(published <= 4, "{published} times in sync again");
+    }
+}

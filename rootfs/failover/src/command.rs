@@ -5,7 +5,7 @@
 pub enum Command {
     /// Let the peer lead; given to the leader.
     Switchover,
-    /// No automatic failover from now on, or again.
+    /// No automatic failover from now on, or again; given to both nodes.
     Maintenance(bool),
     /// Lead, although acknowledged commits may be missing here.
     ForcePrimary {

@@ -164,8 +164,10 @@ impl Failover {
             && self.pg.peer.is_some_and(near)
     }
 
+    /// By this node's own record, or by what the peer says now. An order is meant for both nodes:
+    /// the last words of a peer that is gone could never be taken back.
     pub(crate) fn in_maintenance(&self) -> bool {
-        self.store.wanted.maintenance || self.link.view().is_some_and(|peer| peer.flags.maintenance)
+        self.store.wanted.maintenance || self.peer().is_some_and(|peer| peer.flags.maintenance)
     }
 
     /// The highest epoch in which anybody is known to have voted.
