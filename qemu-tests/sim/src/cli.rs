@@ -185,7 +185,7 @@ fn hunt_mutants(seeds: u64) -> bool {
 fn explore_all(rounds: usize, topology: Topology) -> bool {
     let mut good = true;
     for corner in explore::corners(topology) {
-        let found = explore::explore(corner, rounds);
+        let found = explore::explore(corner, rounds, Rules::ALL);
         println!("{}", found.text(corner, rounds));
         good &= found.violation.is_none();
     }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use failover::{Arbiter, Policy, State, Times};
+use failover::{Arbiter, Policy, Rules, State, Times};
 
 use crate::plan::Topology;
 use crate::tiny::{Net, Round, Tiny, Touch};
@@ -136,9 +136,9 @@ impl Found {
     }
 }
 
-/// Runs every history of so many rounds.
-pub fn explore(corner: Corner, rounds: usize) -> Found {
-    let mut start = Tiny::new(corner.arbiter);
+/// Runs every history of so many rounds, by rules that a test may have bent.
+pub fn explore(corner: Corner, rounds: usize, rules: Rules) -> Found {
+    let mut start = Tiny::new(corner.arbiter, rules);
     for _ in 0..SETTLING_ROUNDS {
         start.run(Round { net: Net::Whole, touch: Touch::Nothing, write: false });
     }

@@ -141,6 +141,7 @@ struct Node {
 #[derive(Clone, Debug)]
 pub(crate) struct Tiny {
     arbiter: Arbiter,
+    rules: Rules,
     nodes: [Node; 2],
     witness: Register,
     serial: u32,
@@ -154,7 +155,7 @@ pub(crate) struct Tiny {
 }
 
 impl Tiny {
-    pub(crate) fn new(arbiter: Arbiter) -> Self {
+    pub(crate) fn new(arbiter: Arbiter, rules: Rules) -> Self {
         let node = || Node {
             core: None,
             disk: None,
@@ -166,6 +167,7 @@ impl Tiny {
         };
         Self {
             arbiter,
+            rules,
             nodes: [node(), node()],
             witness: Register::empty(CLUSTER, 1),
             serial: 0,
@@ -265,7 +267,7 @@ impl Tiny {
                 side,
                 arbiter: self.arbiter,
                 times: short_times(self.arbiter),
-                rules: Rules::ALL,
+                rules: self.rules,
             };
             node.core = Some(Failover::new(settings));
             let recall = match node.disk {
@@ -346,7 +348,7 @@ impl Tiny {
                 self.outbox.push((side.peer(), Event::Heard(0, heartbeat)));
             }
             Action::Ask(ask) if self.has_witness(side) => {
-                let answer = self.witness.ask(&ask);
+                let answer = self.witness.ask_by(&ask, &self.rules);
                 self.outbox.push((side, Event::Witness(answer)));
             }
             Action::OpenGate(_) => {

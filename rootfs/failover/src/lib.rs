@@ -76,9 +76,10 @@
 //! 2. **Two nodes act on claims that follow the same base.** To act, a claimant needs its own
 //!    durable record and one of: the peer's record already holds the claim, so the peer has no claim
 //!    of its own any more; the witness holds it, and holds one per base; the peer is off, was seen
-//!    in this very configuration before, and boots without authority. A consent is given only by a
-//!    node that doesn't lead, to a claim above all its promises. The witness may have been away
-//!    meanwhile: whoever decided without it decided with the other member.
+//!    in this very configuration before, and boots without authority; a biased policy under which
+//!    the peer never acts without consent. A consent is given only by a node that doesn't lead, to
+//!    a claim above all its promises. The witness may have been away meanwhile: whoever decided
+//!    without it decided with the other member.
 //! 3. **One epoch has two leaders.** Its parity names the only one.
 //! 4. **An effect comes before the fsync that allows it.** Gate, permit, promotion, release of the
 //!    waiting commits, consent and claim all follow from the durable record. Votes are judged by
