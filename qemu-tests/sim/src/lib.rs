@@ -46,9 +46,13 @@
 //! address, not the address.
 
 pub mod cli;
+mod clock;
+mod database;
 mod effects;
+mod event;
 pub mod explore;
 mod judge;
+mod machine;
 pub mod mutants;
 mod nemesis;
 mod pg;

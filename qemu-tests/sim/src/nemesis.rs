@@ -2,9 +2,11 @@
 
 use failover::{Command, Data, Event, Register, Side};
 
+use crate::event::Ev;
+use crate::machine::{Disk, Strike};
 use crate::pg::Pg;
 use crate::plan::{CLUSTER, Fault, Kind, MS, Micros, SECOND};
-use crate::world::{Disk, Ev, Strike, World};
+use crate::world::World;
 
 impl World {
     pub(crate) fn fault_begins(&mut self, place: usize) {
@@ -223,7 +225,7 @@ impl World {
     pub(crate) fn heal(&mut self) {
         self.tell(|_| "everything is mended".to_owned());
         self.healed = true;
-        self.net = crate::world::Network::default();
+        self.net = crate::machine::Network::default();
         self.witness_up = true;
         self.fence_fails = 0;
         for side in Side::BOTH {

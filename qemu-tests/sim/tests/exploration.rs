@@ -27,7 +27,8 @@ fn every_short_history_of_a_pair_with_a_witness_is_safe_and_heals() {
 /// An exploration that sees nothing would pass as well.
 #[test]
 fn a_missing_rule_shows_within_a_few_rounds() {
-    let missing: [(&str, fn(&mut Rules)); 4] = [
+    type Bend = fn(&mut Rules);
+    let missing: [(&str, Bend); 4] = [
         ("solo_needs_authority", |rules| rules.solo_needs_authority = false),
         ("promotion_needs_authority", |rules| rules.promotion_needs_authority = false),
         ("witness_grants_once", |rules| rules.witness_grants_once = false),
