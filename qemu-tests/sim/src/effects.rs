@@ -7,6 +7,15 @@ use crate::machine::{Disk, Strike};
 use crate::plan::{MS, Micros, SECOND};
 use crate::world::World;
 
+fn in_words(notice: Notice) -> String {
+    match notice {
+        Notice::Authority(config, source) => format!("has authority ({source:?}) for {config}"),
+        Notice::Diverged(old, new) => format!("diverged: {old} gives way to {new}"),
+        Notice::WitnessKnowsNewer(config) => format!("the witness knows of {config}"),
+        Notice::StorageFailed => "can't write its record".to_owned(),
+    }
+}
+
 impl World {
     pub(crate) fn act(&mut self, side: Side, action: &Action) {
         if !self.machine(side).up {
@@ -75,7 +84,7 @@ impl World {
     }
 
     fn notice(&mut self, side: Side, notice: Notice) {
-        self.tell(|_| format!("{side:?}: {notice:?}"));
+        self.tell(|_| format!("{side:?}: {}", in_words(notice)));
         match notice {
             Notice::Authority(config, source) => {
                 self.judge.sources[source as usize] += 1;
@@ -168,8 +177,9 @@ impl World {
                 machine.durable = Some(record);
                 self.judge.written(side, Some(record), self.now);
                 self.tell(|_| {
-                    let (config, claim) = (record.config, record.claim);
-                    format!("{side:?}: wrote {config:?} claim {claim:?}")
+                    let wish =
+                        record.claim.map_or(String::new(), |claim| format!("; claims {claim}"));
+                    format!("{side:?}: wrote {}{wish}", record.config)
                 });
                 if record.config.led_by(side.peer()) && record.claim.is_none() {
                     self.machine_mut(side).sought = false;

@@ -120,14 +120,14 @@ impl Judge {
         let before = self.epochs[side.index()];
         let config = record.config;
         if config.epoch < before {
-            self.violate("I6", at, || format!("{side:?} went from {before:?} to {config:?}"));
+            self.violate("I6", at, || format!("{side:?} went from {before:?} to {config}"));
         }
         self.epochs[side.index()] = config.epoch;
         let same_epoch = |known: &&Configuration| known.epoch == config.epoch;
         if let Some(known) = self.configs.iter().find(same_epoch).copied()
             && known != config
         {
-            self.violate("I3", at, || format!("{known:?} and {config:?}"));
+            self.violate("I3", at, || format!("{known} and {config}"));
         }
         if config.led_by(side) && record.voter {
             self.successor(side, config, at);
@@ -142,7 +142,7 @@ impl Judge {
         let base = self.configs.iter().find(|known| known.epoch == config.base).copied();
         let member = config.base == Epoch::NONE || base.is_some_and(|base| base.has_member(side));
         if !member && !excused {
-            self.violate("I5", at, || format!("{side:?} leads {config:?} after {base:?}"));
+            self.violate("I5", at, || format!("{side:?} leads {config}, whose base is {base:?}"));
         }
         let rival = self.configs.iter().find(|known| {
             known.base == config.base && known.leader != config.leader && known.exists()
@@ -150,7 +150,7 @@ impl Judge {
         if let Some(rival) = rival.copied()
             && !excused
         {
-            self.violate("I5", at, || format!("{config:?} and {rival:?} follow the same base"));
+            self.violate("I5", at, || format!("{config}, and {rival}: one base"));
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Machine {
     pub(crate) up: bool,
     /// Counts boots; events of former ones are recognised.
     pub(crate) life: u32,
+    /// What its core was given as this boot's random number.
+    pub(crate) nonce: u64,
     /// Standing still; whether its clock stands as well.
     pub(crate) paused: Option<bool>,
     pub(crate) paused_at: Micros,
@@ -63,6 +65,7 @@ impl Machine {
         Self {
             up: false,
             life: 0,
+            nonce: 0,
             paused: None,
             paused_at: 0,
             inbox: Vec::new(),

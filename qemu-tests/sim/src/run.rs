@@ -11,8 +11,6 @@ use crate::world::World;
 const HEALED_WITHIN: Micros = 60 * SECOND;
 /// How long a pair that needs its operator is given to show it.
 const PATIENCE: Micros = 20 * SECOND;
-/// Every machine is up again by then.
-const BOOTED_WITHIN: Micros = 3 * SECOND;
 const LOOK_EVERY: Micros = 500 * MS;
 
 /// What came of a history.
@@ -81,9 +79,11 @@ fn mend(world: &mut World) -> bool {
             good = 0;
         }
         let waited = world.now - mended;
-        for side in Side::BOTH.into_iter().filter(|_| waited < BOOTED_WITHIN) {
+        for side in Side::BOTH {
             // Machines that were switched on late are told that maintenance is over as well.
-            world.tell_machine(side, &Event::Operator(Command::Maintenance(false)));
+            if world.in_maintenance(side) {
+                world.tell_machine(side, &Event::Operator(Command::Maintenance(false)));
+            }
         }
         let stuck = world.judge.memory_lost && forced_at.is_none() && waited > PATIENCE;
         if stuck && world.nobody_leads() {
@@ -103,6 +103,10 @@ fn mend(world: &mut World) -> bool {
 impl World {
     fn state_of(&self, side: Side) -> Option<State> {
         self.machine(side).core.as_ref().map(|core| core.status().state)
+    }
+
+    fn in_maintenance(&self, side: Side) -> bool {
+        self.machine(side).core.as_ref().is_some_and(|core| core.status().record.maintenance)
     }
 
     /// One leader that serves, with its permit, and a standby in sync.

@@ -264,8 +264,7 @@ impl World {
         let heartbeat = self.beats[slot as usize];
         self.free.push(slot);
         let machine = self.machine_mut(to);
-        let nonce = u64::from(machine.life) * 2 + to.index() as u64 + 1;
-        machine.met |= heartbeat.echo_nonce == nonce;
+        machine.met |= heartbeat.echo_nonce == machine.nonce;
         self.deliver(to, &Event::Heard(channel, heartbeat));
     }
 
@@ -281,7 +280,8 @@ impl World {
         if before != answer.config {
             let asked = *ask;
             self.tell(|_| {
-                format!("witness: {before:?} -> {:?} for {:?}", answer.config, asked.from)
+                let now = answer.config.map_or(String::new(), |config| config.to_string());
+                format!("witness: asked by {:?}, stores {now}", asked.from)
             });
         }
         if self.net.witness_cut[ask.from.index()] == 0 && !self.is_lost() {
@@ -356,10 +356,12 @@ impl World {
         let local = self.rng.between(1000 * MS, 5000 * MS);
         let now = self.now;
         let settings = self.plan.settings(side);
+        let nonce = self.rng.next() | 1;
         let machine = self.machine_mut(side);
         if machine.up {
             return;
         }
+        machine.nonce = nonce;
         machine.up = true;
         machine.clock = Clock::new(now, local, machine.clock.ppm);
         machine.core = Some(Failover::new(settings));
@@ -379,8 +381,14 @@ impl World {
             .booted_as
             .is_some_and(|record| record.claim.is_some() && !record.config.led_by(side));
         let data = machine.pg.data;
-        let nonce = u64::from(machine.life) * 2 + side.index() as u64 + 1;
-        self.tell(|_| format!("{side:?}: boots with {recall:?}, data {data:?}"));
+        let nonce = machine.nonce;
+        self.tell(|_| match recall {
+            failover::Recall::Found(record) => {
+                let wish = record.claim.map_or(String::new(), |claim| format!("; claims {claim}"));
+                format!("{side:?}: boots, remembers {}{wish}; data {data:?}", record.config)
+            }
+            _ => format!("{side:?}: boots, record {recall:?}; data {data:?}"),
+        });
         self.deliver(side, &Event::Boot { recall, data, nonce });
     }
 

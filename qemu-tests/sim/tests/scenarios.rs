@@ -171,7 +171,7 @@ fn a_forced_promotion_moves_the_revision_before_it_lets_clients_in() {
     for outcome in outcomes(WITNESS, &faults, 20 * SECOND) {
         let story = outcome.story.join("\n");
         let place = |text: &str| story.find(text).unwrap_or_else(|| panic!("{text}:\n{story}"));
-        assert!(place("Operator") < place("kine's revision"), "{story}");
+        assert!(place("(Operator)") < place("kine's revision"), "{story}");
         let opened = story.rfind("B: gate opens").expect("it serves in the end");
         assert!(place("kine's revision") < opened, "{story}");
         assert!(outcome.lost > 0, "what the operator accepted to lose");

@@ -20,8 +20,11 @@ use crate::words::{Configuration, Epoch, Lsn, Side, Ticket};
 
 /// Moves within one step. The longest useful chain is three (rendezvous, catching up, in sync).
 const MOVES_MAX: usize = 6;
-/// A forced promotion leaves room for epochs that this node hasn't heard of.
+/// A forced promotion leaves room for epochs that this node hasn't heard of. How much depends on the
+/// boot's nonce as well: a node that was forced, forgot it and is forced again must not use an epoch
+/// twice.
 const FORCED_EPOCHS: u64 = 1000;
+const FORCED_EPOCHS_SPREAD: u64 = 1_000_000;
 /// Between two answers of a gateway at most so many heartbeats pass, or it was away. A cut that is
 /// long enough for the peer to act must show in it: the peer acts after the bound of silence, of
 /// which an echo's way takes two heartbeats at most; the bound is at least five.
@@ -365,7 +368,8 @@ impl Failover {
             return Err(Refusal::LossNotAccepted);
         }
         let me = self.me();
-        let floor = Epoch(self.highest_vote().0.saturating_add(FORCED_EPOCHS));
+        let jump = FORCED_EPOCHS + self.nonce.0 % FORCED_EPOCHS_SPREAD * 2;
+        let floor = Epoch(self.highest_vote().0.saturating_add(jump));
         let wanted = &mut self.store.wanted;
         let config = Configuration {
             epoch: floor.next_for(me),

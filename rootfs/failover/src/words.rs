@@ -3,6 +3,7 @@
 //! They are plain values. What makes them safe is arithmetic, not locking: an epoch's parity says
 //! whose it is, so two sides can't ever lead in the same epoch, whatever else goes wrong.
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
 
 /// One of the two nodes. The cluster file says which node is which, and that never changes.
@@ -106,6 +107,21 @@ impl Configuration {
     /// Whether its numbers can have come from the protocol.
     pub fn is_sound(self) -> bool {
         self == Self::NONE || (self.epoch > self.base && self.epoch.owner() == self.leader)
+    }
+}
+
+/// For logs: `epoch 5 after 3, A alone`.
+impl fmt::Display for Configuration {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.exists() {
+            return out.write_str("no configuration");
+        }
+        let (epoch, base, leader) = (self.epoch.0, self.base.0, self.leader);
+        write!(out, "epoch {epoch} after {base}, {leader:?} ")?;
+        match self.members {
+            Members::Leader => out.write_str("alone"),
+            Members::Both => write!(out, "with {:?}", leader.peer()),
+        }
     }
 }
 
