@@ -67,6 +67,7 @@ pub fn corners(topology: Topology) -> Vec<Corner> {
             vec![Corner { arbiter: Arbiter::Witness, nets: WITNESS_NETS, touches: TOUCHES }]
         }
         Topology::Pair => vec![
+            Corner { arbiter: Arbiter::Fence, nets: NETS, touches: TOUCHES },
             policy(Policy::Consistency, NETS, TOUCHES),
             policy(Policy::PrimaryBiased, NETS, TOUCHES),
             policy(Policy::StandbyBiased, NETS, TOUCHES),

@@ -351,6 +351,10 @@ impl Tiny {
                 let answer = self.witness.ask_by(&ask, &self.rules);
                 self.outbox.push((side, Event::Witness(answer)));
             }
+            Action::Fence(ticket) => {
+                self.power_off(side.peer());
+                self.outbox.push((side, Event::Fenced(ticket, true)));
+            }
             Action::OpenGate(_) => {
                 self.nodes[place].gate = true;
                 self.judge_open(side);
@@ -396,7 +400,7 @@ impl Tiny {
     fn exchange(&mut self) {
         let sent = std::mem::take(&mut self.outbox);
         for (side, event) in sent {
-            let own = matches!(event, Event::Persisted(_) | Event::Postgres(_));
+            let own = matches!(event, Event::Persisted(_) | Event::Postgres(_) | Event::Fenced(..));
             if self.is_running(side) {
                 self.step(side, &event);
             } else if own && self.nodes[side.index()].core.is_some() {
