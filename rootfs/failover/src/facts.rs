@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::boot::{Met, Standing, Verdict, verdict};
 use crate::event::Data;
 use crate::failover::{FRESH_HEARTBEATS, Failover};
+use crate::postgres::Running;
 use crate::settings::{Arbiter, LAG_ALLOWED, Policy};
 use crate::state::State;
 use crate::wire::Heartbeat;
-use crate::words::{Configuration, Epoch, Members};
+use crate::words::{Configuration, Epoch, Lsn, Members, Side};
 
 impl Failover {
     /// The peer, if it is certainly there and hears us.
@@ -118,7 +119,7 @@ impl Failover {
         } else {
             true
         };
-        let waits = self.pg.running == crate::postgres::Running::Primary { waiting: true };
+        let waits = self.pg.running == Running::Primary { waiting: true };
         let ready = |peer: &Heartbeat| {
             peer.config == self.sure().config
                 && peer.state == State::SSync
@@ -153,7 +154,7 @@ impl Failover {
     /// A solo leader's standby keeps up.
     pub(crate) fn peer_keeps_up(&self) -> bool {
         let config = self.sure().config;
-        let near = |peer: crate::words::Lsn| self.pg.lsn.0.saturating_sub(peer.0) <= LAG_ALLOWED;
+        let near = |peer: Lsn| self.pg.lsn.0.saturating_sub(peer.0) <= LAG_ALLOWED;
         let follows = |peer: &Heartbeat| {
             peer.state == State::SCatchUp && peer.config == config && peer.flags.fit
         };
@@ -277,10 +278,7 @@ impl Failover {
             Arbiter::Witness => self.answer.is_none_or(|answer| answer.config.is_some()),
             _ => false,
         };
-        self.is_blank()
-            && self.me() == crate::words::Side::A
-            && self.peer().is_some_and(new)
-            && !forgotten
+        self.is_blank() && self.me() == Side::A && self.peer().is_some_and(new) && !forgotten
     }
 
     /// No record and no data.

@@ -5,26 +5,21 @@
 
 use std::time::Duration;
 
-use crate::command::{Accepted, Command, Refusal};
-use crate::event::{Action, Data, Event, Notice, PgCommand, PgReport, Source};
+use crate::event::{Action, Data, Event, Notice, PgCommand, PgReport};
 use crate::link::Link;
-use crate::postgres::{Counter, Postgres, Running};
+use crate::postgres::{Postgres, Running};
 use crate::record::{Recall, Record};
 use crate::settings::Settings;
 use crate::state::{Input, State};
 use crate::store::Store;
 use crate::table::transition;
+use crate::uncounted::{Counter, Uncounted};
 use crate::wire::Heartbeat;
 use crate::witness::Answer;
-use crate::words::{Configuration, Epoch, Lsn, Side, Ticket};
+use crate::words::{Epoch, Lsn, Side, Ticket};
 
 /// Moves within one step. The longest useful chain is three (rendezvous, catching up, in sync).
 const MOVES_MAX: usize = 6;
-/// A forced promotion leaves room for epochs that this node hasn't heard of. How much depends on the
-/// boot's nonce as well: a node that was forced, forgot it and is forced again must not use an epoch
-/// twice.
-const FORCED_EPOCHS: u64 = 1000;
-const FORCED_EPOCHS_SPREAD: u64 = 1_000_000;
 /// Between two answers of a gateway at most so many heartbeats pass, or it was away. A cut that is
 /// long enough for the peer to act must show in it: the peer acts after the bound of silence, of
 /// which an echo's way takes two heartbeats at most; the bound is at least five.
@@ -65,7 +60,7 @@ pub struct Failover {
     pub(crate) entered: Duration,
     pub(crate) store: Store,
     pub(crate) link: Link,
-    pub(crate) nonce: Nonce,
+    pub(crate) nonce: Uncounted<u64>,
     /// The configuration in which the peer was seen, with all its memory, since this boot.
     pub(crate) vouched: Option<Epoch>,
     pub(crate) pg: Postgres,
@@ -77,7 +72,7 @@ pub struct Failover {
     pub(crate) foreign_vip: Option<Duration>,
     pub(crate) fence: Fence,
     fence_tickets: Counter,
-    fence_ticket: Ticketed,
+    fence_ticket: Uncounted<Ticket>,
     pub(crate) gate: bool,
     pub(crate) permit: bool,
     pub(crate) grace: bool,
@@ -90,26 +85,10 @@ pub struct Failover {
     pub(crate) reinit: bool,
     pub(crate) trouble: bool,
     pub(crate) forced: bool,
-    pub(crate) revision: Option<Ticketed>,
+    pub(crate) revision: Option<Uncounted<Ticket>>,
     pub(crate) revision_tickets: Counter,
     pub(crate) beat_due: Duration,
     pub(crate) told: Option<(Record, State, bool)>,
-}
-
-/// A ticket that doesn't count when states are compared.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ticketed(pub(crate) Ticket);
-
-impl std::hash::Hash for Ticketed {
-    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
-}
-
-/// A nonce that doesn't count when states are compared.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Nonce(pub(crate) u64);
-
-impl std::hash::Hash for Nonce {
-    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
 }
 
 impl Failover {
@@ -124,7 +103,7 @@ impl Failover {
             entered: Duration::ZERO,
             store: Store::new(record, !settings.rules.persist_before_effect),
             link: Link::new(0),
-            nonce: Nonce(0),
+            nonce: Uncounted(0),
             vouched: None,
             pg: Postgres::new(Data::Missing),
             answer: None,
@@ -134,7 +113,7 @@ impl Failover {
             foreign_vip: None,
             fence: Fence::Idle(Duration::ZERO),
             fence_tickets: Counter::default(),
-            fence_ticket: Ticketed::default(),
+            fence_ticket: Uncounted::default(),
             gate: false,
             permit: false,
             grace: false,
@@ -266,7 +245,7 @@ impl Failover {
         };
         self.store = Store::new(record, !settings.rules.persist_before_effect);
         self.link = Link::new(nonce);
-        self.nonce = Nonce(nonce);
+        self.nonce = Uncounted(nonce);
         self.pg = Postgres::new(data);
         self.booted = Some(self.now);
     }
@@ -324,71 +303,9 @@ impl Failover {
         }
     }
 
-    fn order(&mut self, command: Command, out: &mut Vec<Action>) -> Result<Accepted, Refusal> {
-        if self.booted.is_none() {
-            return Err(Refusal::Booting);
-        }
-        if self.store.failed {
-            return Err(Refusal::StorageFailed);
-        }
-        match command {
-            Command::Switchover if !self.state.is_leading() => Err(Refusal::NotLeading),
-            Command::Switchover if !self.peer_can_lead() => Err(Refusal::PeerNotInSync),
-            Command::Switchover => {
-                self.resign = true;
-                Ok(Accepted::HandingOver)
-            }
-            Command::Maintenance(on) => {
-                self.store.wanted.maintenance = on;
-                Ok(Accepted::Maintenance(on))
-            }
-            Command::ForcePrimary { accept_data_loss } => self.force(accept_data_loss, out),
-            Command::Reinit if self.sure().config.led_by(self.me()) => Err(Refusal::Leading),
-            Command::Reinit if !self.sees_leader() => Err(Refusal::NoLeader),
-            Command::Reinit => {
-                self.reinit = true;
-                Ok(Accepted::Reinitialising)
-            }
-        }
-    }
-
-    fn force(&mut self, accepted: bool, out: &mut Vec<Action>) -> Result<Accepted, Refusal> {
-        let repairing = matches!(self.state, State::Rewind | State::Reclone);
-        let blocked = self.state == State::PBlocked && !self.gate;
-        if (self.state.is_leading() && !blocked) || self.state == State::HandOver {
-            return Err(Refusal::Leading);
-        }
-        if self.sees_leader() || self.peer().is_some_and(|peer| peer.state == State::HandOver) {
-            return Err(Refusal::PeerLeads);
-        }
-        if repairing || self.pg.clone_needed || self.store.wanted.half_rewound {
-            return Err(Refusal::DataUnusable);
-        }
-        if !accepted {
-            return Err(Refusal::LossNotAccepted);
-        }
-        let me = self.me();
-        let jump = FORCED_EPOCHS + self.nonce.0 % FORCED_EPOCHS_SPREAD * 2;
-        let floor = Epoch(self.highest_vote().0.saturating_add(jump));
-        let wanted = &mut self.store.wanted;
-        let config = Configuration {
-            epoch: floor.next_for(me),
-            base: wanted.config.epoch,
-            leader: me,
-            members: crate::words::Members::Leader,
-        };
-        wanted.fresh = self.pg.data == Data::Missing;
-        wanted.rewind = false;
-        wanted.voter = true;
-        wanted.revision_fence = self.settings.rules.revision_fence;
-        self.forced = true;
-        self.take(config, Source::Operator, out);
-        Ok(Accepted::Forcing)
-    }
-
     pub(crate) fn start_fence(&mut self, out: &mut Vec<Action>) {
         let ticket = self.fence_tickets.next();
-        self.fence_ticket = Ticketed(ticket);
+        self.fence_ticket = Uncounted(ticket);
         self.fence = Fence::Running(self.now);
         out.push(Action::Fence(ticket));
     }

@@ -117,7 +117,7 @@
 //! is told first. A record is durable (file and folder) before `Persisted`. `StopReceiver` is
 //! answered when nothing can be acknowledged any more. The gate swallows cancel requests and cuts
 //! sessions at once; clients have no other way in. A heartbeat that isn't authentic is not handed
-//! on. PostgreSQL dies with the daemon. A fence is confirmed only if the peer is off. `now` is the
+//! on. PostgreSQL reports its status several times per bound of silence, and dies with the daemon. A fence is confirmed only if the peer is off. `now` is the
 //! boottime clock.
 
 mod boot;
@@ -127,6 +127,7 @@ mod facts;
 mod failover;
 mod judge;
 mod link;
+mod orders;
 mod postgres;
 mod record;
 mod serve;
@@ -135,6 +136,7 @@ mod state;
 mod status;
 mod store;
 pub mod table;
+mod uncounted;
 mod vote;
 mod wire;
 mod witness;

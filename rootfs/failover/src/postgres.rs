@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::event::{Data, PgCommand, PgReport};
+use crate::uncounted::{Counter, Uncounted};
 use crate::words::{Lsn, Ticket, Timeline};
 
 /// What PostgreSQL is.
@@ -55,7 +56,7 @@ pub(crate) struct Postgres {
     pub(crate) data: Data,
     pub(crate) running: Running,
     /// The command under way; tickets make answers to overtaken commands recognisable.
-    command: Option<(Ticket, PgCommand)>,
+    command: Option<(Uncounted<Ticket>, PgCommand)>,
     tickets: Counter,
     pub(crate) timeline: Timeline,
     pub(crate) lsn: Lsn,
@@ -75,21 +76,6 @@ pub(crate) struct Postgres {
     pub(crate) clone_needed: bool,
     /// How the last repair ended.
     pub(crate) repaired: Option<bool>,
-}
-
-/// A counter that doesn't count when states are compared.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counter(u64);
-
-impl Counter {
-    pub(crate) fn next(&mut self) -> Ticket {
-        self.0 += 1;
-        Ticket(self.0)
-    }
-}
-
-impl std::hash::Hash for Counter {
-    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
 }
 
 impl Postgres {
@@ -185,7 +171,7 @@ impl Postgres {
     }
 
     fn complete(&mut self, ticket: Ticket) -> Option<PgCommand> {
-        let (_, command) = self.command.filter(|(asked, _)| *asked == ticket)?;
+        let (_, command) = self.command.filter(|(asked, _)| asked.0 == ticket)?;
         self.command = None;
         Some(command)
     }
@@ -244,8 +230,8 @@ impl Postgres {
         if matches!(wanted, PgCommand::Rewind | PgCommand::Reclone) {
             self.repaired = None;
         }
-        self.command = Some((ticket, wanted));
-        self.command
+        self.command = Some((Uncounted(ticket), wanted));
+        Some((ticket, wanted))
     }
 
     fn next_command(&self, desire: Desire, fresh: bool) -> Option<PgCommand> {

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use crate::event::Action;
-use crate::failover::{Failover, Fence, Ticketed};
+use crate::failover::{Failover, Fence};
 use crate::postgres::Desire;
 use crate::settings::Arbiter;
 use crate::state::State;
+use crate::uncounted::Uncounted;
 use crate::wire::{Flags, Heartbeat};
 use crate::witness::Ask;
 use crate::words::{Configuration, Members};
@@ -103,7 +104,7 @@ impl Failover {
             self.revision = None;
         } else if self.revision.is_none() {
             let ticket = self.revision_tickets.next();
-            self.revision = Some(Ticketed(ticket));
+            self.revision = Some(Uncounted(ticket));
             out.push(Action::FenceRevision(ticket));
         }
     }

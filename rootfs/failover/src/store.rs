@@ -4,8 +4,8 @@
 //! is under way; effects and messages follow what *is* durable.
 
 use crate::event::Action;
-use crate::postgres::Counter;
 use crate::record::Record;
+use crate::uncounted::{Counter, Uncounted};
 use crate::words::Ticket;
 
 /// The record's keeper.
@@ -13,19 +13,11 @@ use crate::words::Ticket;
 pub(crate) struct Store {
     durable: Record,
     pub(crate) wanted: Record,
-    flight: Option<(Ticketless, Record)>,
+    flight: Option<(Uncounted<Ticket>, Record)>,
     tickets: Counter,
     pub(crate) failed: bool,
     /// A test's way to let effects overtake the disk.
     impatient: bool,
-}
-
-/// A ticket that doesn't count when states are compared.
-#[derive(Clone, Copy, Debug)]
-struct Ticketless(Ticket);
-
-impl std::hash::Hash for Ticketless {
-    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
 }
 
 impl Store {
@@ -56,7 +48,7 @@ impl Store {
     pub(crate) fn pump(&mut self, out: &mut Vec<Action>) {
         if self.flight.is_none() && self.durable != self.wanted && !self.failed {
             let ticket = self.tickets.next();
-            self.flight = Some((Ticketless(ticket), self.wanted));
+            self.flight = Some((Uncounted(ticket), self.wanted));
             out.push(Action::Persist(ticket, self.wanted));
         }
     }

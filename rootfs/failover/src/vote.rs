@@ -13,8 +13,11 @@
 //! A node acts only on its *current* claim. A claim that was given up may still be granted
 //! somewhere; nobody will ever act on that grant.
 
+use std::time::Duration;
+
 use crate::event::{Action, Data, Notice, Source};
 use crate::failover::{Failover, Fence, Join};
+use crate::postgres::Running;
 use crate::settings::{Arbiter, Policy};
 use crate::state::State;
 use crate::wire::Heartbeat;
@@ -240,14 +243,14 @@ impl Failover {
         }
         let rules = self.settings.rules;
         let stable = *self.join.stable.get_or_insert(self.now);
-        let hold = if rules.hold_down { self.hold_down } else { std::time::Duration::ZERO };
+        let hold = if rules.hold_down { self.hold_down } else { Duration::ZERO };
         if self.now.saturating_sub(stable) < hold {
             return;
         }
         if rules.names_before_publish {
             self.join.wait = true;
         }
-        let waits = self.pg.running == crate::postgres::Running::Primary { waiting: true };
+        let waits = self.pg.running == Running::Primary { waiting: true };
         let flushed = self.join.barrier.is_some() && self.pg.peer >= self.join.barrier;
         let asked = waits && self.join.barrier.is_some() || !rules.names_before_publish;
         if asked && (flushed || !rules.flush_before_publish || !rules.names_before_publish) {
