@@ -10,7 +10,7 @@ use sim::run::run_plan;
 use sim::shrink::shrink;
 
 /// Enough for every transition of the table, the rarest of which take thousands of histories.
-const SEEDS: u64 = 12_000;
+const SEEDS: u64 = 8_000;
 /// The rarest consequence of a missing rule shows within eight thousand seeds.
 const HUNT: u64 = 20_000;
 
