@@ -14,7 +14,7 @@ use crate::state::{Input, State};
 use crate::store::Store;
 use crate::table::transition;
 use crate::uncounted::{Counter, Uncounted};
-use crate::wire::Heartbeat;
+use crate::wire::{Flags, Heartbeat};
 use crate::witness::Answer;
 use crate::words::{Epoch, Lsn, Side, Ticket};
 
@@ -88,7 +88,7 @@ pub struct Failover {
     pub(crate) revision: Option<Uncounted<Ticket>>,
     pub(crate) revision_tickets: Counter,
     pub(crate) beat_due: Duration,
-    pub(crate) told: Option<(Record, State, bool)>,
+    pub(crate) told: Option<(Record, State, Flags, bool)>,
 }
 
 impl Failover {

@@ -139,7 +139,7 @@ impl Failover {
     /// Heartbeats, permits and questions to the witness: at every interval, and at once when there
     /// is news.
     pub(crate) fn talk(&mut self, out: &mut Vec<Action>) {
-        let telling = (*self.sure(), self.state, self.shown_claim().is_some());
+        let telling = (*self.sure(), self.state, self.flags(), self.shown_claim().is_some());
         let news = self.told != Some(telling);
         let due = self.now >= self.beat_due;
         let opened = self.gate && !self.permit;
@@ -157,16 +157,22 @@ impl Failover {
         self.ask_witness(news, out);
     }
 
-    fn heartbeat(&mut self) -> Heartbeat {
-        let sure = *self.sure();
-        let flags = Flags {
+    /// What the peer is told at once when it changes, beside the record and the state.
+    fn flags(&self) -> Flags {
+        let sure = self.sure();
+        let stopped = self.state == State::HandOver && self.pg.is_stopped() && !self.gate;
+        Flags {
             voter: sure.voter,
             fit: self.is_fit(),
             blank: self.is_blank(),
-            offer: self.state == State::HandOver && self.pg.is_stopped() && !self.gate
-                || self.offers_hopelessly(),
+            offer: stopped || self.offers_hopelessly(),
             maintenance: sure.maintenance,
-        };
+        }
+    }
+
+    fn heartbeat(&mut self) -> Heartbeat {
+        let sure = *self.sure();
+        let flags = self.flags();
         let mut heartbeat = Heartbeat {
             cluster: self.settings.cluster,
             from: self.me(),
