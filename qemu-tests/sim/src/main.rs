@@ -1,0 +1,7 @@
+//! The `sim` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sim::cli::run(std::env::args().skip(1))
+}

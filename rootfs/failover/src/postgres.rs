@@ -1,0 +1,293 @@
+//! PostgreSQL as the core sees it: what it is, what it was told, and the one command that brings
+//! it nearer to what it should be. Desired and actual are compared at every step.
+
+use std::time::Duration;
+
+use crate::event::{Data, PgCommand, PgReport};
+use crate::words::{Lsn, Ticket, Timeline};
+
+/// What PostgreSQL is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Running {
+    /// Not running.
+    Stopped,
+    /// A standby.
+    Standby {
+        /// Whether it streams, and so acknowledges.
+        receiving: bool,
+    },
+    /// A primary.
+    Primary {
+        /// Whether commits wait for the peer.
+        waiting: bool,
+    },
+}
+
+/// What PostgreSQL should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Desire {
+    /// Not running, at once.
+    Stopped,
+    /// Not running, with all WAL sent.
+    StoppedClean,
+    /// A primary whose commits wait for the peer, or don't.
+    Primary {
+        /// Whether they wait.
+        wait: bool,
+    },
+    /// A standby that streams, or doesn't.
+    Standby {
+        /// Whether it streams.
+        receive: bool,
+    },
+    /// Stopped, and wound back to the leader's history.
+    Rewound,
+    /// Stopped, and a copy of the leader's data.
+    Cloned,
+}
+
+/// Failed starts after which the peer is asked to lead.
+const FAILURES_MAX: u32 = 3;
+
+/// What is known of PostgreSQL.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Postgres {
+    pub(crate) data: Data,
+    pub(crate) running: Running,
+    /// The command under way; tickets make answers to overtaken commands recognisable.
+    command: Option<(Ticket, PgCommand)>,
+    tickets: Counter,
+    pub(crate) timeline: Timeline,
+    pub(crate) lsn: Lsn,
+    /// How far the peer has flushed, while it streams.
+    pub(crate) peer: Option<Lsn>,
+    /// When the peer last streamed.
+    pub(crate) streamed: Option<Duration>,
+    /// What the peer must have flushed before clients may rely on it.
+    pub(crate) barrier: Option<Lsn>,
+    /// Since when a primary that should run doesn't.
+    pub(crate) down_since: Option<Duration>,
+    failures: u32,
+    retry_at: Duration,
+    /// The data parted from the leader's history, as PostgreSQL itself found.
+    pub(crate) cannot_follow: bool,
+    /// Rewinding failed: only a copy helps.
+    pub(crate) clone_needed: bool,
+    /// How the last repair ended.
+    pub(crate) repaired: Option<bool>,
+}
+
+/// A counter that doesn't count when states are compared.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counter(u64);
+
+impl Counter {
+    pub(crate) fn next(&mut self) -> Ticket {
+        self.0 += 1;
+        Ticket(self.0)
+    }
+}
+
+impl std::hash::Hash for Counter {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
+impl Postgres {
+    pub(crate) fn new(data: Data) -> Self {
+        Self {
+            data,
+            running: Running::Stopped,
+            command: None,
+            tickets: Counter::default(),
+            timeline: Timeline(0),
+            lsn: Lsn(0),
+            peer: None,
+            streamed: None,
+            barrier: None,
+            down_since: None,
+            failures: 0,
+            retry_at: Duration::ZERO,
+            cannot_follow: false,
+            clone_needed: false,
+            repaired: None,
+        }
+    }
+
+    /// Takes writes, and isn't being stopped.
+    pub(crate) fn is_primary(&self) -> bool {
+        let stops = matches!(self.command, Some((_, PgCommand::Stop | PgCommand::StopClean)));
+        matches!(self.running, Running::Primary { .. }) && !stops
+    }
+
+    /// Nothing is acknowledged to a primary from here, now or later, unless it is told to.
+    pub(crate) fn acknowledges_nothing(&self) -> bool {
+        let starting = matches!(self.command, Some((_, PgCommand::StartStandby { receive: true })));
+        !starting && self.running != Running::Standby { receiving: true }
+    }
+
+    /// Certainly not running.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.running == Running::Stopped && self.command.is_none()
+    }
+
+    pub(crate) fn has_data(&self) -> bool {
+        self.data != Data::Missing && !self.clone_needed
+    }
+
+    /// A primary that doesn't come back.
+    pub(crate) fn keeps_failing(&self, now: Duration, bound: Duration) -> bool {
+        self.failures >= FAILURES_MAX
+            || self.down_since.is_some_and(|since| now.saturating_sub(since) > bound)
+    }
+
+    /// Takes in news; the command that it completes, and whether that went well.
+    pub(crate) fn hear(
+        &mut self,
+        now: Duration,
+        retry: Duration,
+        report: PgReport,
+    ) -> Option<(PgCommand, bool)> {
+        match report {
+            PgReport::Done(ticket, timeline, lsn) => {
+                let command = self.complete(ticket)?;
+                (self.timeline, self.lsn) = (timeline, lsn);
+                self.done(command, lsn);
+                Some((command, true))
+            }
+            PgReport::Failed(ticket) => {
+                let command = self.complete(ticket)?;
+                self.running = Running::Stopped;
+                self.peer = None;
+                self.failures += 1;
+                self.retry_at = now.saturating_add(retry);
+                if matches!(command, PgCommand::Rewind | PgCommand::Reclone) {
+                    self.repaired = Some(false);
+                }
+                Some((command, false))
+            }
+            PgReport::Exited => {
+                self.running = Running::Stopped;
+                self.peer = None;
+                None
+            }
+            PgReport::CannotFollow => {
+                self.cannot_follow = true;
+                None
+            }
+            PgReport::Status { timeline, lsn, peer } => {
+                (self.timeline, self.lsn, self.peer) = (timeline, lsn, peer);
+                if peer.is_some() {
+                    self.streamed = Some(now);
+                }
+                None
+            }
+        }
+    }
+
+    fn complete(&mut self, ticket: Ticket) -> Option<PgCommand> {
+        let (_, command) = self.command.filter(|(asked, _)| *asked == ticket)?;
+        self.command = None;
+        Some(command)
+    }
+
+    fn done(&mut self, command: PgCommand, lsn: Lsn) {
+        self.failures = 0;
+        match command {
+            PgCommand::InitDb => self.data = Data::Primary,
+            PgCommand::StartPrimary { wait } => {
+                (self.running, self.data) = (Running::Primary { waiting: wait }, Data::Primary);
+                self.barrier = Some(lsn);
+            }
+            PgCommand::StartStandby { receive } => {
+                let running = Running::Standby { receiving: receive };
+                (self.running, self.data) = (running, Data::Standby);
+            }
+            PgCommand::StopReceiver => self.running = Running::Standby { receiving: false },
+            PgCommand::Promote => {
+                (self.running, self.data) = (Running::Primary { waiting: false }, Data::Primary);
+            }
+            PgCommand::RequirePeer => {
+                self.running = Running::Primary { waiting: true };
+                self.barrier = Some(lsn);
+            }
+            PgCommand::ReleasePeer => self.running = Running::Primary { waiting: false },
+            PgCommand::Stop | PgCommand::StopClean => {
+                (self.running, self.peer) = (Running::Stopped, None);
+            }
+            PgCommand::Rewind | PgCommand::Reclone => {
+                (self.running, self.data) = (Running::Stopped, Data::Standby);
+                (self.cannot_follow, self.clone_needed) = (false, false);
+                self.repaired = Some(true);
+            }
+        }
+    }
+
+    /// The next command that brings PostgreSQL nearer to what it should be. `fresh` allows to make
+    /// a new database where there is none.
+    pub(crate) fn reach(
+        &mut self,
+        now: Duration,
+        desire: Desire,
+        fresh: bool,
+    ) -> Option<(Ticket, PgCommand)> {
+        let wanted = self.next_command(desire, fresh)?;
+        let overtakes = wanted == PgCommand::Stop
+            && !matches!(
+                self.command,
+                Some((_, PgCommand::Stop | PgCommand::Rewind | PgCommand::Reclone))
+            );
+        let due = self.command.is_none() && (now >= self.retry_at || wanted == PgCommand::Stop);
+        if !(due || overtakes) {
+            return None;
+        }
+        let ticket = self.tickets.next();
+        if matches!(wanted, PgCommand::Rewind | PgCommand::Reclone) {
+            self.repaired = None;
+        }
+        self.command = Some((ticket, wanted));
+        self.command
+    }
+
+    fn next_command(&self, desire: Desire, fresh: bool) -> Option<PgCommand> {
+        let busy = self.command.is_some();
+        match (desire, self.running) {
+            (Desire::Stopped | Desire::Rewound | Desire::Cloned, running)
+                if running != Running::Stopped || busy =>
+            {
+                Some(PgCommand::Stop)
+            }
+            (Desire::StoppedClean, Running::Primary { .. }) => Some(PgCommand::StopClean),
+            (Desire::StoppedClean, Running::Standby { .. }) => Some(PgCommand::Stop),
+            (Desire::Rewound, _) => Some(PgCommand::Rewind),
+            (Desire::Cloned, _) => Some(PgCommand::Reclone),
+            (Desire::Primary { wait }, running) => self.towards_primary(wait, running, fresh),
+            (Desire::Standby { receive }, running) => match running {
+                Running::Primary { .. } => Some(PgCommand::Stop),
+                Running::Standby { receiving: true } if !receive => Some(PgCommand::StopReceiver),
+                Running::Standby { receiving } if receiving == receive => None,
+                _ => self.has_data().then_some(PgCommand::StartStandby { receive }),
+            },
+            _ => None,
+        }
+    }
+
+    fn towards_primary(&self, wait: bool, running: Running, fresh: bool) -> Option<PgCommand> {
+        match (running, self.data) {
+            (Running::Primary { waiting }, _) if waiting == wait => None,
+            (Running::Primary { .. }, _) if wait => Some(PgCommand::RequirePeer),
+            (Running::Primary { .. }, _) => Some(PgCommand::ReleasePeer),
+            (Running::Standby { .. }, _) => Some(PgCommand::Promote),
+            (Running::Stopped, Data::Missing) => fresh.then_some(PgCommand::InitDb),
+            (Running::Stopped, _) if self.clone_needed => None,
+            (Running::Stopped, Data::Standby) => Some(PgCommand::StartStandby { receive: false }),
+            (Running::Stopped, Data::Primary) => Some(PgCommand::StartPrimary { wait }),
+        }
+    }
+
+    pub(crate) fn shift_back(&mut self, by: Duration) {
+        let back = |time: &mut Duration| *time = time.saturating_sub(by);
+        back(&mut self.retry_at);
+        self.streamed.iter_mut().for_each(back);
+        self.down_since.iter_mut().for_each(back);
+    }
+}
