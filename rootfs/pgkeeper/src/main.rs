@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The PostgreSQL keeper's program; as yet the witness.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pgkeeper::cli::main()
+}
