@@ -13,8 +13,6 @@ const BACKLOG: i32 = 256;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(20);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 4;
-/// How long bytes may stay unacknowledged before the connection is given up.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Listens. A kernel without IPv6 takes the IPv4 wildcard for the other one.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -50,13 +48,13 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// What every accepted connection gets: no waiting for more bytes, and an end if the peer vanishes.
+/// No limit on unacknowledged bytes (`TCP_USER_TIMEOUT`): the kernel counts a client that is alive
+/// and reads nothing for a while against it, and turns the probes above off until it is over.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
     sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
     sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
-    let limit = u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
-    sockopt::set_tcp_user_timeout(stream, limit)?;
     Ok(())
 }

@@ -5,7 +5,6 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rustix::net::sockopt::{self, Timeout};
@@ -57,8 +56,9 @@ pub(super) fn run(place: Place, stream: TcpStream) {
             }
         }
     };
-    if let Some(counter) = counter(&shared, &ended) {
-        one(counter);
+    // A refusal was counted before it was said.
+    if !matches!(ended, Ended::Refused(_)) {
+        count(&shared, &ended);
     }
     // A closed gate is asked many times a second, and a probe of the port comes every second.
     if !matches!(ended, Ended::Left | Ended::Refused(Refusal::Closed)) {
@@ -66,10 +66,10 @@ pub(super) fn run(place: Place, stream: TcpStream) {
     }
 }
 
-fn counter<'a>(shared: &'a Shared, ended: &Ended) -> Option<&'a AtomicU64> {
+fn count(shared: &Shared, ended: &Ended) {
     let counters = &shared.counters;
-    Some(match ended {
-        Ended::Left => return None,
+    one(match ended {
+        Ended::Left => return,
         Ended::Swallowed => &counters.swallowed_cancels,
         Ended::Refused(Refusal::Closed) => &counters.refused_closed,
         Ended::Refused(Refusal::Full) => &counters.refused_full,
@@ -78,7 +78,7 @@ fn counter<'a>(shared: &'a Shared, ended: &Ended) -> Option<&'a AtomicU64> {
             &counters.refused_log_ins
         }
         Ended::Refused(_) | Ended::Broken(_) => &counters.refused_greetings,
-    })
+    });
 }
 
 /// Plain text up to TLS, and the name in the certificate.
@@ -87,9 +87,12 @@ fn greet(shared: &Shared, stream: TcpStream) -> Result<(Stream, String), Ended> 
     let mut socket = Timed::new(stream, shared.patience.greeting);
     let first = match before_tls(&mut socket) {
         Err(Ended::Refused(refusal)) => {
-            let _gone = socket.write_all(&refusal.message());
+            let message = refusal.message();
+            let ended = Ended::from(refusal);
+            count(shared, &ended);
+            let _gone = socket.write_all(&message);
             socket.farewell();
-            return Err(refusal.into());
+            return Err(ended);
         }
         other => other?,
     };
@@ -110,7 +113,7 @@ fn greet(shared: &Shared, stream: TcpStream) -> Result<(Stream, String), Ended> 
     };
     match checked {
         Ok(name) => Ok((stream, name)),
-        Err(refusal) => Err(refuse(&mut stream, refusal)),
+        Err(refusal) => Err(refuse(shared, &mut stream, refusal)),
     }
 }
 
@@ -190,12 +193,15 @@ fn named(error: io::Error) -> io::Error {
 }
 
 /// Tells the client why, within TLS.
-fn refuse(stream: &mut Stream, refusal: Refusal) -> Ended {
-    let _gone = stream.write_all(&refusal.message());
+fn refuse(shared: &Shared, stream: &mut Stream, refusal: Refusal) -> Ended {
+    let message = refusal.message();
+    let ended = Ended::from(refusal);
+    count(shared, &ended);
+    let _gone = stream.write_all(&message);
     stream.conn.send_close_notify();
     let _gone_too = stream.flush();
     stream.sock.farewell();
-    refusal.into()
+    ended
 }
 
 /// From the log-in to the end of the session.
@@ -209,7 +215,7 @@ fn log_in(shared: &Shared, mut stream: Stream, name: &str, place: Place) -> Resu
             Ok((startup, ends))
         });
     let (startup, ends) = match entered {
-        Err(Ended::Refused(refusal)) => return Err(refuse(&mut stream, refusal)),
+        Err(Ended::Refused(refusal)) => return Err(refuse(shared, &mut stream, refusal)),
         other => other?,
     };
     // From here on nobody waits in the kernel for a socket, which would forbid to abort it.
@@ -219,7 +225,7 @@ fn log_in(shared: &Shared, mut stream: Stream, name: &str, place: Place) -> Resu
         Ok(ticket) => ticket,
         Err(refusal) => {
             ends.client.set_nonblocking(false)?;
-            return Err(refuse(&mut stream, refusal));
+            return Err(refuse(shared, &mut stream, refusal));
         }
     };
     drop(place);

@@ -111,7 +111,7 @@ pub(crate) fn gate(settings: Settings) -> Gate {
 
 /// Waits until something holds; far longer than it takes on a busy machine.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < end, "still not: {what}");
         std::thread::sleep(Duration::from_millis(5));

@@ -11,19 +11,21 @@ use super::{DATABASE, ROLE, until};
 
 /// `nobody`: PostgreSQL refuses to run as root.
 const NOBODY: u32 = 65534;
-const SOCKET_PORT: &str = ".s.PGSQL.5432";
+/// Where no TCP is wanted, the port is but a part of the socket's name.
+pub(crate) const PORT: u16 = 5432;
 
 /// A running server; stopped when dropped.
 pub(crate) struct Postgres {
     bin: PathBuf,
     pub(crate) folder: PathBuf,
+    port: u16,
     server: Child,
 }
 
 impl Postgres {
     /// Makes and starts a database cluster in `folder` with the programs in `bin`; `extra` are
     /// lines of `postgresql.conf`, `hba` are lines of `pg_hba.conf` behind the gate's own.
-    pub(crate) fn start(bin: &Path, folder: &Path, extra: &str, hba: &str) -> Self {
+    pub(crate) fn start(bin: &Path, folder: &Path, port: u16, extra: &str, hba: &str) -> Self {
         give_away(folder);
         let data = folder.join("data");
         let output = unprivileged(&bin.join("initdb"))
@@ -40,7 +42,7 @@ impl Postgres {
         fs::write(data.join("pg_hba.conf"), texts.hba() + hba).expect("written");
         fs::write(data.join("pg_ident.conf"), texts.ident()).expect("written");
         let conf = format!(
-            "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_connections = 200\n\
+            "listen_addresses = ''\nport = {port}\nunix_socket_directories = '{}'\nmax_connections = 200\n\
              shared_buffers = '128MB'\nlog_timezone = 'GMT'\ntimezone = 'GMT'\n{extra}\n",
             folder.display()
         );
@@ -54,7 +56,7 @@ impl Postgres {
             .stderr(log)
             .spawn()
             .expect("postgres starts");
-        let mut postgres = Self { bin: bin.to_owned(), folder: folder.to_owned(), server };
+        let mut postgres = Self { bin: bin.to_owned(), folder: folder.to_owned(), port, server };
         until("PostgreSQL answers", || {
             let left = postgres.server.try_wait().expect("a child");
             assert!(left.is_none(), "PostgreSQL: {}", postgres.log());
@@ -71,7 +73,7 @@ impl Postgres {
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.join(SOCKET_PORT)
+        self.folder.join(format!(".s.PGSQL.{}", self.port))
     }
 
     /// One of its programs.
@@ -82,7 +84,7 @@ impl Postgres {
     fn admin_command(&self, database: &str) -> Command {
         let mut command = self.program("psql");
         command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"]);
-        command.arg(&self.folder);
+        command.arg(&self.folder).args(["-p", &self.port.to_string()]);
         command
     }
 
