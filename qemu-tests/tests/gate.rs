@@ -208,7 +208,7 @@ fn a_cancelled_query_goes_on() {
     let right = bench.conninfo();
     let mut psql = bench.psql(&right);
     out(&bench.ask(&right, "create table slept (well text)"));
-    psql.args(["-c", "insert into slept select pg_sleep(3)::text"]);
+    psql.args(["-c", "insert into slept select pg_sleep(5)::text"]);
     let mut client = psql.spawn().expect("psql starts");
     let running = "select count(*) from pg_stat_activity where query like 'insert%' and usename = \
                    'kine' and wait_event = 'PgSleep'";
@@ -216,6 +216,9 @@ fn a_cancelled_query_goes_on() {
     let sent = Command::new("kill").args(["-INT", &client.id().to_string()]).status();
     assert!(sent.expect("kill").success());
     until("the cancel came", || bench.gate.status().counts.swallowed_cancels == 1);
+    let by_sql = "select pg_cancel_backend(pid) from pg_stat_activity where usename = 'kine'";
+    let said = refused(&bench.ask(&right, by_sql));
+    assert!(said.contains("permission denied for function pg_cancel_backend"), "{said}");
     assert_eq!(bench.postgres.admin("postgres", running), "1");
     let commits = "select count(*) from slept";
     until("the query commits", || bench.postgres.admin(DATABASE, commits) == "1");

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use pgkeeper::gate::hba::Hba;
+use pgkeeper::gate::hba::{Hba, NO_CANCEL};
 
 use super::{DATABASE, ROLE, until};
 
@@ -65,6 +65,7 @@ impl Postgres {
         });
         postgres.admin("postgres", &format!("create role {ROLE} login"));
         postgres.admin("postgres", &format!("create database {DATABASE} owner {ROLE}"));
+        postgres.admin(DATABASE, NO_CANCEL);
         postgres
     }
 
