@@ -18,8 +18,10 @@ use builder::build::source::Reach;
 use builder::progress::Progress;
 use builder::project;
 use builder::tools::POSTGRES;
+use failover::Timeline;
 use pgkeeper::Epoch;
 use pgkeeper::gate::Gate;
+use pgkeeper::postgres::controldata::{ControlData, Left};
 use support::postgres::{PORT, Postgres};
 use support::{CLIENT, DATABASE, Files, ROLE, Site, until};
 use tempfile::TempDir;
@@ -172,6 +174,19 @@ fn a_closed_gate_says_so_and_opens_again() {
                                        usename = 'kine'",
     );
     assert_eq!(silent, "0");
+}
+
+#[test]
+fn the_control_file_of_a_real_server_is_understood() {
+    let bench = Bench::new();
+    let mut command = bench.postgres.program("pg_controldata");
+    let printed = command.env("LC_ALL", "C").arg(bench.postgres.data()).output();
+    let control = ControlData::parse(&out(&printed.expect("it starts"))).expect("understood");
+    let system =
+        bench.postgres.admin("postgres", "select system_identifier from pg_control_system()");
+    assert_eq!(control.system.to_string(), system);
+    assert_eq!((control.left, control.timeline), (Left::InProduction, Timeline(1)));
+    assert_eq!((control.checksums, control.hints_logged), (true, false));
 }
 
 #[test]

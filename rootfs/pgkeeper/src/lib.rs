@@ -8,6 +8,7 @@ pub mod cli;
 pub mod gate;
 mod listen;
 mod name;
+pub mod postgres;
 mod timed;
 mod tls;
 pub mod witness;

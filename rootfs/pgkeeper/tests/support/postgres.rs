@@ -77,6 +77,10 @@ impl Postgres {
         self.folder.join(format!(".s.PGSQL.{}", self.port))
     }
 
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
     /// One of its programs.
     pub(crate) fn program(&self, name: &str) -> Command {
         Command::new(self.bin.join(name))
