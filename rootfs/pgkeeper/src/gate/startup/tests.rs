@@ -1,3 +1,5 @@
+//! First packets, right and wrong, and the drawing against the table.
+
 use proptest::prelude::*;
 
 use super::*;
