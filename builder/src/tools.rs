@@ -115,6 +115,41 @@ pub const KEEPALIVED: Tool = Tool {
     ],
 };
 
+/// The database with its client and its load generator, for tests of the gate.
+pub const POSTGRES: Tool = Tool {
+    name: "postgres",
+    parts: &[
+        Part {
+            package: "postgresql-17",
+            programs: &[
+                "/usr/lib/postgresql/17/bin/postgres",
+                "/usr/lib/postgresql/17/bin/initdb",
+                "/usr/lib/postgresql/17/bin/pg_controldata",
+                "/usr/lib/postgresql/17/bin/pg_ctl",
+                "/usr/lib/postgresql/17/bin/pg_rewind",
+                "/usr/lib/postgresql/17/bin/pgbench",
+            ],
+            keep: &[
+                "/usr/lib/postgresql/17/lib/plpgsql.so",
+                "/usr/lib/postgresql/17/lib/libpqwalreceiver.so",
+                "/usr/lib/postgresql/17/lib/dict_snowball.so",
+                "/usr/share/postgresql/17/*.bki",
+                "/usr/share/postgresql/17/*.sql",
+                "/usr/share/postgresql/17/*.txt",
+                "/usr/share/postgresql/17/*.sample",
+                "/usr/share/postgresql/17/timezonesets/**",
+                "/usr/share/postgresql/17/tsearch_data/*.stop",
+                "/usr/share/postgresql/17/extension/plpgsql*",
+            ],
+        },
+        programs(
+            "postgresql-client-17",
+            &["/usr/lib/postgresql/17/bin/psql", "/usr/lib/postgresql/17/bin/pg_basebackup"],
+        ),
+        data("tzdata", &["/usr/share/zoneinfo/UTC", "/usr/share/zoneinfo/Etc/UTC"]),
+    ],
+};
+
 /// An unpacked tool.
 #[derive(Clone, Debug)]
 pub struct Unpacked {

@@ -1,0 +1,17 @@
+//! The PostgreSQL keeper: the gate for clients, and the witness.
+//!
+//! [`gate`] is the only door through which clients reach the database; it opens with authority and
+//! closes at once. [`witness`] keeps one register per database pair on disk, for the day on which
+//! the two nodes of a pair lose sight of each other. Who has authority is decided in `failover`.
+
+pub mod cli;
+pub mod gate;
+mod listen;
+mod name;
+pub mod postgres;
+mod timed;
+mod tls;
+pub mod witness;
+
+pub use failover::Epoch;
+pub use tls::{CertificateError, Identity};
