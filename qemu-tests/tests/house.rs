@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Crates that must stay free of IO, clocks and processes.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "rootfs/control",
     "rootfs/disk",
+    "rootfs/failover",
     "rootfs/logs",
     "rootfs/seed",
     "rootfs/supervise",

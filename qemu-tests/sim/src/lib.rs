@@ -17,15 +17,15 @@
 //! | | always | where |
 //! |---|---|---|
 //! | I1 | an acknowledged commit is in the WAL of every later leader | when a gate opens |
-//! | I2 | one node acknowledges; nobody acknowledges WAL while it seeks authority | at every acknowledgement |
+//! | I2 | one node acknowledges; nobody acknowledges while it seeks authority | at every acknowledgement |
 //! | I3 | an epoch has one configuration | at every durable record |
 //! | I4 | a permit means: leads, serves, gate open; blocked means closed | after every step |
 //! | I5 | who acts on a claim was a member of its base, and has no rival | at every durable record |
 //! | I6 | epochs don't go back; effects and words follow the fsync | at every action and heartbeat |
 //! | I7 | what was read isn't gone, unless kine's revision was moved in between | when a gate opens |
-//! | I8 | only an outsider's data is replaced, toward the leader; half-done data isn't started | at every command |
+//! | I8 | only an outsider's data is replaced, by the leader's; half-done data stays | at every command |
 //! | I9 | a node that met nobody since it booted serves only what it led alone | when a gate opens |
-//! | I10 | who knows of a newer leader doesn't serve; old data is shown for a bounded time only | after every step |
+//! | I10 | who knows of a newer leader doesn't serve; old data shows for a bounded time | after every step |
 //! | I11 | mended, the pair is in sync within a bound | at the end |
 //! | I12 | synchrony returns only after the hold-down | at every publication |
 //!

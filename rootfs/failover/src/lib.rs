@@ -117,8 +117,8 @@
 //! is told first. A record is durable (file and folder) before `Persisted`. `StopReceiver` is
 //! answered when nothing can be acknowledged any more. The gate swallows cancel requests and cuts
 //! sessions at once; clients have no other way in. A heartbeat that isn't authentic is not handed
-//! on. PostgreSQL reports its status several times per bound of silence, and dies with the daemon. A fence is confirmed only if the peer is off. `now` is the
-//! boottime clock.
+//! on. PostgreSQL reports its status several times per bound of silence, and dies with the daemon.
+//! A fence is confirmed only if the peer is off. `now` is the boottime clock.
 
 mod boot;
 mod command;
