@@ -4,6 +4,7 @@
 //! that ends. [`image`] builds what is booted, with the same code as the `builder` command.
 
 pub mod console;
+pub mod desk;
 pub mod fuzz;
 pub mod guest;
 pub mod image;
