@@ -132,6 +132,11 @@ fn a_node_answers_root_its_operator_and_no_stranger() {
     let transcript = guest.console.transcript();
     assert!(transcript.contains("edgepair: powering off"), "{transcript}");
     assert!(!transcript.contains("Kernel panic"), "{transcript}");
+    // Whoever writes to the disk is the last to stop, and hears what all others say until then.
+    let last_words = state::log(&disk, "logd");
+    assert!(last_words.ends_with("-- stopping\n"), "{last_words}\n{transcript}");
+    assert!(state::log(&disk, "steady").contains("-- stopped\n"), "{transcript}");
+    assert!(state::log(&disk, "node").contains("asked to power off"), "{transcript}");
     assert!(state::log(&disk, "nodeapi").contains("asked: poweroff"), "{transcript}");
     println!("{transcript}");
 }
