@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod console;
+pub mod desk;
 pub mod fuzz;
 pub mod guest;
 pub mod image;

@@ -2,99 +2,27 @@
 //! the desk through the whole chain of the node's API, with certificates that the builder made.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use builder::cluster::secrets;
-use builder::image::identity;
-use builder::image::layout::Part;
-use builder::image::open::OpenImage;
-use builder::node;
-use builder::project::Project;
-use builder::qemu::command::Card;
-use builder::qemu::forward;
-use builder::root::definition::Architecture;
+use qemu_tests::desk::Desk;
 use qemu_tests::guest::Guest;
 use qemu_tests::image::{self, Bench};
 use qemu_tests::state;
-use serde_json::Value;
 
 /// Emulated processors on a busy machine are slow; a healthy boot takes a few seconds.
 const BOOT_LIMIT: Duration = Duration::from_mins(2);
-/// Between two looks at something that takes its time.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// PID 1 has its own pages and the rings of a dozen services; what is more than this leaks.
+const AGENT_KILOBYTES_MAX: u32 = 16 * 1024;
 
-/// `nodectl` on the desk: the binary that is on the node, which is static and runs here too.
-struct Desk {
-    program: PathBuf,
-    node: String,
-    operator: PathBuf,
-}
-
-impl Desk {
-    fn new(port: u16, operator: &Path) -> Self {
-        let project = Project::find(None).expect("the tests run in a checkout");
-        let binaries = node::build(&project, Architecture::Amd64, false).expect("built");
-        let nodectl = binaries.into_iter().find(|binary| binary.name == "nodectl");
-        let program = nodectl.expect("it is one of them").path;
-        Self { program, node: format!("127.0.0.1:{port}"), operator: operator.to_owned() }
-    }
-
-    fn run_as(&self, operator: &Path, arguments: &[&str]) -> Output {
-        let mut command = Command::new(&self.program);
-        command.args(["--node", &self.node, "--operator"]).arg(operator).args(arguments);
-        command.stdin(Stdio::null()).output().expect("it starts")
-    }
-
-    /// What it prints when all is well.
-    fn ask(&self, arguments: &[&str]) -> String {
-        let output = self.run_as(&self.operator, arguments);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {errors}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    fn status(&self) -> Value {
-        serde_json::from_str(&self.ask(&["status", "--json"])).expect("JSON")
-    }
-
-    /// Asks until the answer is as wanted.
-    fn until(&self, arguments: &[&str], wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + BOOT_LIMIT;
-        loop {
-            let said = self.ask(arguments);
-            if wanted(&said) {
-                return said;
-            }
-            assert!(Instant::now() < deadline, "{arguments:?} never says it: {said}");
-            sleep(LOOK_AGAIN);
-        }
-    }
-
-    /// Comes with a certificate that opens no door.
-    fn is_refused(&self, operator: &Path) {
-        let output = self.run_as(operator, &["status"]);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{errors}");
-        assert!(output.stdout.is_empty() && errors.contains("certificate"), "{errors}");
-    }
-}
-
-/// A port of the loopback interface that is free, as far as anybody can know.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("known").port()
-}
-
-/// The card by which the desk reaches the node that is on this disk.
-fn open_card(disk: &Path, port: u16) -> Card {
-    let image = OpenImage::open(disk).expect("an image");
-    let partition = image.partition(Part::Seed).expect("a SEED partition");
-    let text = identity::read(&image.file, partition).expect("readable").expect("a seed");
-    forward::card(&seed::parse("sealed", &text).expect("valid"), port).expect("an address")
+/// Comes with a certificate that opens no door.
+fn is_refused(desk: &Desk, operator: &Path) {
+    let output = desk.run_as(operator, &["status"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(output.stdout.is_empty() && errors.contains("certificate"), "{errors}");
 }
 
 /// An operator's folder made of a certificate, its key, and the CA that the node is known by.
@@ -141,7 +69,13 @@ fn check_services(desk: &Desk, folder: &Path) {
     assert_eq!(words(&desk.ask(&["logs", "steady"])), 1);
     desk.ask(&["restart", "steady"]);
     desk.until(&["logs", "steady"], |said| words(said) == 2);
-    assert!(desk.ask(&["top", "--once"]).contains("nodeapi"));
+    let top = desk.ask(&["top", "--once"]);
+    assert!(top.contains("nodeapi"), "{top}");
+    let agent = desk.ask(&["get", "agent"]);
+    println!("{agent}{top}");
+    let resident = agent.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = resident.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u32>().ok());
+    assert!(kilobytes.is_some_and(|size| size < AGENT_KILOBYTES_MAX), "{agent}");
     let bundle = folder.join("bundle.tar.gz");
     desk.ask(&["support-bundle", "-o", &bundle.display().to_string()]);
     let listed = Command::new("tar").arg("-tzf").arg(&bundle).output().expect("tar");
@@ -163,10 +97,8 @@ fn a_node_answers_root_its_operator_and_no_stranger() {
     let built = image::build_for(&seed, &definition, None, &folder.path().join("out"));
     let mut machine = bench.machine(&built, false, folder.path());
     let disk = machine.disks[0].file.clone();
-    let port = free_port();
-    machine.cards = vec![open_card(&disk, port)];
     let secrets = folder.path().join("secrets/lab");
-    let desk = Desk::new(port, &secrets);
+    let desk = Desk::beside(&mut machine, &secrets);
     let strangers = strangers(folder.path(), &secrets);
 
     let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
@@ -189,7 +121,7 @@ fn a_node_answers_root_its_operator_and_no_stranger() {
     assert!(refusal.contains("root") && !refusal.contains("node1 of lab"), "{refusal}");
     check_services(&desk, folder.path());
     for stranger in &strangers {
-        desk.is_refused(stranger);
+        is_refused(&desk, stranger);
     }
     let said = desk.ask(&["logs", "nodeapi"]);
     assert_eq!(said.matches("refused 192.168.77.").count(), strangers.len(), "{said}");
@@ -200,6 +132,11 @@ fn a_node_answers_root_its_operator_and_no_stranger() {
     let transcript = guest.console.transcript();
     assert!(transcript.contains("edgepair: powering off"), "{transcript}");
     assert!(!transcript.contains("Kernel panic"), "{transcript}");
+    // Whoever writes to the disk is the last to stop, and hears what all others say until then.
+    let last_words = state::log(&disk, "logd");
+    assert!(last_words.ends_with("-- stopping\n"), "{last_words}\n{transcript}");
+    assert!(state::log(&disk, "steady").contains("-- stopped\n"), "{transcript}");
+    assert!(state::log(&disk, "node").contains("asked to power off"), "{transcript}");
     assert!(state::log(&disk, "nodeapi").contains("asked: poweroff"), "{transcript}");
     println!("{transcript}");
 }

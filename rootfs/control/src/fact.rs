@@ -43,6 +43,8 @@ macro_rules! facts {
 }
 
 facts! {
+    /// Memory and state of PID 1 itself
+    Agent = "agent", Some("/proc/1/status");
     /// Neighbours on the local networks (ARP)
     Neighbours = "arp", Some("/proc/net/arp");
     /// The kernel's command line, without secrets

@@ -24,8 +24,9 @@
 //!
 //! All that was written is synced [`SYNC_EVERY`] after the first unsynced line; a line that
 //! warns is synced at once, but no more often than [`SYNC_AT_MOST_EVERY`]; and everything is synced
-//! at the end, what was said up to then included: PID 1 stops logd last. A power cut loses at most that much, and a line that it tore is closed at the next
-//! start. Syncing each line would wear out the flash for lines that nobody misses.
+//! at the end, what was said up to then included: PID 1 stops logd last. A power cut loses at most
+//! that much, and a line that it tore is closed at the next start. Syncing each line would wear out
+//! the flash for lines that nobody misses.
 //!
 //! # What can never happen
 //!

@@ -33,6 +33,9 @@ pub enum ServeError {
         /// What is wrong.
         why: String,
     },
+    /// The signal to end can't be waited for.
+    #[error("signals: {0}")]
+    Signals(io::Error),
     /// The port can't be had.
     #[error("port {port} can't be had: {source}; give operators.port another value in the seed")]
     Listen {

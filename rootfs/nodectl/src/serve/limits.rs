@@ -177,6 +177,11 @@ impl Limits {
         }
     }
 
+    /// Connections that are open.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
     /// A connection is over.
     pub fn closed(&mut self, address: IpAddr) {
         self.open = self.open.saturating_sub(1);

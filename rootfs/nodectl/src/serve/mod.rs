@@ -29,8 +29,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::process::Signal;
 use rustls::ServerConfig;
+use sys::signals::SignalFd;
 
 pub use config::Config;
 pub use error::ServeError;
@@ -44,6 +48,12 @@ const BACKLOG: i32 = 32;
 const STACK_BYTES: usize = 256 * 1024;
 /// After an accept that failed for want of files or memory, trying at once would spin.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
+
+/// How long answers that are on their way may still take when the service is told to end. An operator
+/// who switches the node off gets the word that it was accepted; who follows a log is cut off.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// Between two looks whether they are done.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How long a peer may take.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +152,14 @@ impl Server {
         }
     }
 
+    /// Waits until nobody is being answered, but not longer than [`LAST_ANSWERS`].
+    fn finish(shared: &Shared) {
+        let until = Instant::now() + LAST_ANSWERS;
+        while shared.limits(|limits, _| limits.open()) > 0 && Instant::now() < until {
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
     /// A thread for the connection, or none.
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let address = peer.ip().to_canonical();
@@ -188,9 +206,7 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     let six = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
     let four = SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port));
     match listen_on(AddressFamily::INET6, &six) {
-        Err(error)
-            if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) =>
-        {
+        Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
             listen_on(AddressFamily::INET, &four)
         }
         other => other,
@@ -217,6 +233,8 @@ fn listen_on(family: AddressFamily, address: &SocketAddr) -> io::Result<TcpListe
 
 /// The service `nodeapi`.
 pub(crate) fn main(config: &Path, agent: &Path) -> Result<(), ServeError> {
+    // Before there is a thread, so that none of them takes the signal.
+    let signals = SignalFd::new(&[Signal::TERM, Signal::INT]).map_err(ServeError::Signals)?;
     let config = Config::load(config)?;
     let say: Say = Box::new(|line| {
         let _unheard = io::Write::write_all(&mut io::stderr(), format!("{line}\n").as_bytes());
@@ -231,6 +249,19 @@ pub(crate) fn main(config: &Path, agent: &Path) -> Result<(), ServeError> {
             "the agent can't be told that this service is ready: {error}"
         ));
     }
-    server.run();
+    let shared = server.shared.clone();
+    thread::spawn(move || server.run());
+    wait_for(&signals)?;
+    Server::finish(&shared);
     Ok(())
+}
+
+fn wait_for(signals: &SignalFd) -> Result<(), ServeError> {
+    loop {
+        match poll(&mut [PollFd::new(signals, PollFlags::IN)], None) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(ServeError::Signals(errno.into())),
+        }
+    }
 }
