@@ -123,10 +123,14 @@ impl Daemon {
         self.act(now, index, actions);
     }
 
-    /// Says what changed, with its reason, in one line each.
+    /// Says what changed, with its reason, in one line each, and tells the supervisor how it is now.
     fn say_news(&mut self, index: usize) {
         let Some(unit) = self.units.get_mut(index) else { return };
-        for news in unit.router.take_news() {
+        let all_news = unit.router.take_news();
+        if all_news.is_empty() {
+            return;
+        }
+        for news in all_news {
             self.log.line(format_args!(
                 "{}: {} -> {}: {}",
                 unit.router.settings().label,
@@ -135,6 +139,16 @@ impl Daemon {
                 news.reason
             ));
         }
+        self.tell_supervisor();
+    }
+
+    /// One line for whoever asks the supervisor how its services are.
+    fn tell_supervisor(&self) {
+        let of = |unit: &super::Unit| {
+            format!("{} {}", unit.router.settings().label, report::state(unit.router.state()))
+        };
+        let routers: Vec<String> = self.units.iter().map(of).collect();
+        self.notify.say(&format!("STATUS={}", routers.join(", ")));
     }
 
     fn send(&mut self, now: Duration, index: usize, priority: u8) {
