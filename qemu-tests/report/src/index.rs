@@ -95,11 +95,16 @@ fn page(entries: &[Entry]) -> String {
     let claim = match verdict {
         _ if groups.is_empty() => "No drill has been run here yet.".to_owned(),
         Verdict::Pass => "Every drill passed when it was last run.".to_owned(),
-        _ => format!("At their last run, {violated} drills were violated and {unknown} unknown."),
+        _ => {
+            let wrong = [(violated, "violated"), (unknown, "unknown")];
+            let wrong = wrong.iter().filter(|(count, _)| *count > 0);
+            let wrong: Vec<_> = wrong.map(|(count, word)| format!("{count} {word}")).collect();
+            format!("Not every drill passed at its last run: {}.", wrong.join(", "))
+        }
     };
     html.push_str(&format!(
-        "<header class=\"run\">{}<div><h1>{} drills</h1><p class=\"claim\">{claim} {} runs are \
-         kept here: {} passed, {} violated, {} unknown.</p></div></header>\n",
+        "<header class=\"run\">{}<div><h1>{} drills</h1><p class=\"claim\">{claim} Kept \
+         here: {} runs, {} passed, {} violated, {} unknown.</p></div></header>\n",
         pill(verdict, false),
         groups.len(),
         totals.runs,
@@ -115,8 +120,8 @@ fn page(entries: &[Entry]) -> String {
             }
             family = name;
             html.push_str(&format!(
-                "<section class=\"card scroll family\"><h2>{}</h2><table><tr><th>last</th>\
-                 <th>drill</th><th class=\"num\">longest wait</th><th class=\"num\">allowed</th>\
+                "<section class=\"card scroll family\"><h2>{}</h2><table class=\"drills\"><tr><th \
+                 class=\"state\">last</th><th>drill</th><th class=\"num\">longest wait</th><th class=\"num\">allowed</th>\
                  <th class=\"num\">took</th><th class=\"num\">passed</th><th>longest wait, run by \
                  run</th><th>time taken, run by run</th></tr>\n",
                 escape(name)

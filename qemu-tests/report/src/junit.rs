@@ -26,12 +26,9 @@ struct Case<'a> {
 fn cases(run: &Run) -> Vec<Case<'_>> {
     let mut cases = Vec::new();
     for assertion in &run.assertions {
-        let allowed = assertion.deadline.since(assertion.from);
-        let (verdict, reason, end) = match assertion.met {
-            Some(met) => (Verdict::Pass, String::new(), met),
-            None => (Verdict::Violated, format!("not within {allowed}"), assertion.deadline),
-        };
-        let took = end.since(assertion.from);
+        let verdict = if assertion.in_time() { Verdict::Pass } else { Verdict::Violated };
+        let reason = assertion.told();
+        let took = assertion.met.unwrap_or(assertion.deadline).since(assertion.from);
         cases.push(Case { name: &assertion.text, verdict, reason, took });
     }
     for fault in run.faults.iter().filter(|fault| !fault.bit) {

@@ -49,6 +49,9 @@ pub struct Run {
     /// Which clients' longest gap is shown.
     #[serde(default)]
     pub patience: Option<Patience>,
+    /// What the rig did and saw, in its own words.
+    #[serde(default)]
+    pub log: Vec<Mark>,
 }
 
 impl Run {
@@ -59,7 +62,7 @@ impl Run {
             (true, true) => Verdict::Unknown,
             _ => self.findings.iter().map(|finding| finding.verdict).max().unwrap_or_default(),
         };
-        if self.assertions.iter().any(|assertion| assertion.met.is_none()) {
+        if self.assertions.iter().any(|assertion| !assertion.in_time()) {
             verdict = verdict.max(Verdict::Violated);
         }
         if self.faults.iter().any(|fault| !fault.bit) {
@@ -233,9 +236,26 @@ pub struct Assertion {
     pub from: Micros,
     /// By when it had to happen.
     pub deadline: Micros,
-    /// When it did.
+    /// When it did, in time or late; none if it never did.
     #[serde(default)]
     pub met: Option<Micros>,
+}
+
+impl Assertion {
+    /// Whether it happened by then.
+    pub fn in_time(&self) -> bool {
+        self.met.is_some_and(|met| met <= self.deadline)
+    }
+
+    /// How long it took and how long it could, or what else became of it.
+    pub fn told(&self) -> String {
+        let allowed = self.deadline.since(self.from);
+        match self.met.map(|met| met.since(self.from)) {
+            Some(took) if self.in_time() => format!("after {took} of {allowed}"),
+            Some(took) => format!("too late: after {took}, allowed are {allowed}"),
+            None => format!("not within {allowed}"),
+        }
+    }
 }
 
 /// How long clients may wait.

@@ -7,7 +7,7 @@ use ledger::{Finding, History, Kind, Outcome, Verdict};
 use serde::Serialize;
 
 use crate::folder::{Record, kind_name};
-use crate::run::{Address, Assertion, Fault, Lane, Run};
+use crate::run::{Address, Assertion, Fault, Lane, MarkKind, Run};
 use crate::text::{escape, link, script_json, utc};
 
 pub(crate) const STYLE: &str = include_str!("../assets/page.css");
@@ -115,6 +115,7 @@ pub(crate) fn page(
     html.push_str("</div>\n<div style=\"height:14px\"></div>\n");
     findings(&mut html, &run.findings);
     again(&mut html, run, files);
+    log(&mut html, run);
     html.push_str("</main>\n<div id=\"tip\"></div>\n");
     html.push_str(&format!("<script type=\"application/json\" id=\"data\">{json}</script>\n"));
     html.push_str(&format!("<script>\n{SCRIPT}{DRAWING}</script>\n</body>\n</html>\n"));
@@ -186,30 +187,34 @@ fn why(html: &mut String, run: &Run) {
         return;
     }
     let mut reasons = Vec::new();
-    for assertion in run.assertions.iter().filter(|assertion| assertion.met.is_none()) {
-        let allowed = assertion.deadline.since(assertion.from);
-        let text = format!("“{}” did not happen within {allowed}", assertion.text);
-        reasons.push((text, Some(assertion.deadline)));
+    for assertion in run.assertions.iter().filter(|assertion| !assertion.in_time()) {
+        let (what, told) = (assertion.text.as_str(), assertion.told());
+        reasons.push((Verdict::Violated, what, told, Some(assertion.deadline)));
     }
     for finding in run.findings.iter().filter(|finding| finding.verdict != Verdict::Pass) {
-        let word = if finding.verdict == Verdict::Violated { "violated" } else { "can't be told" };
-        let first = finding.reasons.first().map_or("", String::as_str);
-        reasons.push((format!("{word}: {}: {first}", finding.check), finding.at));
+        let first = finding.reasons.first().cloned().unwrap_or_default();
+        reasons.push((finding.verdict, finding.check.as_str(), first, finding.at));
     }
     for fault in run.faults.iter().filter(|fault| !fault.bit) {
-        let text = format!("“{}” is not proven to have had an effect", fault.label);
-        reasons.push((text, Some(fault.from)));
+        let told = "it is not proven that this fault had an effect".to_owned();
+        reasons.push((Verdict::Unknown, fault.label.as_str(), told, Some(fault.from)));
     }
     let what = match run.verdict {
         Verdict::Violated => "What was promised did not hold.",
         _ => "Too little was seen to tell whether the promise holds.",
     };
     html.push_str(&format!("<div class=\"why {}\"><b>{what}</b><ul>\n", run.verdict));
-    for (reason, at) in reasons {
+    for (verdict, what, told, at) in reasons {
         let jump = at.map(|at| {
             format!(" <button class=\"jump\" data-at=\"{}\">show it, at {at}</button>", at.0)
         });
-        html.push_str(&format!("<li>{}{}</li>\n", escape(&reason), jump.unwrap_or_default()));
+        html.push_str(&format!(
+            "<li>{} <b>{}</b>: {}{}</li>\n",
+            pill(verdict, true),
+            escape(what),
+            escape(&told),
+            jump.unwrap_or_default()
+        ));
     }
     html.push_str("</ul></div>\n");
 }
@@ -229,7 +234,7 @@ fn tiles(html: &mut String, record: &Record) {
         let length = gap.length();
         let budget = patience.budget;
         let over = budget.is_some_and(|budget| length > budget);
-        let note = budget.map_or(String::new(), |budget| format!("of {budget} allowed"));
+        let note = budget.map_or(String::new(), |budget| format!("of {budget}"));
         tile(html, "longest wait of a client", &length.to_string(), &note, over);
         if let Some(budget) = budget {
             let share = (length.0 * 100).checked_div(budget.0).unwrap_or(100).min(100);
@@ -249,7 +254,7 @@ fn tiles(html: &mut String, record: &Record) {
         tile(html, "virtual address", &measured.owner_changes.to_string(), note, false);
         html.push_str("</div>\n");
     }
-    let met = run.assertions.iter().filter(|assertion| assertion.met.is_some()).count();
+    let met = run.assertions.iter().filter(|assertion| assertion.in_time()).count();
     let all = run.assertions.len();
     if all > 0 {
         tile(html, "happened in time", &met.to_string(), &format!("of {all}"), met < all);
@@ -276,7 +281,7 @@ fn assertions(html: &mut String, run: &Run) {
          class=\"num\">allowed</th></tr>\n",
     );
     for assertion in &run.assertions {
-        let verdict = assertion.met.map_or(Verdict::Violated, |_| Verdict::Pass);
+        let verdict = if assertion.in_time() { Verdict::Pass } else { Verdict::Violated };
         let took =
             assertion.met.map_or("–".to_owned(), |met| met.since(assertion.from).to_string());
         html.push_str(&format!(
@@ -307,7 +312,7 @@ fn faults(html: &mut String, run: &Run) {
             format!("{} {}", pill(Verdict::Unknown, true), escape(&fault.proof))
         };
         let length =
-            fault.until.map_or("good".to_owned(), |until| until.since(fault.from).to_string());
+            fault.until.map_or("the rest".to_owned(), |until| until.since(fault.from).to_string());
         html.push_str(&format!(
             "<tr><td>{}</td><td>{proof}</td><td class=\"num\"><button class=\"jump\" \
              data-at=\"{}\">{}</button></td><td class=\"num\">{length}</td></tr>\n",
@@ -359,4 +364,26 @@ fn again(html: &mut String, run: &Run, files: &[String]) {
         html.push_str(&format!("<dt>{name}</dt><dd>{value}</dd>"));
     }
     html.push_str("</dl></section></div>\n");
+}
+
+fn log(html: &mut String, run: &Run) {
+    if run.log.is_empty() {
+        return;
+    }
+    html.push_str(
+        "<div style=\"height:14px\"></div>\n<section class=\"card scroll\"><h2>What the rig did \
+         and saw</h2><table class=\"log mono\">\n",
+    );
+    for mark in &run.log {
+        let bad = if mark.kind == MarkKind::Bad { " class=\"isbad\"" } else { "" };
+        html.push_str(&format!(
+            "<tr><td class=\"num\"><button class=\"jump\" data-at=\"{}\">{}.{:03} s</button></td>\
+             <td{bad}>{}</td></tr>\n",
+            mark.at.0,
+            mark.at.0 / 1_000_000,
+            mark.at.0 / 1000 % 1000,
+            escape(&mark.text)
+        ));
+    }
+    html.push_str("</table></section>\n");
 }

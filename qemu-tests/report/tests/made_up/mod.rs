@@ -149,6 +149,7 @@ pub(crate) fn freeze(seed: u64, gap: u64, started_unix: u64) -> Run {
             asserted("node1 streams from node2", 21_000, 31_000, Some(24_800)),
         ],
         findings: vec![
+            Finding::pass("clients wait at most 2500 ms", "the longest gap was shorter"),
             Finding::pass("nothing acknowledged is lost", "2 reads, the largest with 1480 rows"),
             Finding::pass("nothing that certainly failed is present", "2 reads"),
             Finding::pass("every row was appended by a client", "2 reads"),
@@ -175,8 +176,15 @@ pub(crate) fn freeze(seed: u64, gap: u64, started_unix: u64) -> Run {
             kind: Kind::Append,
             from: ms(12_000),
             until: ms(32_000),
-            budget: Some(ms(1_500)),
+            budget: Some(ms(2_500)),
         }),
+        log: vec![
+            mark(9_300, MarkKind::Note, "node1 has the address, node2 watches"),
+            mark(16_000, MarkKind::Note, "FAULT freeze node1"),
+            mark(back - 40, MarkKind::Note, "ok    node2 claims the address"),
+            mark(21_000, MarkKind::Note, "HEAL  freeze node1"),
+            mark(24_800, MarkKind::Note, "ok    node1 streams from node2"),
+        ],
     };
     run.judge();
     run
@@ -193,10 +201,15 @@ pub(crate) fn clients(seed: u64, gap: u64) -> History {
         while now < 31_500 {
             let took = 6 + dice.up_to(14);
             let led = if now < down { ("node1", 1) } else { ("node2", 2) };
+            let refused_at_once = worker == 3 && now >= down + 250;
             let (outcome, took, note) = if now + took < down || now >= up {
                 (Outcome::Ok, took, "")
-            } else if now < down + 900 {
-                (Outcome::Info, 2_000.min(up + 700 - now), "no answer in time")
+            } else if !refused_at_once {
+                (
+                    Outcome::Info,
+                    2_000.min(if worker == 3 { 260 } else { up + 700 - now }),
+                    "no answer in time",
+                )
             } else {
                 let refused = "connecting: FATAL 57P03: the database system is not accepting \
                                connections on this node";
@@ -269,13 +282,19 @@ pub(crate) fn split(started_unix: u64) -> Run {
     run.addresses[0].name = "api fd77::10".to_owned();
     run.addresses[0].reigns.insert(1, reign("node1", 21_020, 21_660));
     run.addresses[0].announcements.push(said("node1", 21_030));
-    run.assertions[2].met = None;
+    run.assertions[2].met = Some(ms(21_660));
+    run.patience = run.patience.map(|p| Patience { budget: Some(ms(1_100)), ..p });
     run.findings[0] = Finding::violated(
+        "clients wait at most 1100 ms",
+        "the longest gap was 1155 ms, from 15.9 s on",
+    )
+    .at(ms(15_990));
+    run.findings[1] = Finding::violated(
         "nothing acknowledged is lost",
         "row 874, acknowledged at 21.1 s by node1, is not in the read at 32.2 s on node2",
     )
     .at(ms(21_080));
-    run.findings[6] = Finding::violated(
+    run.findings[7] = Finding::violated(
         "the address has one owner at a time",
         "node1 and node2 both for 640 ms, from 21.0 s on",
     )
