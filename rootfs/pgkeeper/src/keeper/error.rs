@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::config::ConfigError;
 use crate::CertificateError;
 use crate::gate::GateError;
+use crate::postgres::DriverError;
 use crate::witness::client::ClientError;
 
 /// Why the keeper can't start, or go on.
@@ -38,6 +39,9 @@ pub enum KeeperError {
     /// The gate.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// PostgreSQL's driver.
+    #[error(transparent)]
+    Postgres(#[from] DriverError),
     /// The witness's client.
     #[error(transparent)]
     Witness(#[from] ClientError),

@@ -16,7 +16,6 @@ mod asker;
 mod carrier;
 mod channels;
 pub mod config;
-mod database;
 mod disk;
 mod error;
 mod fence;

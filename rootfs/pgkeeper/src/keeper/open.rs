@@ -15,8 +15,7 @@ use sys::signals::SignalFd;
 
 use super::carrier::Carrier;
 use super::channels::Channels;
-use super::config::{Config, Files};
-use super::database::Driver;
+use super::config::{Config, Files, User};
 use super::disk::{self, Health};
 use super::error::KeeperError;
 use super::gateways::Gateways;
@@ -30,7 +29,8 @@ use super::role::Keeper;
 use super::words::Pair;
 use super::{asker, say};
 use crate::Identity;
-use crate::gate::{Gate, Patience, Settings, User};
+use crate::gate::{self, Gate, Patience};
+use crate::postgres::{self, Certificates, Driver};
 use crate::witness::client::Client;
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> KeeperError {
@@ -71,8 +71,9 @@ impl Keeper {
         };
         let nonce = nonce()?;
         let by_policy = settings.arbiter == Arbiter::Policy(Policy::Availability);
-        let driver = Driver::start().map_err(system("PostgreSQL can't be driven"))?;
-        let data = || failover::Data::Missing;
+        let postgres = postgres_settings(&config);
+        let driver = Driver::start(postgres.clone(), Box::new(say))?;
+        let data = move || Driver::data(&postgres);
         let memory = remember(&config.state, settings.cluster, side, data, outlet.clone())
             .map_err(system("no thread for the record"))?;
         disk::watch(&config.state, config.disk, outlet.clone())
@@ -136,12 +137,12 @@ fn identity(files: &Files) -> Result<Identity, KeeperError> {
     })
 }
 
-fn gate_settings(config: &Config, identity: &Identity) -> Settings {
-    let user = |user: &super::config::User| User {
-        role: user.role.clone(),
-        clients: user.clients.clone(),
-    };
-    Settings {
+fn user(user: &User) -> gate::User {
+    gate::User { role: user.role.clone(), clients: user.clients.clone() }
+}
+
+fn gate_settings(config: &Config, identity: &Identity) -> gate::Settings {
+    gate::Settings {
         listen: config.gate.listen,
         backend: config.postgres.socket(),
         identity: identity.clone(),
@@ -149,6 +150,36 @@ fn gate_settings(config: &Config, identity: &Identity) -> Settings {
         users: config.postgres.users.iter().map(user).collect(),
         max_connections: usize::try_from(config.postgres.max_connections).unwrap_or(usize::MAX),
         patience: Patience::default(),
+    }
+}
+
+fn postgres_settings(config: &Config) -> postgres::Settings {
+    let (wanted, files) = (config.postgres.clone(), config.identity.clone());
+    let users = wanted.users.iter();
+    postgres::Settings {
+        name: config.node.clone(),
+        peer_name: config.peer().to_owned(),
+        certificates: Certificates {
+            ca: files.ca_certificate,
+            certificate: files.certificate,
+            key: files.key,
+            replication_certificate: files.replication_certificate,
+            replication_key: files.replication_key,
+        },
+        users: users.map(|it| postgres::User { user: user(it), owner: it.owner }).collect(),
+        programs: wanted.programs,
+        folder: wanted.folder,
+        socket_folder: wanted.sockets,
+        peer_addresses: wanted.peers,
+        listen: wanted.listen,
+        replication_port: wanted.port,
+        peer_port: wanted.peer_port,
+        database: wanted.database,
+        max_connections: wanted.max_connections,
+        shared_buffers: wanted.shared_buffers,
+        synchronous: wanted.synchronous,
+        settings: wanted.settings,
+        archive_command: None,
     }
 }
 

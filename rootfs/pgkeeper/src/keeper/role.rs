@@ -24,7 +24,6 @@ use sys::signals::SignalFd;
 use super::carrier::Carrier;
 use super::channels::Channels;
 use super::config::Config;
-use super::database::{Driver, Report};
 use super::disk::{Health, Turn};
 use super::fence;
 use super::gateways::Gateways;
@@ -36,6 +35,7 @@ use super::permit::Holder;
 use super::stop::Stop;
 use super::words::Pair;
 use crate::gate::Gate;
+use crate::postgres::{Driver, Report};
 
 /// Signs of life; the supervisor wants one in some seconds.
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
@@ -394,7 +394,10 @@ impl Keeper {
         }
         self.alive_due = now.saturating_add(ALIVE_EVERY);
         self.notifier.alive();
-        let summary = self.pair.summary(&self.core.status());
+        let mut summary = self.pair.summary(&self.core.status());
+        if self.permit.held().is_some_and(|held| held > 0) {
+            summary += ", with the virtual address";
+        }
         if summary != self.told {
             self.notifier.status(&summary);
             self.told = summary;
