@@ -238,3 +238,63 @@ fn a_copy_that_is_interrupted_leaves_the_data_as_it_was() {
     b.run(FOLLOW);
     until("it follows", || b.ask("select count(*) from notes") == "50001");
 }
+
+#[test]
+fn a_rewind_that_would_trust_a_number_is_refused_and_a_copy_keeps_the_wal() {
+    let Some((folder, bin)) =
+        bench("a_rewind_that_would_trust_a_number_is_refused_and_a_copy_keeps_the_wal")
+    else {
+        return;
+    };
+    let (mut a, mut b) = pair(folder.path(), &bin);
+    a.run(PgCommand::Stop);
+    b.run(PgCommand::Stop);
+    // Each becomes a primary on a timeline of the same number.
+    for (node, note) in [(&mut a, "kept"), (&mut b, "dropped")] {
+        node.run(PgCommand::StartStandby { receive: false });
+        let (timeline, _) = node.run(PgCommand::Promote);
+        assert_eq!(timeline, Timeline(2));
+        write(node, note);
+    }
+    b.run(PgCommand::Stop);
+    assert_eq!(b.try_run(PgCommand::Rewind), None);
+    b.run(PgCommand::Reclone);
+    let repair = b.driver.detail().last_repair.expect("a repair");
+    assert_eq!(repair.kind, RepairKind::Reclone);
+    let kept = repair.archive.expect("an archive").join("pg_wal");
+    assert!(fs::read_dir(kept).expect("WAL").count() > 1);
+    b.run(FOLLOW);
+    until("it follows", || notes(&b) == "kept");
+}
+
+#[test]
+fn kines_revision_jumps_ahead_and_what_was_before_is_compacted() {
+    let Some((folder, bin)) = bench("kines_revision_jumps_ahead_and_what_was_before_is_compacted")
+    else {
+        return;
+    };
+    let [one, _] = settings(folder.path(), &bin);
+    let mut node = Node::start(&one);
+    node.run(PgCommand::InitDb);
+    node.run(PgCommand::StartPrimary { wait: false });
+    node.fence_revision();
+    node.ask(
+        "create table kine (id bigserial primary key, name text collate \"C\", created integer, \
+         deleted integer, create_revision bigint, prev_revision bigint, lease integer, value \
+         bytea, old_value bytea)",
+    );
+    node.ask(
+        "insert into kine (name, prev_revision) values ('compact_rev_key', 0), ('/registry/a', 0)",
+    );
+    node.fence_revision();
+    let compacted = node.ask("select prev_revision from kine where name = 'compact_rev_key'");
+    assert_eq!(node.ask("select max(id) from kine"), compacted);
+    assert_eq!(
+        node.ask("select name from kine order by id desc limit 1"),
+        format!("gap-{compacted}")
+    );
+    let number = |text: String| text.parse::<u64>().expect("a number");
+    assert!(number(compacted.clone()) > 1_000_000);
+    let next = "insert into kine (name) values ('/registry/b') returning id";
+    assert!(number(node.ask(next)) > number(compacted));
+}

@@ -127,10 +127,26 @@ impl Node {
                 Some(other) => panic!("nobody asked for {other:?}"),
                 None => {}
             }
-            let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{}: no report", self.settings.name);
-            let mut polled = [PollFd::from_borrowed_fd(self.driver.as_fd(), PollFlags::IN)];
-            poll(&mut polled, Some(&Timespec::try_from(left).expect("short"))).expect("polled");
+            assert!(Instant::now() < end, "{}: no report", self.settings.name);
+            self.await_news(end);
+        }
+    }
+
+    fn await_news(&self, end: Instant) {
+        let left = Timespec::try_from(end.saturating_duration_since(Instant::now()));
+        let mut polled = [PollFd::from_borrowed_fd(self.driver.as_fd(), PollFlags::IN)];
+        poll(&mut polled, Some(&left.expect("short"))).expect("polled");
+    }
+
+    /// Has kine's revision moved, and waits until it is.
+    pub(crate) fn fence_revision(&mut self) {
+        self.tickets += 1;
+        self.driver.fence_revision(Ticket(self.tickets));
+        let fenced = Report::RevisionFenced(Ticket(self.tickets));
+        let end = Instant::now() + PATIENCE;
+        while self.driver.next_report() != Some(fenced) {
+            assert!(Instant::now() < end, "the revision isn't moved");
+            self.await_news(end);
         }
     }
 

@@ -42,6 +42,9 @@ pub(super) enum Part {
         /// Whether it streams.
         receive: bool,
     },
+    /// A standby that only comes to its own end, to be shut down there. It may know of a timeline
+    /// that parted from its own, and must not try to follow that.
+    Settling,
 }
 
 /// The file. `major` is PostgreSQL's version; `listen` are addresses that can be had now.
@@ -90,6 +93,8 @@ fn connections(file: &mut File, settings: &Settings, listen: &str) {
 
 fn durability(file: &mut File, settings: &Settings) {
     file.set("fsync", "on");
+    // After a crash everything must reach the disk once; one call for all of it is the fastest.
+    file.set("recovery_init_sync_method", "syncfs");
     file.set("full_page_writes", "on");
     file.set("wal_log_hints", "on");
     file.set("wal_level", "replica");
@@ -111,11 +116,12 @@ fn replication(file: &mut File, settings: &Settings, part: Part) {
     file.set("wal_receiver_timeout", "2s");
     file.set("wal_receiver_status_interval", "1s");
     file.set("wal_retrieve_retry_interval", "500ms");
-    file.set("recovery_target_timeline", "latest");
+    let timeline = if part == Part::Settling { "current" } else { "latest" };
+    file.set("recovery_target_timeline", timeline);
     let names = match part {
         Part::Primary(Waits::ForPeer) => format!("\"{}\"", settings.peer_name.replace('"', "\"\"")),
         Part::Primary(Waits::Forever) => format!("\"{NOBODY}\""),
-        Part::Primary(Waits::No) | Part::Standby { .. } => String::new(),
+        Part::Primary(Waits::No) | Part::Standby { .. } | Part::Settling => String::new(),
     };
     file.set("synchronous_standby_names", &names);
     let (conninfo, slot) = match part {

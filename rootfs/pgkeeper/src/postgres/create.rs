@@ -7,7 +7,8 @@ use super::boot;
 use super::config::{Part, Waits};
 use super::error::{DriverError, about};
 use super::program;
-use super::worker::{Worker, identifier};
+use super::settings::User;
+use super::worker::{Worker, identifier, literal};
 use crate::gate::hba::{NO_CANCEL, REPLICATION_ROLE, SUPERUSER};
 
 /// On the slowest of disks.
@@ -67,15 +68,44 @@ impl Worker {
         command
     }
 
+    /// Makes roles that a newer seed names.
+    pub(super) fn make_roles(&mut self) -> Result<(), DriverError> {
+        let known: Vec<String> =
+            self.ask("select rolname from pg_roles")?.into_iter().flatten().flatten().collect();
+        for user in self.users() {
+            if !known.contains(&user.user.role) {
+                let role = identifier(&user.user.role);
+                self.ask(&format!("create role {role} login"))?;
+                if user.owner {
+                    let database = literal(&self.settings.database);
+                    let owner = format!(
+                        "select rolname from pg_database join pg_roles on pg_roles.oid = datdba \
+                         where datname = {database} and not rolsuper"
+                    );
+                    let owner = self.ask_one(&owner)?;
+                    self.ask(&format!("grant {} to {role}", identifier(&owner)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The seed's users, but never those that the keeper keeps for itself.
+    fn users(&self) -> Vec<User> {
+        let reserved = |role: &str| [SUPERUSER, REPLICATION_ROLE].contains(&role);
+        let users = self.settings.users.iter();
+        users.filter(|user| !reserved(&user.user.role)).cloned().collect()
+    }
+
     fn first_statements(&self) -> Vec<String> {
         let mut statements =
             vec![NO_CANCEL.to_owned(), format!("create role {REPLICATION_ROLE} login replication")];
-        let reserved = |role: &str| [SUPERUSER, REPLICATION_ROLE].contains(&role);
-        let users = || self.settings.users.iter().filter(|user| !reserved(&user.user.role));
+        let users = self.users();
         statements.extend(
-            users().map(|user| format!("create role {} login", identifier(&user.user.role))),
+            users.iter().map(|user| format!("create role {} login", identifier(&user.user.role))),
         );
-        let mut owners = users().filter(|user| user.owner).map(|user| identifier(&user.user.role));
+        let mut owners =
+            users.iter().filter(|user| user.owner).map(|user| identifier(&user.user.role));
         let owner = owners.next().unwrap_or_else(|| SUPERUSER.to_owned());
         if self.settings.database != "postgres" {
             let database = identifier(&self.settings.database);

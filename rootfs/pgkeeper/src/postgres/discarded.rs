@@ -15,6 +15,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use failover::{Lsn, Timeline};
+
 use super::boot;
 use super::controldata::ControlData;
 use super::error::{DriverError, about};
@@ -83,20 +85,21 @@ impl Commits {
 pub(super) fn count(
     pg_waldump: &Path,
     data: &Path,
-    control: &ControlData,
+    end: (Timeline, Lsn),
     fork: Fork,
     halt: &Flag,
 ) -> Result<Commits, DriverError> {
     let mut commits = Commits::default();
-    if control.checkpoint <= fork.at {
+    let (timeline, end) = end;
+    if end <= fork.at {
         return Ok(commits);
     }
     let mut command = program::command(pg_waldump);
     command.arg("--rmgr=Transaction").arg("--path").arg(data.join("pg_wal"));
-    command.arg(format!("--timeline={}", control.timeline.0));
+    command.arg(format!("--timeline={}", timeline.0));
     command.arg(format!("--start={}", written(fork.at)));
-    // The clean shutdown's checkpoint: behind it there is nothing.
-    command.arg(format!("--end={}", written(control.checkpoint)));
+    // Behind the end there may be remains of older WAL.
+    command.arg(format!("--end={}", written(end)));
     let mut line = Vec::new();
     program::run_with(&mut command, "", COUNT_LIMIT, halt, |bytes| {
         for byte in bytes {
@@ -114,23 +117,23 @@ pub(super) fn count(
 /// Writes the archive; everything is on the disk when this returns.
 pub(super) fn archive(
     settings: &Settings,
-    control: &ControlData,
+    end: (Timeline, Lsn),
     fork: Fork,
     commits: Option<&Commits>,
 ) -> Result<Discarded, DriverError> {
     let name = format!("timeline-{}-from-{}", fork.timeline, written(fork.at).replace('/', "-"));
     let folder = settings.discarded().join(name);
     make_folder(&folder)?;
-    let bytes = control.checkpoint.0.saturating_sub(fork.at.0);
+    let bytes = end.1.0.saturating_sub(fork.at.0);
     let transactions = commits.map(|commits| commits.count);
     let mut segments = Vec::new();
     if transactions != Some(0) {
-        segments = segments_from(&settings.data().join("pg_wal"), control, fork)?;
+        segments = segments_from(&settings.data().join("pg_wal"), end, fork)?;
         for name in &segments {
             copy(&settings.data().join("pg_wal").join(name), &folder.join(name))?;
         }
     }
-    let report = report(settings, control, fork, commits, &segments);
+    let report = report(settings, end, fork, commits, &segments);
     sys::durable::write(&folder.join("report.txt"), report.as_bytes(), 0o600)?;
     boot::sync_folder(&settings.discarded())?;
     boot::sync_folder(&settings.folder)?;
@@ -144,10 +147,10 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), DriverError> {
 /// The names of segments and histories behind the fork.
 fn segments_from(
     folder: &Path,
-    control: &ControlData,
+    end: (Timeline, Lsn),
     fork: Fork,
 ) -> Result<Vec<String>, DriverError> {
-    let range = fork.at.0 / SEGMENT_BYTES..=control.checkpoint.0 / SEGMENT_BYTES;
+    let range = fork.at.0 / SEGMENT_BYTES..=end.1.0 / SEGMENT_BYTES;
     let entries = fs::read_dir(folder).map_err(about("read", folder))?;
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -178,11 +181,12 @@ fn copy(from: &Path, to: &Path) -> Result<(), DriverError> {
 
 fn report(
     settings: &Settings,
-    control: &ControlData,
+    end: (Timeline, Lsn),
     fork: Fork,
     commits: Option<&Commits>,
     segments: &[String],
 ) -> String {
+    let (timeline, end) = end;
     let (name, peer) = (&settings.name, &settings.peer_name);
     let mut text = format!(
         "What {name} dropped when it was wound back to the history of {peer}\n\n\
@@ -191,9 +195,9 @@ fn report(
          bytes of WAL         {}\n",
         written(fork.at),
         fork.timeline,
-        written(control.checkpoint),
-        control.timeline.0,
-        control.checkpoint.0.saturating_sub(fork.at.0),
+        written(end),
+        timeline.0,
+        end.0.saturating_sub(fork.at.0),
     );
     match commits {
         None => text += "transactions         unknown: pg_waldump couldn't read it\n",
@@ -210,9 +214,9 @@ fn report(
         text += "\nTheir contents: pg_waldump --path . ";
         text += &format!(
             "--timeline={} --start={} --end={}\n\n",
-            control.timeline.0,
+            timeline.0,
             written(fork.at),
-            written(control.checkpoint)
+            written(end)
         );
         text.extend(segments.iter().map(|name| format!("{name}\n")));
     }
@@ -249,8 +253,6 @@ pub(super) fn keep_replaced(
 
 #[cfg(test)]
 mod tests {
-    use failover::Lsn;
-
     use super::*;
 
     #[test]

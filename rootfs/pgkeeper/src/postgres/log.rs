@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// What a standby's log says when only a repair helps.
-const PARTED: [&[&str]; 6] = [
+const PARTED: [&[&str]; 8] = [
     // The WAL that it needs next is gone.
     &["requested WAL segment", "has already been removed"],
     // The peer doesn't have what this node has.
@@ -17,6 +17,9 @@ const PARTED: [&[&str]; 6] = [
     // The peer's history leaves this node's before its end.
     &["new timeline", "forked off current database system timeline", "before current recovery"],
     &["highest timeline", "of the primary is behind recovery timeline"],
+    // The same, found at the start.
+    &["requested timeline", "does not contain minimum recovery point"],
+    &["requested timeline", "is not a child of this server's history"],
     // Another database altogether.
     &["database system identifier differs between the primary and standby"],
 ];
@@ -83,7 +86,7 @@ mod tests {
         assert!(repeats.is_news("a", Duration::ZERO));
         assert!(!repeats.is_news("a", Duration::from_secs(59)));
         assert!(repeats.is_news("b", Duration::from_secs(59)));
-        assert!(repeats.is_news("a", Duration::from_secs(60)));
+        assert!(repeats.is_news("a", QUIET));
         assert!(!repeats.is_news("a", Duration::from_secs(61)));
     }
 }

@@ -20,6 +20,8 @@ const JUMP: u32 = 1_000_000;
 const LIMIT: Duration = Duration::from_secs(20);
 /// Kine's name for an id without a change starts like this.
 const MARK: &str = "gap-";
+/// Where its ids come from.
+const IDS: &str = "pg_get_serial_sequence('kine', 'id')";
 
 impl Worker {
     pub(super) fn fence_revision(&mut self, ticket: Ticket) {
@@ -40,13 +42,13 @@ impl Worker {
         if session.ask_one("select (to_regclass('kine') is not null)::text", halt)? != "true" {
             return Ok("there is no kine here, so no revision is moved".to_owned());
         }
+        let ids = IDS;
         session.send(&format!(
             "begin; lock table kine in exclusive mode; \
-             select setval(pg_get_serial_sequence('kine', 'id'), (select greatest((select max(id) \
-             from kine), nextval(pg_get_serial_sequence('kine', 'id'))) + {JUMP})); \
-             insert into kine (name, created, deleted, create_revision, prev_revision, lease, \
-             value, old_value) values ('{MARK}' || \
-             currval(pg_get_serial_sequence('kine', 'id')) + 1, 0, 1, 0, 0, 0, null, null); \
+             select setval({ids}, greatest((select max(id) from kine), nextval({ids})) + {JUMP}); \
+             insert into kine (id, name, created, deleted, create_revision, prev_revision, lease, \
+             value, old_value) select id, '{MARK}' || id, 0, 1, 0, 0, 0, null, null from (select \
+             nextval({ids}) as id) it; \
              update kine set prev_revision = (select max(id) from kine) where name = \
              'compact_rev_key'; \
              commit"

@@ -26,6 +26,10 @@ use super::worker::Worker;
 const LIMIT: Duration = Duration::from_hours(1);
 const CONTROL_LIMIT: Duration = Duration::from_secs(20);
 const SETTLE_LIMIT: Duration = Duration::from_mins(15);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The startup process has read everything and sleeps before it looks for more.
+const AT_ITS_END: &str = "select count(*) from pg_stat_activity where backend_type = 'startup' and \
+                          wait_event = 'RecoveryRetrieveRetryInterval'";
 
 impl Worker {
     pub(super) fn rewind(&mut self) -> Result<(), DriverError> {
@@ -64,9 +68,10 @@ impl Worker {
             }
             // Only a whole server knows how to be a standby.
             self.open_way(false)?;
-            self.launch(Part::Standby { receive: false })?;
+            self.launch(Part::Settling)?;
             match self.await_session(CONTROL_LIMIT) {
-                Ok(()) | Err(DriverError::Late { .. }) => {}
+                Ok(()) => self.await_own_end()?,
+                Err(DriverError::Late { .. }) => {}
                 Err(error) => return Err(error),
             }
             if let Some(server) = &self.server {
@@ -80,6 +85,16 @@ impl Worker {
         self.prepare(Part::Primary(Waits::No))?;
         let mut recovery = self.single(&data);
         program::run(recovery.arg("template1"), "", SETTLE_LIMIT, &self.shared.halt).map(drop)
+    }
+
+    /// Waits until a standby without a peer has replayed all that it has, so that its control file
+    /// names the end of it.
+    fn await_own_end(&mut self) -> Result<(), DriverError> {
+        let end = Instant::now() + SETTLE_LIMIT;
+        while self.ask_one(AT_ITS_END)? != "1" && Instant::now() < end {
+            self.pause(LOOK_EVERY)?;
+        }
+        Ok(())
     }
 
     pub(super) fn control(&self, data: &Path) -> Result<ControlData, DriverError> {
@@ -98,9 +113,9 @@ impl Worker {
     }
 
     fn archive(&self, control: &ControlData, fork: Fork) -> Result<Discarded, DriverError> {
+        let end = control.end();
         let dump = self.settings.program("pg_waldump");
-        let found =
-            discarded::count(&dump, &self.settings.data(), control, fork, &self.shared.halt);
+        let found = discarded::count(&dump, &self.settings.data(), end, fork, &self.shared.halt);
         let commits = match found {
             Ok(commits) => Some(commits),
             Err(DriverError::Overtaken) => return Err(DriverError::Overtaken),
@@ -109,7 +124,7 @@ impl Worker {
                 None
             }
         };
-        let discarded = discarded::archive(&self.settings, control, fork, commits.as_ref())?;
+        let discarded = discarded::archive(&self.settings, end, fork, commits.as_ref())?;
         (self.say)(&format!("the rewind drops {discarded}"));
         Ok(discarded)
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
@@ -31,6 +31,8 @@ pub(super) struct Server {
     data: PathBuf,
     /// Its log says that it can't follow the peer.
     parted: Arc<AtomicBool>,
+    /// Reads the log until the last process has ended.
+    log: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -47,20 +49,24 @@ impl Server {
         let mut child =
             sys::process::ends_with_us(&mut command, Signal::QUIT).spawn().map_err(fail)?;
         let parted = Arc::new(AtomicBool::new(false));
+        let mut reading = None;
         if let Some(log) = child.stderr.take() {
             let (say, parted) = (say.clone(), parted.clone());
             let reader = thread::Builder::new().name("postgres-log".to_owned());
             let reader = reader.stack_size(STACK_BYTES).spawn(move || hand_on(log, &say, &parted));
-            if let Err(source) = reader {
-                let _gone = child.kill();
-                let _ended = child.wait();
-                return Err(fail(source));
+            match reader {
+                Ok(reader) => reading = Some(reader),
+                Err(source) => {
+                    let _gone = child.kill();
+                    let _ended = child.wait();
+                    return Err(fail(source));
+                }
             }
         }
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(std::io::ErrorKind::InvalidData).map_err(|kind| fail(kind.into()))?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| fail(errno.into()))?;
-        Ok(Self { child, pid, pidfd, data, parted })
+        Ok(Self { child, pid, pidfd, data, parted, log: reading })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -85,6 +91,11 @@ impl Server {
     /// Whether its log said, since the last question, that it can't follow the peer.
     pub(super) fn says_parted(&self) -> bool {
         self.parted.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether all that it said has been read; so only after its end.
+    pub(super) fn log_is_read(&self) -> bool {
+        self.log.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Ends it at once, the polite way for a moment, then by force. Returns when it is certain that

@@ -20,6 +20,8 @@ use crate::gate::hba::Hba;
 const START_LIMIT: Duration = Duration::from_mins(15);
 /// A standby lets nobody in until it is consistent, for which it may need the peer.
 const STANDBY_PATIENCE: Duration = Duration::from_secs(10);
+/// The last words of a server that has ended are read by then.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries to connect.
 const TRY_EVERY: Duration = Duration::from_millis(10);
 
@@ -51,7 +53,21 @@ impl Worker {
             Ok(()) => self.look().map(drop),
             // It runs, and streams what it needs before it can let anybody in.
             Err(DriverError::Late { .. }) => Ok(()),
+            Err(error @ DriverError::Ended { .. }) => {
+                // Its last words may say that it can't follow.
+                self.wait_for_log();
+                self.tell_if_parted();
+                Err(error)
+            }
             Err(error) => Err(error),
+        }
+    }
+
+    fn wait_for_log(&mut self) {
+        let end = Instant::now() + LOG_PATIENCE;
+        let read = |server: &Server| server.log_is_read();
+        while !self.server.as_ref().is_none_or(read) && Instant::now() < end {
+            std::thread::sleep(TRY_EVERY);
         }
     }
 

@@ -7,6 +7,7 @@ use failover::{Lsn, PgReport, Timeline};
 use super::config::Part;
 use super::controldata::lsn;
 use super::error::DriverError;
+use super::server::Server;
 use super::worker::{Worker, literal};
 
 /// Several times within the shortest bound of silence.
@@ -91,7 +92,7 @@ impl Worker {
     }
 
     fn show(&self, look: Look) {
-        let pid = self.server.as_ref().map(super::server::Server::pid);
+        let pid = self.server.as_ref().map(Server::pid);
         let behind = |from: Lsn| look.lsn.0.saturating_sub(from.0);
         self.shared.detail(|detail| {
             let role = if look.in_recovery { "standby" } else { "primary" };
@@ -125,8 +126,13 @@ impl Worker {
             }
             Err(error) => self.judge_silence(&error),
         }
+        self.tell_if_parted();
+    }
+
+    /// Passes on what PostgreSQL's log says about following the peer.
+    pub(super) fn tell_if_parted(&mut self) {
         let receives = self.part == Some(Part::Standby { receive: true });
-        let parted = self.server.as_ref().is_some_and(super::server::Server::says_parted);
+        let parted = self.server.as_ref().is_some_and(Server::says_parted);
         if receives && parted {
             self.tell(PgReport::CannotFollow);
         }

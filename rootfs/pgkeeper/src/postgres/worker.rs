@@ -134,7 +134,7 @@ impl Worker {
     /// What nobody waits for.
     fn after(&mut self, command: PgCommand) {
         let done = match command {
-            PgCommand::StartPrimary { .. } => self.make_slot(),
+            PgCommand::StartPrimary { .. } => self.make_slot().and_then(|()| self.make_roles()),
             PgCommand::Promote => self.make_slot().and_then(|()| self.help_rewind()),
             PgCommand::StartStandby { .. } => self.drop_slots(),
             _ => Ok(()),
