@@ -5,6 +5,7 @@
 //! the two nodes of a pair lose sight of each other. Who has authority is decided in `failover`.
 
 pub mod cli;
+pub mod control;
 pub mod gate;
 pub mod keeper;
 mod listen;
