@@ -14,7 +14,7 @@ use crate::root::definition::Architecture;
 use crate::unfinished::Running;
 
 /// The packages whose binary of the same name goes onto the node.
-const PACKAGES: &[&str] = &["clockd", "init", "logd", "nodectl", "vipd"];
+const PACKAGES: &[&str] = &["clockd", "init", "logd", "nodectl", "pgkeeper", "vipd"];
 /// The profile of `Cargo.toml` for them.
 const PROFILE: &str = "node";
 

@@ -9,6 +9,7 @@ pub mod desk;
 pub mod fuzz;
 pub mod guest;
 pub mod image;
+pub mod postgres;
 pub mod qmp;
 pub mod rig;
 pub mod state;

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::database::{BackupStatus, DatabaseStatus};
 use crate::error::ProtocolError;
 use crate::fact::FactText;
 use crate::name::ServiceName;
-use crate::status::Status;
+use crate::status::{Status, VipStatus};
 use crate::usage::Top;
 use crate::{MAX_ANSWER_BYTES, MAX_LOG_TEXT_BYTES};
 
@@ -24,6 +25,12 @@ pub enum Answer {
         /// The text.
         text: String,
     },
+    /// To `pg status`.
+    Database(Box<DatabaseStatus>),
+    /// To `pg backup list`.
+    Backups(Box<BackupStatus>),
+    /// To `vip status`.
+    Vips(Vec<VipStatus>),
     /// To `logs`, one for each line.
     Log(LogLine),
     /// To `logs`: so many lines were written over before they could be sent.
@@ -90,6 +97,8 @@ pub enum Reason {
     NotNow,
     /// Too many ask at once.
     Busy,
+    /// It isn't safe as things stand, or makes no sense on this node.
+    Unsafe,
     /// It was tried and failed.
     Failed,
 }

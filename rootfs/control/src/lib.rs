@@ -1,4 +1,4 @@
-//! PURE: the words that nodectl, the node API, logd and PID 1 exchange.
+//! PURE: the words that nodectl, the node API, logd, pgkeeper and PID 1 exchange.
 //!
 //! PID 1 serves the unix socket [`SOCKET_PATH`]. A client connects, writes **one** request as one
 //! line of JSON, and reads the answer: one line, or for `logs` a stream of lines that `"end"` ends.
@@ -16,6 +16,9 @@
 //!                              <──  {"refused":{"reason":"unknown-service","message":"…"}}
 //! ```
 //!
+//! `pgkeeper` has a socket of its own, [`KEEPER_SOCKET_PATH`], and speaks alike; what is for it is
+//! `{"version":1,"request":{"pg":"switchover"}}`. Whoever asks chooses the socket.
+//!
 //! Requests are parsed strictly: PID 1 reads them, so an unknown key, a second request, or one byte
 //! beyond [`MAX_REQUEST_BYTES`] is refused. Answers are read leniently: a desk's `nodectl` may be
 //! older than the node, and what it doesn't know it leaves out. A change that an older peer would
@@ -24,26 +27,33 @@
 //! This crate never does IO, reads no clock, and allocates no more than its bounds say.
 
 mod answer;
+mod database;
 mod error;
 mod fact;
 mod inbox;
 mod metrics;
 mod name;
 mod request;
+mod restore;
 mod routes;
 mod status;
 mod usage;
 
 pub use answer::{Answer, LogLine, Reason, Refusal};
+pub use database::{
+    BACKUP_SOCKET_PATH, Backup, BackupStatus, ChannelStatus, DatabaseStatus, KEEPER_SOCKET_PATH,
+    PeerStatus, PgRequest, WitnessStatus,
+};
 pub use error::ProtocolError;
 pub use fact::{Fact, FactText, UnknownFact};
 pub use inbox::Inbox;
-pub use metrics::metrics;
+pub use metrics::{database_metrics, metrics};
 pub use name::{BadName, ServiceName};
-pub use request::{Logs, Request};
+pub use request::{Logs, Request, VipRequest};
+pub use restore::{BackupLabel, BadLabel, Restore, RestoreTo};
 pub use status::{
-    Clock, DatabaseStatus, Exit, Image, K3sStatus, LinkStatus, Readiness, ServiceState,
-    ServiceStatus, Status, Storage, VipStatus, Watchdog,
+    Clock, Exit, Image, K3sStatus, LinkStatus, Readiness, ServiceState, ServiceStatus, Status,
+    Storage, VipStatus, Watchdog,
 };
 pub use usage::{Top, Usage};
 

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use crate::database::DatabaseStatus;
 use crate::status::{ServiceState, Status};
 use crate::usage::{Top, Usage};
 
@@ -15,6 +16,13 @@ pub fn metrics(status: &Status, top: &Top) -> String {
     services(&mut page, status);
     usage(&mut page, top);
     roles(&mut page, status);
+    page.text
+}
+
+/// The metrics of `pgkeeper`; they stand beside those of the node.
+pub fn database_metrics(status: &DatabaseStatus) -> String {
+    let mut page = Page::default();
+    database(&mut page, status);
     page.text
 }
 
@@ -123,21 +131,47 @@ fn roles(page: &mut Page, status: &Status) {
     for vip in &status.vip {
         page.sample("vip_active", &[("vip", &vip.name)], (vip.state == "active").into());
     }
-    if let Some(database) = &status.database {
-        page.family("database_role", "gauge", "1 for the role that the node has.");
-        page.sample("database_role", &[("role", &database.role)], 1);
-        page.single("database_epoch", "gauge", "The authority's epoch.", database.epoch);
-        page.single(
-            "database_gate_open",
-            "gauge",
-            "Whether clients get in.",
-            database.gate_open.into(),
-        );
-        if let Some(lag) = database.lag_bytes {
-            page.single("database_lag_bytes", "gauge", "How far the standby is behind.", lag);
-        }
+    if let Some(status) = &status.database {
+        database(page, status);
     }
     if let Some(k3s) = &status.k3s {
         page.single("k3s_ready", "gauge", "Whether Kubernetes answers.", k3s.ready.into());
+    }
+}
+
+fn database(page: &mut Page, status: &DatabaseStatus) {
+    page.family("database_role", "gauge", "1 for the role that the node has.");
+    page.sample("database_role", &[("role", &status.role)], 1);
+    let open = status.gate_open.into();
+    let singles = [
+        ("epoch", "The authority's epoch.", Some(status.epoch)),
+        ("gate_open", "Whether clients get in.", Some(open)),
+        ("in_sync", "Whether both nodes have every write.", status.in_sync.map(u64::from)),
+        ("lag_bytes", "How far the standby is behind.", status.lag_bytes),
+        ("sessions", "Clients' sessions.", status.sessions),
+        ("maintenance", "Whether failover is switched off.", Some(status.maintenance.into())),
+    ];
+    for (name, help, value) in singles {
+        if let Some(value) = value {
+            page.single(&format!("database_{name}"), "gauge", help, value);
+        }
+    }
+    if let Some(peer) = &status.peer {
+        if let Some(contact) = peer.contact_ms {
+            let help = "How long ago the peer was certainly there.";
+            page.single("database_peer_contact_milliseconds", "gauge", help, contact);
+        }
+        page.family("database_channel_heard", "gauge", "Whether the peer is heard on this way.");
+        for channel in &peer.channels {
+            let labels = [("channel", channel.name.as_str())];
+            page.sample("database_channel_heard", &labels, channel.heard.into());
+        }
+    }
+    if let Some(answered) = status.witness.as_ref().and_then(|witness| witness.answered_ms) {
+        let help = "How long ago the witness answered.";
+        page.single("database_witness_answer_milliseconds", "gauge", help, answered);
+    }
+    for (name, value) in &status.gate_counters {
+        page.single(&format!("gate_{name}_total"), "counter", "Counted by the gate.", *value);
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::database::PgRequest;
 use crate::error::ProtocolError;
 use crate::fact::Fact;
 use crate::name::ServiceName;
@@ -43,6 +44,20 @@ pub enum Request {
         fact: Fact,
     },
     /// Status and usage in Prometheus' text format.
+    Metrics,
+    /// Something of the database pair; for `pgkeeper`, not for PID 1.
+    Pg(PgRequest),
+    /// Something of the virtual addresses; for `vipd`, not for PID 1.
+    Vip(VipRequest),
+}
+
+/// What `vipd` can be asked through the node API; on its own socket it has words of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VipRequest {
+    /// Every virtual address, and whether it is held here.
+    Status,
+    /// What `vipd` has counted, in Prometheus' text format.
     Metrics,
 }
 
@@ -121,18 +136,27 @@ impl Request {
             Self::Top => "top",
             Self::Get { .. } => "get",
             Self::Metrics => "metrics",
+            Self::Pg(request) => request.word(),
+            Self::Vip(VipRequest::Status) => "vip status",
+            Self::Vip(VipRequest::Metrics) => "vip metrics",
         }
     }
 
     /// Whether it changes something, and thus is worth a line in the log of who did it.
     pub fn changes(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Start { .. }
-                | Self::Stop { .. }
-                | Self::Restart { .. }
-                | Self::Reboot
-                | Self::PowerOff
-        )
+            | Self::Stop { .. }
+            | Self::Restart { .. }
+            | Self::Reboot
+            | Self::PowerOff => true,
+            Self::Pg(request) => request.changes(),
+            Self::Status
+            | Self::Logs(_)
+            | Self::Top
+            | Self::Get { .. }
+            | Self::Metrics
+            | Self::Vip(_) => false,
+        }
     }
 }

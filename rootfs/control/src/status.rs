@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::database::DatabaseStatus;
+
 /// Everything about a node at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -37,7 +39,8 @@ pub struct Status {
     pub links: Vec<LinkStatus>,
     /// Who watches over the agent.
     pub watchdog: Watchdog,
-    /// Virtual addresses, where there are any.
+    /// Virtual addresses, where there are any. PID 1 leaves this and the next to `vipd` and
+    /// `pgkeeper`; `nodectl` asks them and puts the answers together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vip: Vec<VipStatus>,
     /// The database pair, on its members.
@@ -246,29 +249,6 @@ pub struct VipStatus {
     /// Whether this node may hold it now.
     pub permitted: bool,
     /// Why not, or what else is worth telling.
-    #[serde(default)]
-    pub notes: Vec<String>,
-}
-
-/// The database pair, as `pgkeeper` tells.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DatabaseStatus {
-    /// In a word: `primary`, `standby`, `solo`, `fenced`, `joining`.
-    pub role: String,
-    /// The authority's epoch.
-    pub epoch: u64,
-    /// The node that serves, if known.
-    #[serde(default)]
-    pub primary: Option<String>,
-    /// Whether every acknowledged write is on both nodes; none if this node can't know.
-    #[serde(default)]
-    pub in_sync: Option<bool>,
-    /// How far the standby is behind.
-    #[serde(default)]
-    pub lag_bytes: Option<u64>,
-    /// Whether the gate lets clients in.
-    pub gate_open: bool,
-    /// What else is worth telling.
     #[serde(default)]
     pub notes: Vec<String>,
 }

@@ -2,7 +2,8 @@
 
 use control::{
     Answer, Fact, Inbox, LogLine, Logs, MAX_ANSWER_BYTES, MAX_LOG_TEXT_BYTES, MAX_REQUEST_BYTES,
-    ProtocolError, Reason, Request, ServiceName, ServiceState,
+    PgRequest, ProtocolError, Reason, Request, Restore, RestoreTo, ServiceName, ServiceState,
+    VipRequest,
 };
 use proptest::prelude::*;
 
@@ -26,6 +27,33 @@ fn request() -> impl Strategy<Value = Request> {
         Just(Request::Top),
         (0..Fact::ALL.len()).prop_map(|at| Request::Get { fact: Fact::ALL[at] }),
         Just(Request::Metrics),
+        pg().prop_map(Request::Pg),
+        prop_oneof![Just(VipRequest::Status), Just(VipRequest::Metrics)].prop_map(Request::Vip),
+    ]
+}
+
+fn pg() -> impl Strategy<Value = PgRequest> {
+    prop_oneof![
+        Just(PgRequest::Status),
+        Just(PgRequest::Metrics),
+        Just(PgRequest::Switchover),
+        any::<bool>().prop_map(|on| PgRequest::Maintenance { on }),
+        any::<bool>().prop_map(|accept_data_loss| PgRequest::ForcePrimary { accept_data_loss }),
+        Just(PgRequest::Reinit),
+        Just(PgRequest::BackupNow),
+        Just(PgRequest::Backups),
+        (restore_to(), any::<bool>()).prop_map(|(to, accept_data_loss)| {
+            PgRequest::Restore(Restore { to, accept_data_loss })
+        }),
+    ]
+}
+
+fn restore_to() -> impl Strategy<Value = RestoreTo> {
+    prop_oneof![
+        Just(RestoreTo::Latest),
+        any::<u64>().prop_map(|unix_ms| RestoreTo::Time { unix_ms }),
+        "[0-9][0-9FDI_-]{0,39}"
+            .prop_map(|text| { RestoreTo::Backup { label: text.parse().expect("a label") } }),
     ]
 }
 
@@ -113,6 +141,8 @@ fn requests_are_as_documented() {
     let line = br#"{"version":1,"request":{"restart":{"service":"nginx"}}}"#;
     assert_eq!(restart.to_line().expect("short"), [line.as_slice(), b"\n"].concat());
     assert_eq!(ask(r#"{"version":1,"request":"poweroff"}"#), Ok(Some(Request::PowerOff)));
+    let order = r#"{"version":1,"request":{"pg":{"maintenance":{"on":true}}}}"#;
+    assert_eq!(ask(order), Ok(Some(Request::Pg(PgRequest::Maintenance { on: true }))));
     let brief = ask(r#"{"version":1,"request":{"logs":{"lines":10}}}"#);
     let logs = Logs { service: None, lines: 10, follow: false, from_seq: None };
     assert_eq!(brief, Ok(Some(Request::Logs(logs))));
@@ -134,6 +164,10 @@ fn strangers_words_are_refused() {
         r#"{"version":1,"request":{"restart":{"service":"x"},"stop":{"service":"y"}}}"#,
         r#"{"version":1,"request":{"get":{"fact":"/etc/shadow"}}}"#,
         r#"{"version":1,"request":{"logs":{"lines":-1}}}"#,
+        r#"{"version":1,"request":{"pg":"promote"}}"#,
+        r#"{"version":1,"request":{"pg":{"force-primary":{}}}}"#,
+        r#"{"version":1,"request":{"pg":{"maintenance":{"on":1}}}}"#,
+        r#"{"version":1,"request":{"pg":{"switchover":{"force":true}}}}"#,
     ] {
         let refused = ask(bad).expect_err(bad);
         assert_eq!(refused.refusal().reason, Reason::Malformed, "{bad}: {refused}");

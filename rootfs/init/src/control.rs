@@ -238,6 +238,12 @@ impl Server {
                 Answer::Metrics { text: ::control::metrics(&view.status(now), &view.top(now)) }
             }
             Request::Get { fact } => fact_answer(*fact, view),
+            // PID 1 passes nothing on: it would have to wait for whoever answers.
+            Request::Pg(_) | Request::Vip(_) => {
+                let message = "pgkeeper and vipd have sockets of their own beside this one: use a \
+                               nodectl of the node's own version";
+                Answer::refused(Reason::Malformed, message)
+            }
             Request::Start { service } => order(view, Order::Start(service.clone())),
             Request::Stop { service } => order(view, Order::Stop(service.clone())),
             Request::Restart { service } => order(view, Order::Restart(service.clone())),

@@ -2,6 +2,9 @@
 //!
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 node unreachable.
 
+mod moment;
+mod pg;
+
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,6 +22,7 @@ Examples:
   nodectl status                            this node, on one screen
   nodectl logs -f haproxy                   what HAProxy says, from now on
   nodectl restart k3s                       down and up again
+  nodectl pg switchover                     the other node leads the database
   nodectl --node 10.0.10.11 --operator secrets/shop-17 status
   EDGEPAIR_OPERATOR=secrets/shop-17 nodectl --node node2:7432 support-bundle
 
@@ -112,6 +116,9 @@ enum Command {
     },
     /// Prints status and usage in Prometheus' text format.
     Metrics,
+    /// Shows and steers the database pair: switchover, maintenance, backups.
+    #[command(subcommand)]
+    Pg(pg::PgCommand),
     /// Packs status, logs and facts into one file for support; secrets are left out.
     SupportBundle {
         /// The file; without it a name is made from the node's name and time.
@@ -144,6 +151,9 @@ pub(crate) enum Failure {
     /// The person at the keyboard said no.
     #[error("not confirmed: nothing was done")]
     NotConfirmed,
+    /// The peer doesn't lead after a switchover.
+    #[error("the hand-over: {0}; `nodectl pg status` on both nodes says why")]
+    HandOver(&'static str),
     /// `--node` without `--operator`.
     #[error(
         "--node needs --operator FOLDER (or EDGEPAIR_OPERATOR): the folder of the cluster's secrets, \
@@ -198,6 +208,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Top { once } => node.top(once),
         Command::Get { fact: Some(fact) } => node.get(fact),
         Command::Metrics => node.metrics(),
+        Command::Pg(command) => pg::run(&node, command),
         Command::SupportBundle { output } => node.bundle(output.as_deref()),
         Command::Get { fact: None } | Command::Serve { .. } => Ok(()),
     }

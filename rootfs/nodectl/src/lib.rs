@@ -1,12 +1,15 @@
-//! The operator's command: asks a node's PID 1, on the node by a unix socket and from afar by TLS.
+//! The operator's command: asks a node's PID 1 and its siblings, on the node by unix sockets and from
+//! afar by TLS.
 //!
 //! ```text
 //!   desk                              │ node
 //!                    TLS 1.3, both    │                        unix socket,
 //!   nodectl --node ──certificates─────┼─> nodectl serve ──────root or nodeapi──> PID 1
-//!                                     │   (user nodeapi)            ^
-//!                                     │   nodectl ──────────────────┘
+//!                                     │   (user nodeapi)            ^   or ────> pgkeeper, its backups
+//!                                     │   nodectl ──────────────────┘   or ────> vipd
 //! ```
+//!
+//! Each request is for one of them (`doors.rs`), and none is passed on by another.
 //!
 //! The words are those of the crate `control`. What the node API adds is the judgement who may ask,
 //! and bounds on how much a stranger can cost; it never answers anything itself, and PID 1 never
@@ -21,6 +24,7 @@
 pub mod cli;
 pub mod client;
 mod commands;
+mod doors;
 mod fingerprint;
 pub mod serve;
 pub mod show;

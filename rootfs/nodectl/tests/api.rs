@@ -9,10 +9,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use control::{Answer, Logs, Reason, Request};
+use control::{Answer, Logs, PgRequest, Reason, Request, VipRequest};
 use nodectl::client::{Client, ClientError, NodeAddress, Target};
 use nodectl::serve::{Config, Patience, Server};
-use support::{FakeAgent, Identity, Site};
+use support::{FakeAgent, Identity, Siblings, Site};
 use tempfile::TempDir;
 
 /// Long enough that a loaded machine doesn't miss it; no test waits that long when all is well.
@@ -130,6 +130,28 @@ fn what_changes_something_is_logged_with_who_asked() {
     assert!(matches!(answer, Ok(Answer::Accepted)), "{answer:?}");
     node.says(&["operator ", "at 127.0.0.1", "asked: restart haproxy"]);
     assert_eq!(node.agent.asked(), [request]);
+}
+
+/// What is for pgkeeper or vipd goes there, and PID 1 is not between.
+#[test]
+fn siblings_of_the_agent_are_asked_from_afar() {
+    let node = node();
+    let client = node.client_at("127.0.0.1", &node.operator);
+    let absent = client.one(&Request::Pg(PgRequest::Status));
+    let Err(ClientError::Refused { refusal, .. }) = absent else { panic!("{absent:?}") };
+    assert_eq!(refusal.reason, Reason::NotNow);
+    let siblings = Siblings::start(node.folder.path());
+    let answer = client.one(&Request::Pg(PgRequest::Status));
+    assert!(matches!(&answer, Ok(Answer::Database(it)) if it.role == "primary"), "{answer:?}");
+    let answer = client.one(&Request::Vip(VipRequest::Status));
+    assert!(matches!(&answer, Ok(Answer::Vips(vips)) if vips.len() == 1), "{answer:?}");
+    let answer = client.one(&Request::Vip(VipRequest::Metrics));
+    assert!(matches!(&answer, Ok(Answer::Metrics { text }) if text.contains("vipd_active")));
+    let order = Request::Pg(PgRequest::Maintenance { on: true });
+    assert!(matches!(client.one(&order), Ok(Answer::Accepted)));
+    node.says(&["operator ", "at 127.0.0.1", "asked: pg maintenance on"]);
+    assert_eq!(siblings.ordered(), [PgRequest::Maintenance { on: true }]);
+    assert_eq!(node.agent.asked(), []);
 }
 
 #[test]

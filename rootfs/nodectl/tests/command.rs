@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use control::{MAX_ANSWER_BYTES, Request};
-use support::FakeAgent;
+use control::{MAX_ANSWER_BYTES, PgRequest, Request};
+use support::{FakeAgent, Siblings};
 
 fn nodectl(socket: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nodectl"));
@@ -35,7 +35,8 @@ fn agent() -> (tempfile::TempDir, FakeAgent) {
 
 #[test]
 fn the_status_fits_a_screen() {
-    let (_folder, agent) = agent();
+    let (folder, agent) = agent();
+    let _siblings = Siblings::start(folder.path());
     let shown = good(&agent.socket, &["status"]);
     assert!(!shown.contains('\x1b'), "no colours but on a terminal");
     insta::assert_snapshot!(shown);
@@ -54,6 +55,7 @@ fn the_status_as_json_is_the_status() {
     let (_folder, agent) = agent();
     let shown = good(&agent.socket, &["status", "--json"]);
     let read: control::Status = serde_json::from_str(&shown).expect("JSON");
+    // Without siblings it is what PID 1 knows.
     assert_eq!(read, support::status());
 }
 
@@ -77,9 +79,76 @@ fn facts_are_listed_and_shown() {
     assert_eq!(good(&agent.socket, &["get", "meminfo"]), "meminfo line 1\nline 2\n");
 }
 
+/// A sibling that should be there and isn't costs its part, and nothing else.
+#[test]
+fn the_status_does_without_siblings() {
+    let (_folder, agent) = agent();
+    let shown = good(&agent.socket, &["status"]);
+    assert!(shown.contains("pgkeeper  ready") && !shown.contains("EPOCH"), "{shown}");
+    assert!(!good(&agent.socket, &["metrics"]).contains("vipd_"));
+}
+
+#[test]
+fn the_pair_is_shown_on_one_screen() {
+    let (folder, agent) = agent();
+    let _siblings = Siblings::start(folder.path());
+    insta::assert_snapshot!(good(&agent.socket, &["pg", "status"]));
+    let json = good(&agent.socket, &["pg", "status", "--json"]);
+    let status: control::DatabaseStatus = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((status.role.as_str(), status.epoch), ("primary", 7));
+}
+
+#[test]
+fn backups_are_listed() {
+    let (folder, agent) = agent();
+    let _siblings = Siblings::start(folder.path());
+    insta::assert_snapshot!(good(&agent.socket, &["pg", "backup", "list"]));
+}
+
+#[test]
+fn orders_reach_the_pair() {
+    let (folder, agent) = agent();
+    let siblings = Siblings::start(folder.path());
+    let output = nodectl(&agent.socket, &["pg", "switchover"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("node2 leads in epoch 8"), "{}", text(&output.stderr));
+    for arguments in [
+        &["pg", "maintenance", "on"][..],
+        &["pg", "maintenance", "off"],
+        &["pg", "force-primary", "--i-accept-data-loss"],
+        &["pg", "reinit", "--yes"],
+        &["pg", "backup", "now"],
+    ] {
+        assert_eq!(good(&agent.socket, arguments), "", "{arguments:?}");
+    }
+    let output = nodectl(&agent.socket, &["pg", "force-primary"]);
+    assert_eq!(output.status.code(), Some(1), "what the node refuses fails");
+    let expected = [
+        PgRequest::Switchover,
+        PgRequest::Maintenance { on: true },
+        PgRequest::Maintenance { on: false },
+        PgRequest::ForcePrimary { accept_data_loss: true },
+        PgRequest::Reinit,
+        PgRequest::BackupNow,
+        PgRequest::ForcePrimary { accept_data_loss: false },
+    ];
+    assert_eq!(siblings.ordered(), expected);
+    assert_eq!(agent.asked(), [], "PID 1 hears of none of it");
+}
+
+#[test]
+fn every_order_to_the_pair_explains_itself() {
+    let (_folder, agent) = agent();
+    for command in ["status", "switchover", "maintenance", "force-primary", "reinit", "backup"] {
+        let help = good(&agent.socket, &["pg", command, "--help"]);
+        assert!(help.contains("Examples:\n  nodectl "), "{command}: {help}");
+    }
+}
+
 #[test]
 fn metrics_are_in_prometheus_text_format() {
-    let (_folder, agent) = agent();
+    let (folder, agent) = agent();
+    let _siblings = Siblings::start(folder.path());
     insta::assert_snapshot!(good(&agent.socket, &["metrics"]));
 }
 
@@ -120,6 +189,11 @@ fn every_failure_has_its_exit_code_and_its_mend() {
             "builder cluster new",
         ),
         (&gone, &["status"], 3, "--node ADDRESS"),
+        (&gone, &["pg", "status"], 3, "--node ADDRESS"),
+        (&agent.socket, &["pg", "status"], 1, "role \"database\""),
+        (&agent.socket, &["pg", "backup", "list"], 1, "[database.backup]"),
+        (&agent.socket, &["pg", "maintenance", "maybe"], 2, "on, off"),
+        (&agent.socket, &["pg", "promote"], 2, "pg"),
     ] {
         let output = nodectl(socket, arguments);
         let errors = text(&output.stderr);
@@ -163,6 +237,7 @@ fn bundle_of(folder: &Path, agent: &FakeAgent) -> Vec<(String, String)> {
 fn a_bundle_has_everything_but_secrets() {
     use std::os::unix::fs::PermissionsExt;
     let (folder, agent) = agent();
+    let _siblings = Siblings::start(folder.path());
     let bundle = bundle_of(folder.path(), &agent);
     let names: Vec<&str> = bundle.iter().map(|(name, _)| name.as_str()).collect();
     insta::assert_snapshot!(names.join("\n"));

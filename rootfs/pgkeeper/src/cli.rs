@@ -1,13 +1,14 @@
-//! The command line of the witness. Answers go to standard output, everything else to standard
+//! The command line of the keeper and the witness. Answers go to standard output, everything else to standard
 //! error. Exit codes: 0 done, 1 refused or failed, 2 wrong command line.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::keeper;
 use crate::witness::register::{FileDisk, Kept};
 use crate::witness::{Config, Server, WitnessError, cluster_number};
 
@@ -24,6 +25,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Keeps this node's half of a pair: PostgreSQL, the gate, the role.
+    Run {
+        /// The configuration, such as /etc/edgepair/pgkeeper.toml.
+        config: PathBuf,
+    },
+    /// Says what is wrong with a keeper's configuration, if anything.
+    Check {
+        /// The configuration.
+        config: PathBuf,
+    },
     /// The third voter of database pairs: one register for each, on any box.
     Witness {
         /// The configuration.
@@ -49,18 +60,33 @@ enum Act {
 
 /// Runs the command.
 pub fn main() -> ExitCode {
-    let Command::Witness { config, act } = Cli::parse().command;
-    let done = Config::load(&config).and_then(|config| match act {
+    let done = match Cli::parse().command {
+        Command::Run { config } => keeper::run(&config).map(|()| ExitCode::SUCCESS).map_err(said),
+        Command::Check { config } => check(&config).map_err(said),
+        Command::Witness { config, act } => witness(&config, &act).map_err(said),
+    };
+    done.unwrap_or_else(|error| {
+        say(&error);
+        ExitCode::FAILURE
+    })
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn check(path: &Path) -> Result<ExitCode, keeper::config::ConfigError> {
+    let config = keeper::Config::load(path)?;
+    print(&format!("{}: {} of {}, nothing wrong", path.display(), config.node, config.cluster));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn witness(path: &Path, act: &Act) -> Result<ExitCode, WitnessError> {
+    let config = Config::load(path)?;
+    match act {
         Act::Run => run(&config),
-        Act::Init { cluster } => init(&config, &cluster),
+        Act::Init { cluster } => init(&config, cluster),
         Act::Show => Ok(show(&config)),
-    });
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            say(&error.to_string());
-            ExitCode::FAILURE
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The PostgreSQL keeper's program; as yet the witness.
+//! The PostgreSQL keeper's program.
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ pub mod device_mapper;
 pub mod durable;
 pub mod entropy;
 pub mod ext4;
+pub mod link_socket;
 pub mod notify;
 pub mod packet_socket;
 pub mod process;

@@ -1,6 +1,6 @@
 //! The lines of an answer as they come, each of bounded length.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::os::unix::net::UnixStream;
 
 use control::{Answer, MAX_ANSWER_BYTES, ProtocolError};
@@ -16,6 +16,8 @@ const READ_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) enum Connection {
     Local(UnixStream),
+    /// Lines that are there already.
+    Ready(Cursor<Vec<u8>>),
     /// With the fingerprint of our certificate, for messages.
     Remote(Box<StreamOwned<ClientConnection, Timed>>, String),
 }
@@ -80,6 +82,7 @@ impl Answers {
         let mut piece = [0; READ_BYTES];
         let read = match &mut self.connection {
             Connection::Local(stream) => stream.read(&mut piece),
+            Connection::Ready(lines) => lines.read(&mut piece),
             Connection::Remote(stream, _) => stream.read(&mut piece),
         };
         match read {

@@ -5,7 +5,7 @@ mod answers;
 mod error;
 mod operator;
 
-use std::io;
+use std::io::{self, Cursor};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use answers::Connection;
 pub use error::ClientError;
 pub use operator::{Operator, OperatorError};
 
+use crate::doors::Door;
 use crate::timed::Timed;
 
 /// How long one address of a node may take to accept. A node on the same continent needs
@@ -34,7 +35,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 pub enum Target {
     /// This one.
     Local {
-        /// PID 1's socket.
+        /// PID 1's socket; those of its siblings are beside it.
         socket: PathBuf,
     },
     /// Another one.
@@ -85,7 +86,7 @@ impl Client {
             .map_err(|source| ClientError::Protocol { node: self.place(), source })?;
         let limit = (!endless).then_some(ANSWER_LIMIT);
         let connection = match &self.way {
-            Way::Socket(path) => local(path, &line, limit)?,
+            Way::Socket(path) => local(path, request, &line, limit)?,
             Way::Network(address, operator) => remote(address, operator, &line, limit)?,
         };
         Ok(Answers::new(connection, self.place()))
@@ -103,15 +104,33 @@ impl Client {
     }
 }
 
-fn local(path: &Path, line: &[u8], limit: Option<Duration>) -> Result<Connection, ClientError> {
+fn local(
+    agent: &Path,
+    request: &Request,
+    line: &[u8],
+    limit: Option<Duration>,
+) -> Result<Connection, ClientError> {
+    let door = Door::of(request, agent);
     let sort = |source: io::Error| {
-        let socket = path.display().to_string();
+        // Where there is no agent, this is no node, and nobody else can be expected either.
+        let socket = if agent.exists() { &door.path } else { agent }.display().to_string();
         match source.kind() {
             io::ErrorKind::PermissionDenied => ClientError::NotPermitted { socket },
             _ => ClientError::NoAgent { socket, source },
         }
     };
-    let mut stream = UnixStream::connect(path).map_err(sort)?;
+    let ready = |answer: Answer| Connection::Ready(Cursor::new(answer.to_line()));
+    let absent = |error: io::Error| match door.refusal(&error) {
+        Some(refusal) if agent.exists() => Ok(ready(refusal)),
+        _ => Err(sort(error)),
+    };
+    if let Some(word) = door.word {
+        return door.ask_vipd(word, ANSWER_LIMIT).map(ready).or_else(absent);
+    }
+    let mut stream = match UnixStream::connect(&door.path) {
+        Ok(stream) => stream,
+        Err(error) => return absent(error),
+    };
     stream.set_read_timeout(limit).map_err(sort)?;
     stream.set_write_timeout(limit).map_err(sort)?;
     // An agent that has no room refuses without reading; its reason is there to be read.

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use control::{Answer, Fact, Logs, Request};
+use control::{Answer, Fact, Logs, PgRequest, Request};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -56,8 +56,12 @@ impl Node {
         pieces.add("status.json", Ok(json));
         pieces.add("status.txt", Ok(screen(&status, Style::Plain)));
         pieces.add("logs.txt", self.all_logs());
+        if status.services.iter().any(|service| service.name == "pgkeeper") {
+            let request = Request::Pg(PgRequest::Status);
+            pieces.add("database.json", self.text_of(&request));
+        }
         pieces.add("top.json", self.text_of(&Request::Top));
-        pieces.add("metrics.txt", self.text_of(&Request::Metrics));
+        pieces.add("metrics.txt", self.all_metrics());
         for fact in Fact::ALL {
             let piece = self.text_of(&Request::Get { fact: *fact });
             pieces.add(&format!("facts/{fact}.txt"), piece);
@@ -80,6 +84,7 @@ impl Node {
         match self.client.one(request)? {
             Answer::Fact(told) => Ok(told.text),
             Answer::Metrics { text } => Ok(text),
+            Answer::Database(told) => Ok(serde_json::to_string_pretty(&told).unwrap_or_default()),
             Answer::Top(top) => Ok(serde_json::to_string_pretty(&top).unwrap_or_default()),
             _ => Err(self.client.unexpected()),
         }

@@ -2,14 +2,15 @@
 
 mod bundle;
 mod keys;
+mod pg;
 mod top;
 
 use std::io::{self, IsTerminal, Write};
 
-use control::{Answer, Fact, LogLine, Logs, Request, ServiceName, Status};
+use control::{Answer, Fact, LogLine, Logs, PgRequest, Request, ServiceName, Status, VipRequest};
 
 use crate::cli::Failure;
-use crate::client::{Client, Target};
+use crate::client::{Client, ClientError, Target};
 use crate::show::{self, Style};
 
 pub(crate) use bundle::BundleError;
@@ -25,6 +26,12 @@ pub(crate) struct Node {
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
+}
+
+/// An answer as JSON for programs.
+fn print_json(answer: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(answer).map_err(io::Error::from);
+    print(&(text.map_err(Failure::Output)? + "\n"))
 }
 
 /// Says something to the person, beside the answer.
@@ -49,18 +56,33 @@ impl Node {
         Ok(Self { client: Client::new(target)?, style })
     }
 
-    fn ask_status(&self) -> Result<Status, Failure> {
+    /// The status as PID 1 knows it.
+    fn ask_agent(&self) -> Result<Status, Failure> {
         match self.client.one(&Request::Status)? {
             Answer::Status(status) => Ok(*status),
             _ => Err(self.client.unexpected().into()),
         }
     }
 
+    /// The same with what vipd and pgkeeper add where they run. If one of them doesn't answer, its
+    /// part is missing, and its service's line says why.
+    fn ask_status(&self) -> Result<Status, Failure> {
+        let mut status = self.ask_agent()?;
+        let runs = |name: &str| status.services.iter().any(|service| service.name == name);
+        let (vipd, keeper) = (runs("vipd"), runs("pgkeeper"));
+        if vipd && let Ok(Answer::Vips(vips)) = self.client.one(&Request::Vip(VipRequest::Status)) {
+            status.vip = vips;
+        }
+        if keeper {
+            status.database = self.ask_database().ok();
+        }
+        Ok(status)
+    }
+
     pub(crate) fn status(&self, json: bool) -> Result<(), Failure> {
         let status = self.ask_status()?;
         if json {
-            let text = serde_json::to_string_pretty(&status).map_err(io::Error::from);
-            return print(&(text.map_err(Failure::Output)? + "\n"));
+            return print_json(&status);
         }
         print(&show::screen(&status, self.style))
     }
@@ -127,7 +149,7 @@ impl Node {
         if yes || !io::stdin().is_terminal() {
             return Ok(());
         }
-        let name = self.ask_status()?.node.unwrap_or_else(|| "without a name".to_owned());
+        let name = self.ask_agent()?.node.unwrap_or_else(|| "without a name".to_owned());
         let question =
             format!("{what} node {} ({})? yes/no: ", show::plain(&name), self.client.place());
         let mut errors = io::stderr();
@@ -156,9 +178,21 @@ impl Node {
     }
 
     pub(crate) fn metrics(&self) -> Result<(), Failure> {
-        match self.client.one(&Request::Metrics)? {
-            Answer::Metrics { text } => print(&text),
-            _ => Err(self.client.unexpected().into()),
+        print(&self.all_metrics()?)
+    }
+
+    /// PID 1's metrics, and those of vipd and pgkeeper where these run. That one doesn't, though it
+    /// should, is among PID 1's.
+    fn all_metrics(&self) -> Result<String, ClientError> {
+        let Answer::Metrics { mut text } = self.client.one(&Request::Metrics)? else {
+            return Err(self.client.unexpected());
+        };
+        let siblings = [Request::Vip(VipRequest::Metrics), Request::Pg(PgRequest::Metrics)];
+        for request in siblings {
+            if let Ok(Answer::Metrics { text: more }) = self.client.one(&request) {
+                text.push_str(&more);
+            }
         }
+        Ok(text)
     }
 }

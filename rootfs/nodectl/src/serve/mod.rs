@@ -9,7 +9,7 @@
 //!              │  certificate of the cluster's CA, fingerprint in the seed's list
 //!        one request ──bad or late──> refused, logged
 //!              │
-//!        PID 1's socket <──> answer, line by line
+//!        socket of PID 1, pgkeeper or vipd <──> answer, line by line
 //! ```
 //!
 //! Each connection has a thread, and there are at most [`limits::SLOTS`] of them. The process runs as

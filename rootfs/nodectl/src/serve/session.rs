@@ -11,6 +11,7 @@ use rustix::net::sockopt;
 use rustls::{CertificateError, ServerConnection, StreamOwned};
 
 use super::Shared;
+use crate::doors::Door;
 use crate::fingerprint::Fingerprint;
 use crate::timed::Timed;
 
@@ -115,9 +116,13 @@ fn serve(shared: &Shared, stream: &mut Stream, peer: IpAddr, operator: &str) -> 
         let what = request_text(&request);
         (shared.say)(&format!("operator {operator} at {peer} asked: {what}"));
     }
-    match hand_on(shared, stream, &request) {
+    let door = Door::of(&request, &shared.agent);
+    match hand_on(shared, stream, &request, &door) {
         Err(HandOn::Agent(error)) => {
-            let text = format!("the node's agent does not answer: {error}");
+            if let Some(refusal) = door.refusal(&error) {
+                return answer(shared, stream, &refusal);
+            }
+            let text = format!("{} does not answer: {error}", door.name);
             answer(shared, stream, &Answer::refused(Reason::Failed, text.as_str()))?;
             Err(io::Error::new(error.kind(), text))
         }
@@ -168,11 +173,20 @@ enum HandOn {
     Peer(io::Error),
 }
 
-/// Asks PID 1 and hands its answer on until one of the two has enough.
-fn hand_on(shared: &Shared, stream: &mut Stream, request: &Request) -> Result<(), HandOn> {
+/// Asks whom the request is for, and hands the answer on until one of the two has enough.
+fn hand_on(
+    shared: &Shared,
+    stream: &mut Stream,
+    request: &Request,
+    door: &Door,
+) -> Result<(), HandOn> {
+    if let Some(word) = door.word {
+        let told = door.ask_vipd(word, shared.patience.agent).map_err(HandOn::Agent)?;
+        return answer(shared, stream, &told).map_err(HandOn::Peer);
+    }
     let broken = |error: ProtocolError| io::Error::new(io::ErrorKind::InvalidData, error);
     let line = request.to_line().map_err(|error| HandOn::Agent(broken(error)))?;
-    let mut agent = UnixStream::connect(&shared.agent).map_err(HandOn::Agent)?;
+    let mut agent = UnixStream::connect(&door.path).map_err(HandOn::Agent)?;
     agent.set_write_timeout(Some(shared.patience.agent)).map_err(HandOn::Agent)?;
     // What waits to be read from an agent that refused early is its reason.
     let _refused_early = agent.write_all(&line);

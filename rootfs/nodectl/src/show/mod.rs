@@ -1,11 +1,13 @@
 //! Answers as people read them: pure functions from answers to text.
 
+mod database;
 mod redact;
 mod status;
 mod table;
 mod time;
 mod top;
 
+pub use database::{backups_screen, database_screen};
 pub use redact::redacted;
 pub use status::screen;
 pub use time::{compact_utc, log_time, span, utc};

@@ -146,15 +146,17 @@ fn database(database: &DatabaseStatus, style: Style) -> String {
         None => ("?", Mood::Neutral),
     };
     let row = vec![
-        Cell::text(&database.role),
+        Cell::text(&database.role).mood(super::database::mood(&database.role)),
         Cell::text(database.primary.as_deref().unwrap_or("?")),
         Cell::number(database.epoch.to_string()),
         Cell::text(sync).mood(mood),
         Cell::number(database.lag_bytes.map_or_else(|| "-".to_owned(), bytes)),
         Cell::text(if database.gate_open { "open" } else { "shut" }),
+        Cell::text(super::database::witness_words(database.witness.as_ref())),
         Cell::text(database.notes.join("; ")),
     ];
-    let headings = headings(&["DATABASE", "PRIMARY", "EPOCH", "IN SYNC", "LAG", "GATE", ""]);
+    let words = ["DATABASE", "PRIMARY", "EPOCH", "IN SYNC", "LAG", "GATE", "WITNESS", ""];
+    let headings = headings(&words);
     table(style, &headings, &[row])
 }
 

@@ -1,6 +1,8 @@
 //! A site in miniature: its CA and certificates, a fake PID 1, and a well node's status.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+mod siblings;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,14 +12,17 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use control::{
-    Answer, Clock, DatabaseStatus, Exit, Fact, FactText, Image, Inbox, K3sStatus, LinkStatus,
-    LogLine, Readiness, Reason, Request, ServiceState, ServiceStatus, Status, Storage, Top, Usage,
-    VipStatus, Watchdog,
+    Answer, Backup, BackupStatus, ChannelStatus, Clock, DatabaseStatus, Exit, Fact, FactText,
+    Image, Inbox, K3sStatus, LinkStatus, LogLine, PeerStatus, PgRequest, Readiness, Reason,
+    Request, ServiceState, ServiceStatus, Status, Storage, Top, Usage, Watchdog, WitnessStatus,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     PublicKeyData, SanType, date_time_ymd,
 };
+
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub(crate) use siblings::Siblings;
 
 /// A CA and what it certifies.
 pub(crate) struct Site {
@@ -180,6 +185,10 @@ fn answers(request: &Request, before: u64, status: fn() -> Status) -> Vec<Answer
         Request::Get { fact } => {
             vec![Answer::Fact(FactText::new(*fact, format!("{fact} line 1\nline 2\n").as_bytes()))]
         }
+        // What PID 1 and the database's programs never are asked by mistake.
+        Request::Pg(_) | Request::Vip(_) => {
+            vec![Answer::refused(Reason::Malformed, "this is for another socket")]
+        }
         Request::Metrics => vec![Answer::Metrics { text: control::metrics(&status(), &top(0)) }],
     }
 }
@@ -274,24 +283,8 @@ pub(crate) fn status() -> Status {
         services: services(),
         links: links(),
         watchdog: Watchdog { device: Some("iTCO_wdt".to_owned()), fed: true, because: None },
-        vip: vec![VipStatus {
-            name: "api".to_owned(),
-            state: "active".to_owned(),
-            addresses: vec!["10.0.10.10/24".to_owned()],
-            link: "lan".to_owned(),
-            priority: 110,
-            permitted: true,
-            notes: Vec::new(),
-        }],
-        database: Some(DatabaseStatus {
-            role: "primary".to_owned(),
-            epoch: 7,
-            primary: Some("node1".to_owned()),
-            in_sync: Some(true),
-            lag_bytes: Some(0),
-            gate_open: true,
-            notes: Vec::new(),
-        }),
+        vip: Vec::new(),
+        database: None,
         k3s: Some(K3sStatus {
             role: "server".to_owned(),
             version: Some("v1.37.1+k3s1".to_owned()),
@@ -315,6 +308,8 @@ fn services() -> Vec<ServiceStatus> {
         service("clockd", ServiceState::Ready, 2_000),
         service("format", ServiceState::Finished, 2_500),
         service("haproxy", ServiceState::Ready, 3_000),
+        service("pgkeeper", ServiceState::Ready, 3_000),
+        service("vipd", ServiceState::Ready, 3_000),
         k3s,
         waiting,
         stopped,

@@ -28,6 +28,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The folder of the registers. On a disk: what is kept here must survive a power cut.
     pub state: PathBuf,
+    /// The folder that remembers for which clusters a register was ever made; another one than
+    /// `state`. With it `run` makes the first register of a cluster, and never a second one. Without
+    /// it `init` does.
+    #[serde(default)]
+    pub made: Option<PathBuf>,
     /// The pairs that it serves.
     pub clusters: Vec<Cluster>,
 }
@@ -72,6 +77,12 @@ impl Config {
     pub fn parse(text: &str, folder: &Path) -> Result<Self, String> {
         let mut config: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         config.state = folder.join(&config.state);
+        config.made = config.made.map(|made| folder.join(made));
+        if config.made.as_ref() == Some(&config.state) {
+            return Err(
+                "`made` and `state` are one folder: what loses one would lose both".to_owned()
+            );
+        }
         if config.clusters.len() > MAX_CLUSTERS {
             return Err(format!("a witness serves {MAX_CLUSTERS} clusters at most: run another"));
         }
@@ -160,6 +171,7 @@ mod tests {
     fn what_is_wrong_is_refused() {
         let refused = |from: &str, to: &str| parse(&SOUND.replace(from, to)).unwrap_err();
         assert!(refused("name", "nane").contains("nane"));
+        assert!(refused("state =", "made = 'registers'\nstate =").contains("one folder"));
         assert!(refused("plant3'\nn", "../x'\nn").contains("is no name"));
         assert!(refused("'n2'", "'n1'").contains("two different nodes"));
         assert!(refused(", 'n2'", "").contains('2'));

@@ -13,10 +13,12 @@
 //! What is written in a register decides `failover::Register`; here it is only kept. An answer
 //! leaves after its register is on the disk. A register that can't be read or written is refused,
 //! with the reason, until somebody mends it; no register ever begins anew by itself, because a
-//! witness that forgot might grant twice.
+//! witness that forgot might grant twice. On a node of ours the very first one is made at the first
+//! boot, and a mark elsewhere remembers that (`first.rs`).
 
 pub mod client;
 pub mod config;
+mod first;
 pub mod frame;
 pub mod register;
 mod serve;

@@ -31,6 +31,18 @@ pub enum RegisterError {
         /// Where it should be.
         place: String,
     },
+    /// It was made on this node, and is gone.
+    #[error(
+        "the register {place} was made here ({mark} says so) and is gone: find out why, for it may \
+         have held a grant; then flash this node anew, which makes an empty one that the pair fills \
+         when it is in sync"
+    )]
+    Lost {
+        /// Where it should be.
+        place: String,
+        /// What remembers it.
+        mark: String,
+    },
     /// Its bytes aren't a register.
     #[error(
         "the register {place} is damaged: check the disk; then move the file away and make a new \

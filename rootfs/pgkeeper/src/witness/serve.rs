@@ -25,7 +25,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::config::{Cluster, Config};
 use super::frame::Reply;
 use super::register::{FileDisk, Kept, RegisterError};
-use super::{WitnessError, cluster_number, cluster_of, protocol_of};
+use super::{WitnessError, cluster_number, cluster_of, first, protocol_of};
 use crate::gate::Say;
 use crate::gate::limits::Limits;
 use crate::listen;
@@ -170,8 +170,7 @@ fn serve(config: &Config, cluster: &Cluster) -> Result<Served, WitnessError> {
         path: cluster.certificate.clone(),
         why: error.to_string(),
     })?;
-    let disk = FileDisk::new(&config.register(cluster));
-    let register = Mutex::new(Kept::open(disk, cluster_number(&cluster.name)));
+    let register = Mutex::new(first::take_up(config, cluster));
     let (name, nodes) = (cluster.name.clone(), cluster.nodes.clone());
     Ok(Served { name, nodes, tls, register, sessions: AtomicUsize::new(0) })
 }

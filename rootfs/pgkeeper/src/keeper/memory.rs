@@ -1,0 +1,125 @@
+//! The durable record's thread: reads it once, then writes what it is given, in order.
+//!
+//! A disk that hangs holds up this thread, and with it every vote: the protocol goes nowhere without
+//! `Persisted`, while the loop goes on hearing, closing and withdrawing.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use failover::{Data, Recall, Record, Side, Ticket};
+use sys::durable;
+
+use super::inbox::Outlet;
+use super::news::{News, start};
+
+/// The record's name in the state folder.
+const RECORD: &str = "record";
+const MODE: u32 = 0o600;
+
+/// What the thread is asked for.
+pub(crate) type Job = (Ticket, Record);
+
+/// Starts the thread; its first news are what the disk remembers. `data` looks at PostgreSQL's
+/// folder, which is on the same disk.
+pub(crate) fn remember(
+    state: &Path,
+    cluster: u64,
+    side: Side,
+    data: impl FnOnce() -> Data + Send + 'static,
+    news: Outlet<News>,
+) -> io::Result<Sender<Job>> {
+    let path = state.join(RECORD);
+    let (sender, jobs) = channel();
+    start("record", move || {
+        let recall = recall(&path, cluster, side);
+        if news.put(News::Recalled(recall, data())) {
+            write_all(&path, &jobs, &news);
+        }
+    })?;
+    Ok(sender)
+}
+
+/// What the file means to this node. A file that can't be read is not a missing one: nobody knows
+/// what this node has promised, so it has no vote.
+fn recall(path: &Path, cluster: u64, side: Side) -> Recall {
+    match fs::read(path) {
+        Ok(bytes) => Record::recall(cluster, side, Some(&bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Recall::Missing,
+        Err(_) => Recall::Damaged,
+    }
+}
+
+fn write_all(path: &Path, jobs: &Receiver<Job>, news: &Outlet<News>) {
+    while let Ok((ticket, record)) = jobs.recv() {
+        let written = durable::write(path, &record.encode(), MODE);
+        let written = written.map_err(|error| error.to_string());
+        if !news.put(News::Written(ticket, written)) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::keeper::inbox::{Inbox, inbox};
+
+    fn next(inbox: &Inbox<News>) -> News {
+        let end = Instant::now() + Duration::from_mins(1);
+        loop {
+            if let Some(news) = inbox.take() {
+                return news;
+            }
+            assert!(Instant::now() < end, "no news");
+            std::thread::yield_now();
+        }
+    }
+
+    fn recalled(state: &Path, side: Side) -> (Recall, Sender<Job>, Inbox<News>) {
+        let (outlet, inbox) = inbox().expect("an inbox");
+        let jobs = remember(state, 7, side, || Data::Standby, outlet).expect("a thread");
+        match next(&inbox) {
+            News::Recalled(recall, Data::Standby) => (recall, jobs, inbox),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_remembered_by_its_own_node_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (recall, jobs, inbox) = recalled(folder.path(), Side::A);
+        assert_eq!(recall, Recall::Missing);
+        let record = Record { voter: true, ..Record::blank(7, Side::A) };
+        jobs.send((Ticket(1), record)).expect("taken");
+        assert!(matches!(next(&inbox), News::Written(Ticket(1), Ok(()))));
+        assert_eq!(recalled(folder.path(), Side::A).0, Recall::Found(record));
+        assert_eq!(recalled(folder.path(), Side::B).0, Recall::Damaged);
+    }
+
+    #[test]
+    fn a_torn_record_and_an_unreadable_one_are_damaged_and_not_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(RECORD);
+        let bytes = Record::blank(7, Side::A).encode();
+        fs::write(&path, &bytes[..bytes.len() / 2]).expect("torn");
+        assert_eq!(recalled(folder.path(), Side::A).0, Recall::Damaged);
+        fs::remove_file(&path).expect("removed");
+        fs::create_dir(&path).expect("a folder can't be read as a file");
+        assert_eq!(recalled(folder.path(), Side::A).0, Recall::Damaged);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (_, jobs, inbox) = recalled(&folder.path().join("absent"), Side::A);
+        jobs.send((Ticket(4), Record::blank(7, Side::A))).expect("taken");
+        match next(&inbox) {
+            News::Written(Ticket(4), Err(why)) => assert!(why.contains("absent/record"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The keeper: the loop that drives `failover`, and everything that it reaches the world by.
+//!
+//! ```text
+//!    UDP channels ─┐                                  ┌─> gate, permit for vipd
+//!    cables        ├─> role loop ──step──> failover ──┼─> PostgreSQL's driver
+//!    gateways      │      ^                           ├─> heartbeats
+//!    orders       ─┘      │ inbox                     └─> threads: record, witness, fence, disk
+//!                         └──────────── their answers, PostgreSQL's reports ───┘
+//! ```
+//!
+//! The loop owns the role: it alone steps the protocol, opens and closes the gate, and gives signs of
+//! life. It never waits for a disk, a name, a program or a peer; what may take time is a thread's,
+//! and a thread that hangs leaves the loop able to hear, to close and to withdraw.
+
+mod asker;
+mod carrier;
+mod channels;
+pub mod config;
+mod disk;
+mod error;
+mod fence;
+mod gateways;
+mod inbox;
+mod isolation;
+mod log;
+mod memory;
+mod news;
+mod open;
+pub mod packet;
+mod permit;
+mod role;
+mod stop;
+mod words;
+
+use std::io::Write;
+use std::path::Path;
+
+pub use config::Config;
+pub use error::KeeperError;
+
+/// Where threads beside the loop say things.
+fn say(line: &str) {
+    let _unheard = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Keeps this node's half of the pair until a signal says to stop.
+pub fn run(path: &Path) -> Result<(), KeeperError> {
+    let config = Config::load(path)?;
+    role::Keeper::open(config)?.run();
+    Ok(())
+}

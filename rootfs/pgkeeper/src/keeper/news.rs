@@ -1,0 +1,36 @@
+//! What the keeper's threads tell its loop, and how they are started.
+//!
+//! Everything that a disk, a resolver or a program can hold up happens in a thread of its own: the
+//! loop never waits for more than its next input.
+
+use std::io;
+use std::thread;
+
+use failover::{Answer, Data, Recall, Ticket};
+
+use super::disk::Look;
+
+/// A thread's stack. TLS needs some 30 KiB of it; only what is touched takes memory.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// One piece of news.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// What the disk remembers.
+    Recalled(Recall, Data),
+    /// A record is durable, or isn't and why.
+    Written(Ticket, Result<(), String>),
+    /// The witness answered, or didn't and why.
+    Witness(Result<Answer, String>),
+    /// The fence command confirmed that the peer is off, or didn't and why.
+    Fenced(Ticket, Result<(), String>),
+    /// How the disk is.
+    Disk(Look),
+}
+
+/// Starts a thread. As a child of the loop's thread it is a normal one: the loop's priority is not
+/// inherited.
+pub(crate) fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
+    thread.spawn(work).map(drop)
+}

@@ -1,0 +1,406 @@
+//! The role loop: hears, steps the protocol, and does what it says.
+//!
+//! ```text
+//!   wait ──> what is due by the clock ──> what came in, a bounded piece of each ──> signs of life
+//!    ^                                                                                   │
+//!    └───────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Time comes before news: a loop that stood still learns by its clock that it is late, and gives
+//! up what it may no longer have, before it believes what waited in its sockets. Each event is one
+//! step, and its actions are carried out before the next one, in their order.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use failover::{Accepted, Action, Ask, Event, Failover, PgCommand, PgReport, Refusal, Ticket};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sys::clock;
+use sys::notify::Notifier;
+use sys::signals::SignalFd;
+
+use super::carrier::Carrier;
+use super::channels::Channels;
+use super::config::Config;
+use super::disk::{Health, Turn};
+use super::fence;
+use super::gateways::Gateways;
+use super::inbox::{Inbox, Outlet};
+use super::log::Log;
+use super::memory::Job;
+use super::news::News;
+use super::permit::Holder;
+use super::stop::Stop;
+use super::words::Pair;
+use crate::gate::Gate;
+use crate::postgres::{Driver, Report};
+
+/// Signs of life; the supervisor wants one in some seconds.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// Routes change when somebody changes them, which nobody announces.
+const ROUTERS_EVERY: Duration = Duration::from_secs(5);
+/// News of threads and reports of PostgreSQL in one turn.
+const PER_TURN: usize = 64;
+
+/// The keeper.
+pub(crate) struct Keeper {
+    pub(super) config: Config,
+    pub(super) settings: failover::Settings,
+    pub(super) pair: Pair,
+    pub(super) core: Failover,
+    pub(super) nonce: u64,
+    pub(super) booted: bool,
+    pub(super) signals: SignalFd,
+    pub(super) inbox: Inbox<News>,
+    pub(super) outlet: Outlet<News>,
+    pub(super) memory: Sender<Job>,
+    pub(super) witness: Option<Sender<Ask>>,
+    /// Why the witness doesn't answer, as last said.
+    pub(super) witness_silent: Option<String>,
+    pub(super) channels: Channels,
+    pub(super) carrier: Option<Carrier>,
+    pub(super) gateways: Option<Gateways>,
+    pub(super) gateways_due: Duration,
+    pub(super) routers_due: Duration,
+    pub(super) permit: Holder,
+    pub(super) gate: Gate,
+    pub(super) postgres: Driver,
+    /// The command that PostgreSQL's driver has not answered yet.
+    pub(super) busy: Option<(Ticket, PgCommand)>,
+    pub(super) health: Health,
+    pub(super) notifier: Notifier,
+    pub(super) alive_due: Duration,
+    /// What the supervisor was last told.
+    pub(super) told: String,
+    pub(super) log: Log,
+    pub(super) stop: Option<Stop>,
+    pub(super) actions: Vec<Action>,
+    /// When the last turn began.
+    pub(super) last: Duration,
+    pub(super) _lock: File,
+}
+
+/// What the loop waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Signals,
+    News,
+    Carrier,
+    Channel(u8),
+    Gateways,
+    Permit,
+    Postgres,
+}
+
+impl Keeper {
+    /// Runs until a signal says to stop and everything is given up.
+    pub(crate) fn run(&mut self) {
+        self.say_how_it_begins();
+        self.notifier.ready();
+        while !self.has_ended() {
+            let ready = self.wait();
+            self.pass_time();
+            for source in ready {
+                self.hear(source);
+            }
+            self.go_on_stopping();
+            self.tell();
+        }
+        self.log.line("ended");
+    }
+
+    fn say_how_it_begins(&mut self) {
+        let (node, peer) = (&self.config.node, self.config.peer());
+        let arbiter = self.settings.arbiter;
+        self.log.line(format_args!(
+            "{node} of {}, peer {peer}; {arbiter:?} decides",
+            self.config.cluster
+        ));
+    }
+
+    /// Waits for an input or the next time at which something is due.
+    fn wait(&self) -> Vec<Source> {
+        let mut sources = vec![Source::Signals, Source::News, Source::Postgres];
+        let mut fds = vec![self.signals.as_fd(), self.inbox.as_fd(), self.postgres.as_fd()];
+        let mut add = |source, fd| {
+            sources.push(source);
+            fds.push(fd);
+        };
+        for (number, socket) in self.channels.sockets() {
+            add(Source::Channel(number), socket);
+        }
+        if let Some(carrier) = &self.carrier {
+            add(Source::Carrier, carrier.as_fd());
+        }
+        for socket in self.gateways.iter().flat_map(Gateways::sockets) {
+            add(Source::Gateways, socket);
+        }
+        if let Some(socket) = self.permit.socket() {
+            add(Source::Permit, socket);
+        }
+        let mut polls: Vec<PollFd<'_>> =
+            fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let pause = self.next_due().saturating_sub(clock::boot());
+        let pause = Timespec::try_from(pause).unwrap_or_default();
+        // An interrupted wait is a short one.
+        let _count = poll(&mut polls, Some(&pause));
+        let ready = |poll: &PollFd<'_>| !poll.revents().is_empty();
+        sources.into_iter().zip(&polls).filter(|(_, poll)| ready(poll)).map(|(it, _)| it).collect()
+    }
+
+    fn next_due(&self) -> Duration {
+        let core = (self.booted && !self.has_left()).then(|| self.core.wake_at());
+        let gateways = self.gateways.as_ref().map(|_| self.gateways_due);
+        let stop = self.stop.as_ref().map(Stop::until);
+        [core, gateways, stop].into_iter().flatten().fold(self.alive_due, Duration::min)
+    }
+
+    /// Does what is due by the clock.
+    fn pass_time(&mut self) {
+        let now = clock::boot();
+        let pause = now.saturating_sub(self.last);
+        if pause > self.settings.times.loss.max(2 * ALIVE_EVERY) {
+            self.log.line(format_args!("this node stood still for {} ms", pause.as_millis()));
+        }
+        self.last = now;
+        if self.booted && now >= self.core.wake_at() {
+            self.step(&Event::Tick);
+        }
+        match self.health.judge(now) {
+            Some(Turn::Ill(why)) => {
+                self.log.line(why);
+                self.step(&Event::Trouble(true));
+            }
+            Some(Turn::Well) => {
+                self.log.line("the disk is well again");
+                self.step(&Event::Trouble(false));
+            }
+            None => {}
+        }
+        if now >= self.gateways_due {
+            self.ask_gateways(now);
+        }
+    }
+
+    fn ask_gateways(&mut self, now: Duration) {
+        let Some(gateways) = &mut self.gateways else { return };
+        // Twice as often as the protocol wants an answer: a late one is then no gap.
+        self.gateways_due = now.saturating_add(self.settings.times.heartbeat / 2);
+        if now >= self.routers_due {
+            self.routers_due = now.saturating_add(ROUTERS_EVERY);
+            let addresses = match (&self.config.failover.gateways, &mut self.carrier) {
+                (named, _) if !named.is_empty() => Ok(named.clone()),
+                (_, Some(carrier)) => carrier.routers().map_err(|error| error.to_string()),
+                (_, None) => Err("routes can't be read".to_owned()),
+            };
+            let set = addresses
+                .and_then(|addresses| gateways.set(&addresses).map_err(|error| error.to_string()));
+            if let Err(error) = set {
+                self.log.complain(now, format_args!("a gateway can't be asked: {error}"));
+            } else if !gateways.are_known() {
+                self.log.complain(
+                    now,
+                    "there is no gateway to ask, so nobody goes on alone by policy: add \
+                     failover.gateways, a witness or a fence to the seed",
+                );
+            }
+        }
+        gateways.ask(now);
+    }
+
+    fn hear(&mut self, source: Source) {
+        let now = clock::boot();
+        match source {
+            Source::Signals => self.hear_signals(),
+            Source::News => self.hear_news(now),
+            Source::Postgres => self.hear_postgres(),
+            Source::Channel(number) => self.hear_channel(now, number),
+            Source::Permit => self.permit.hear(),
+            Source::Gateways => {
+                let limit = self.settings.times.heartbeat.saturating_mul(2);
+                if self.gateways.as_ref().is_some_and(|gateways| gateways.hear(now, limit)) {
+                    self.step(&Event::GatewayAnswered);
+                }
+            }
+            Source::Carrier => match self.carrier.as_mut().map(Carrier::hear) {
+                Some(Ok(true)) => {
+                    self.log.line("the last cable to the peer was pulled");
+                    self.step(&Event::Unplugged);
+                }
+                Some(Err(error)) => {
+                    self.log.line(format_args!("cables aren't watched any more: {error}"));
+                    self.carrier = None;
+                }
+                Some(Ok(false)) | None => {}
+            },
+        }
+    }
+
+    fn hear_channel(&mut self, now: Duration, number: u8) {
+        let received = self.channels.receive(number);
+        for heartbeat in &received.heartbeats {
+            self.step(&Event::Heard(number, *heartbeat));
+        }
+        if let Some(error) = received.refused {
+            let name = self.channels.name(number);
+            self.log.complain(now, format_args!("a datagram on \"{name}\" is refused: {error}"));
+        }
+    }
+
+    fn hear_news(&mut self, now: Duration) {
+        self.inbox.quiet();
+        for _ in 0..PER_TURN {
+            let Some(news) = self.inbox.take() else { return };
+            self.hear_one(now, news);
+        }
+        // It was silenced for all of them, and some may be left for the next turn.
+        self.inbox.ring();
+    }
+
+    fn hear_one(&mut self, now: Duration, news: News) {
+        match news {
+            News::Recalled(recall, data) => {
+                self.log.line(self.pair.recalled(&recall, data));
+                self.booted = true;
+                self.step(&Event::Boot { recall, data, nonce: self.nonce });
+            }
+            News::Written(ticket, Ok(())) => self.step(&Event::Persisted(ticket)),
+            News::Written(ticket, Err(why)) => {
+                self.log.line(why);
+                self.step(&Event::PersistFailed(ticket));
+            }
+            News::Witness(Ok(answer)) => {
+                if self.witness_silent.take().is_some() {
+                    self.log.line("the witness answers again");
+                }
+                self.step(&Event::Witness(answer));
+            }
+            News::Witness(Err(why)) => {
+                if self.witness_silent.as_ref() != Some(&why) {
+                    self.log.line(&why);
+                }
+                self.witness_silent = Some(why);
+            }
+            News::Fenced(ticket, outcome) => {
+                match &outcome {
+                    Ok(()) => self.log.line("the peer's power is cut"),
+                    Err(why) => self.log.line(format_args!("the fence failed: {why}")),
+                }
+                self.step(&Event::Fenced(ticket, outcome.is_ok()));
+            }
+            News::Disk(look) => self.health.hear(now, look),
+        }
+    }
+
+    fn hear_postgres(&mut self) {
+        for _ in 0..PER_TURN {
+            match self.postgres.next_report() {
+                None => return,
+                Some(Report::RevisionFenced(ticket)) => {
+                    self.step(&Event::RevisionFenced(ticket));
+                }
+                Some(Report::Postgres(report)) => {
+                    if let PgReport::Done(ticket, ..) | PgReport::Failed(ticket) = report {
+                        self.busy.take_if(|(asked, _)| *asked == ticket);
+                        self.heard_stopped(ticket);
+                    }
+                    self.step(&Event::Postgres(report));
+                }
+            }
+        }
+    }
+
+    /// One step of the protocol; what it replied, if it was an order.
+    pub(super) fn step(&mut self, event: &Event) {
+        let _reply = self.order_step(event);
+    }
+
+    /// The same for an order.
+    pub(super) fn order_step(&mut self, event: &Event) -> Option<Result<Accepted, Refusal>> {
+        if self.has_left() {
+            return None;
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        self.core.step(clock::boot(), event, &mut actions);
+        let mut reply = None;
+        for action in actions.drain(..) {
+            if let Action::Reply(answer) = action {
+                reply = Some(answer);
+            }
+            self.act(action);
+        }
+        self.actions = actions;
+        reply
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::OpenGate(epoch) => {
+                if let Err(error) = self.gate.open(epoch) {
+                    self.log.line(error);
+                }
+            }
+            Action::CloseGate => {
+                self.gate.close();
+            }
+            Action::WithdrawPermit => self.permit.withdraw(),
+            Action::Permit(epoch, until) => {
+                if let Some(line) = self.permit.permit(epoch, until) {
+                    self.log.line(line);
+                }
+            }
+            Action::Persist(ticket, record) => {
+                if self.memory.send((ticket, record)).is_err() {
+                    let gone = Err("the record's thread is gone".to_owned());
+                    let _told = self.outlet.put(News::Written(ticket, gone));
+                }
+            }
+            Action::Send(heartbeat) => {
+                for line in self.channels.send(&heartbeat) {
+                    self.log.line(line);
+                }
+            }
+            Action::Ask(ask) => {
+                if let Some(witness) = &self.witness {
+                    let _asked = witness.send(ask);
+                }
+            }
+            Action::Postgres(ticket, command) => {
+                self.busy = Some((ticket, command));
+                self.postgres.command(ticket, command);
+            }
+            Action::Fence(ticket) => {
+                let started =
+                    fence::fence(&self.config.failover.fence, ticket, self.outlet.clone());
+                if let Err(error) = started {
+                    let _told = self.outlet.put(News::Fenced(ticket, Err(error.to_string())));
+                }
+            }
+            Action::FenceRevision(ticket) => self.postgres.fence_revision(ticket),
+            Action::Moved { .. } | Action::Report(_) | Action::Reply(_) => {}
+        }
+        if let Some(line) = self.pair.line(&action) {
+            self.log.line(line);
+        }
+    }
+
+    /// Tells the supervisor that the loop lives, and how it is.
+    fn tell(&mut self) {
+        let now = clock::boot();
+        if now < self.alive_due {
+            return;
+        }
+        self.alive_due = now.saturating_add(ALIVE_EVERY);
+        self.notifier.alive();
+        let mut summary = self.pair.summary(&self.core.status());
+        if self.permit.held().is_some_and(|held| held > 0) {
+            summary += ", with the virtual address";
+        }
+        if summary != self.told {
+            self.notifier.status(&summary);
+            self.told = summary;
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The end in good order: the peer takes over if it can, then PostgreSQL ends with all its log sent.
+//!
+//! ```text
+//!   signal ──leads, peer in sync──> HandingOver ──peer leads, or too late──> Stopping ──> ended
+//!      │                                                                       ^
+//!      └──────────────────────────────anything else────────────────────────────┘
+//! ```
+//!
+//! Each part has a bound, and a second signal ends the wait. Whatever is still running then is
+//! killed with the service's cgroup.
+
+use std::time::Duration;
+
+use failover::{Command, Event, PgCommand, State, Ticket};
+use sys::clock;
+
+use super::role::Keeper;
+
+/// Beyond the protocol's own bound of a hand-over.
+const HAND_OVER_MORE: Duration = Duration::from_secs(1);
+/// For a shutdown with a checkpoint.
+const POSTGRES_LIMIT: Duration = Duration::from_secs(10);
+/// The protocol counts its tickets upwards from one, and isn't asked any more by then.
+const LAST_TICKET: Ticket = Ticket(u64::MAX);
+
+/// How far the end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The peer shall take over, until then.
+    HandingOver(Duration),
+    /// The protocol is left; PostgreSQL shall end, until then.
+    Stopping(Duration),
+    /// Nothing is left to wait for.
+    Ended,
+}
+
+impl Stop {
+    pub(super) fn until(&self) -> Duration {
+        match self {
+            Self::HandingOver(until) | Self::Stopping(until) => *until,
+            Self::Ended => Duration::ZERO,
+        }
+    }
+}
+
+impl Keeper {
+    pub(super) fn has_ended(&self) -> bool {
+        self.stop == Some(Stop::Ended)
+    }
+
+    /// Whether the protocol is over for this run.
+    pub(super) fn has_left(&self) -> bool {
+        matches!(self.stop, Some(Stop::Stopping(_) | Stop::Ended))
+    }
+
+    pub(super) fn hear_signals(&mut self) {
+        while let Ok(Some(_)) = self.signals.next() {
+            if self.stop.is_some() {
+                self.log.line("ends at once: it was asked again");
+                self.leave();
+                self.stop = Some(Stop::Ended);
+            } else {
+                self.begin_to_stop();
+            }
+        }
+    }
+
+    fn begin_to_stop(&mut self) {
+        self.log.line("shall end");
+        let order = Event::Operator(Command::Switchover);
+        let leads = self.core.status().state.is_leading();
+        if leads && self.order_step(&order).is_some_and(|reply| reply.is_ok()) {
+            let bound = self.settings.times.handover_bound.saturating_add(HAND_OVER_MORE);
+            self.stop = Some(Stop::HandingOver(clock::boot().saturating_add(bound)));
+        } else {
+            self.stop_postgres();
+        }
+    }
+
+    /// The next part of the end, if its time has come.
+    pub(super) fn go_on_stopping(&mut self) {
+        let now = clock::boot();
+        match self.stop {
+            Some(Stop::HandingOver(until)) => {
+                let state = self.core.status().state;
+                let handed_over = !state.is_leading() && state != State::HandOver;
+                if handed_over || now >= until {
+                    self.stop_postgres();
+                }
+            }
+            Some(Stop::Stopping(until)) if now >= until => {
+                self.log.line("PostgreSQL took too long to end, and is killed");
+                self.stop = Some(Stop::Ended);
+            }
+            _ => {}
+        }
+    }
+
+    fn stop_postgres(&mut self) {
+        self.leave();
+        self.stop = Some(Stop::Stopping(clock::boot().saturating_add(POSTGRES_LIMIT)));
+        match self.busy {
+            // Its answer is awaited; a second one would only make the end less clean.
+            Some((_, PgCommand::Stop | PgCommand::StopClean)) => {}
+            // What is being replaced is no database, so there is nothing to end cleanly.
+            Some((_, PgCommand::Rewind | PgCommand::Reclone | PgCommand::InitDb)) => {
+                self.stop = Some(Stop::Ended);
+            }
+            Some(_) => self.postgres.command(LAST_TICKET, PgCommand::Stop),
+            None => self.postgres.command(LAST_TICKET, PgCommand::StopClean),
+        }
+    }
+
+    /// Nothing is served from here on.
+    fn leave(&mut self) {
+        self.gate.close();
+        self.permit.withdraw();
+    }
+
+    /// PostgreSQL answered a command.
+    pub(super) fn heard_stopped(&mut self, ticket: Ticket) {
+        let stops = matches!(self.stop, Some(Stop::Stopping(_)));
+        if stops && (ticket == LAST_TICKET || self.busy.is_none()) {
+            self.stop = Some(Stop::Ended);
+        }
+    }
+}
