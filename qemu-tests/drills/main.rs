@@ -4,6 +4,8 @@
 
 mod agent;
 mod boot;
+mod pg;
+mod site;
 mod vip;
 
 use std::process::ExitCode;
@@ -11,7 +13,7 @@ use std::process::ExitCode;
 use qemu_tests::rig;
 use qemu_tests::rig::entry::{Family, Site, Topology};
 
-const FAMILIES: [Family; 3] = [boot::FAMILY, agent::FAMILY, vip::FAMILY];
+const FAMILIES: [Family; 5] = [boot::FAMILY, agent::FAMILY, vip::FAMILY, pg::FAMILY, site::FAMILY];
 
 /// The lab's first node, alone.
 const ONE_NODE: Topology = Topology {
@@ -27,6 +29,28 @@ const VIP_PAIR: Topology = Topology {
     site: Site::Cluster {
         v4: "qemu-tests/clusters/vip-v4.toml",
         v6: "qemu-tests/clusters/vip-v6.toml",
+    },
+    image: "lab",
+    tester: true,
+};
+
+/// A database pair that decides by policy, and a tester.
+const PG_PAIR: Topology = Topology {
+    name: "database pair, tester",
+    site: Site::Cluster {
+        v4: "qemu-tests/clusters/pg-v4.toml",
+        v6: "qemu-tests/clusters/pg-v6.toml",
+    },
+    image: "lab",
+    tester: true,
+};
+
+/// A database pair with a witness, and a tester.
+const PG_WITNESS: Topology = Topology {
+    name: "database pair, witness, tester",
+    site: Site::Cluster {
+        v4: "qemu-tests/clusters/pg-witness-v4.toml",
+        v6: "qemu-tests/clusters/pg-witness-v6.toml",
     },
     image: "lab",
     tester: true,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::port::{Listener, PortError, Speaker};
 use crate::words::{Ask, Facts, Question, Role, Said};
-use crate::{address, place, process, state};
+use crate::{address, keeper, place, process, state};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -86,6 +86,7 @@ impl Hand {
                 Ok(Value::Null)
             }
             Ask::ReadFile { path } => Ok(json!(place::read_of_node(&path)?)),
+            Ask::Keeper { request } => Ok(serde_json::to_value(keeper::ask(request)?)?),
             Ask::StartClients { settings } => {
                 self.start(&settings)?;
                 Ok(Value::Null)
@@ -140,7 +141,8 @@ mod tests {
 
     #[test]
     fn the_root_that_shows_is_the_last_one_mounted() {
-        let mounts = "rootfs / rootfs rw 0 0\nproc /proc proc rw 0 0\n/dev/dm-0 / ext4 ro,noatime 0 0";
+        let mounts =
+            "rootfs / rootfs rw 0 0\nproc /proc proc rw 0 0\n/dev/dm-0 / ext4 ro,noatime 0 0";
         assert_eq!(root_options(mounts).as_deref(), Some("ro,noatime"));
         assert_eq!(root_options(""), None);
     }

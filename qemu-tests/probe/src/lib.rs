@@ -16,6 +16,7 @@
 
 pub mod address;
 pub mod hand;
+pub mod keeper;
 pub mod place;
 pub mod port;
 pub mod process;

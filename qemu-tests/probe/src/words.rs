@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use control::PgRequest;
 use ledger::Operation;
 use ledger::client::Settings;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,8 @@ pub enum Ask {
     HogMemory,
     /// Reads a small file of the guest.
     ReadFile { path: String },
+    /// Asks the node's database keeper, as `nodectl pg` does; answered with its answer.
+    Keeper { request: PgRequest },
     /// Starts the clients of the service under test; answered when they run.
     StartClients { settings: Settings },
     /// Stops them and lets them read back what there is to read, for so long at most; answered with
@@ -86,11 +89,22 @@ pub enum Ask {
 #[serde(rename_all = "snake_case", tag = "say")]
 pub enum Said {
     /// The first thing after a start.
-    Hello { role: Role, boot_id: String },
-    Answer { id: u64, answer: Value },
-    Refused { id: u64, error: String },
+    Hello {
+        role: Role,
+        boot_id: String,
+    },
+    Answer {
+        id: u64,
+        answer: Value,
+    },
+    Refused {
+        id: u64,
+        error: String,
+    },
     /// What a client did, by the probe's clock.
-    Did { operation: Operation },
+    Did {
+        operation: Operation,
+    },
 }
 
 /// A guest, as it sees itself.

@@ -347,7 +347,9 @@ impl Drill {
         let allowed = self.interval() / LAG_DIVISOR;
         if lag > allowed {
             let (lag, allowed) = (lag.as_millis(), allowed.as_millis());
-            return Stop::Unknown(format!("{what}; but the desk lagged {lag} ms ({allowed} allowed)"));
+            return Stop::Unknown(format!(
+                "{what}; but the desk lagged {lag} ms ({allowed} allowed)"
+            ));
         }
         Stop::Violated(what)
     }
@@ -388,6 +390,19 @@ impl Drill {
                 loop {
                     let asked = self.now();
                     if is_true(&self.probe(*node)?.facts()?) {
+                        return Ok(Some(asked));
+                    }
+                    if Instant::now() > deadline {
+                        return Ok(None);
+                    }
+                    thread::sleep(LOOK_AGAIN);
+                }
+            }
+            Condition::Keeper(node, is_true) => {
+                let deadline = Instant::now() + longest;
+                loop {
+                    let asked = self.now();
+                    if self.keeper(*node).is_some_and(|status| is_true(&status)) {
                         return Ok(Some(asked));
                     }
                     if Instant::now() > deadline {
@@ -549,13 +564,27 @@ impl Drill {
 
     /// Clients of the address waited no longer than the budget for an answer.
     pub fn longest_gap(&mut self, history: &History, budget: Duration) -> Finding {
-        let (from, until) = self.patience.map_or_else(
-            || (Duration::ZERO, self.now()),
-            |(from, until, _)| (from, until),
-        );
+        self.longest_gap_of(Kind::Ping, history, budget)
+    }
+
+    /// The span in which clients ran.
+    pub(super) fn span(&self) -> Option<(Micros, Micros)> {
+        self.patience.map(|(from, until, _)| (from.into(), until.into()))
+    }
+
+    /// The same for clients that ask for something else.
+    pub(super) fn longest_gap_of(
+        &mut self,
+        kind: Kind,
+        history: &History,
+        budget: Duration,
+    ) -> Finding {
+        let (from, until) = self
+            .patience
+            .map_or_else(|| (Duration::ZERO, self.now()), |(from, until, _)| (from, until));
         self.patience = Some((from, until, budget));
         let span = (from.into(), until.into());
-        let finding = gap::longest_gap(history, Kind::Ping, span, budget.into());
+        let finding = gap::longest_gap(history, kind, span, budget.into());
         self.unless_the_desk_lagged(finding)
     }
 
@@ -566,7 +595,10 @@ impl Drill {
     pub fn settle(&mut self) -> Result<(), Stop> {
         for node in self.nodes() {
             if !self.machine(node)?.is_running()? {
-                return Err(Stop::Unknown(format!("{} was never turned on again", self.name(node))));
+                return Err(Stop::Unknown(format!(
+                    "{} was never turned on again",
+                    self.name(node)
+                )));
             }
             self.machine(node)?.probe.wait(READY_LIMIT)?;
         }
@@ -616,7 +648,7 @@ impl Drill {
         self.lag.worst_since(since)
     }
 
-    fn time_left(&self) -> Result<Duration, Stop> {
+    pub(super) fn time_left(&self) -> Result<Duration, Stop> {
         let left = self.deadline.saturating_sub(self.now());
         if left.is_zero() {
             return Err(Stop::Unknown("the drill's own time is over".to_owned()));

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ::probe::words::Facts;
+use control::DatabaseStatus;
 use vswitch::rule::Port;
 use vswitch::wire::{Claim, Heard};
 
@@ -21,6 +22,7 @@ pub struct Scene {
 
 type OfWire = fn(&Heard, &Scene) -> bool;
 type OfFacts = Box<dyn Fn(&Facts) -> bool>;
+type OfKeeper = Box<dyn Fn(&DatabaseStatus) -> bool>;
 
 /// What is waited for.
 pub enum Condition {
@@ -32,6 +34,8 @@ pub enum Condition {
     Said(Node, String),
     /// Something is true in a node.
     Fact(Node, OfFacts),
+    /// Something is true of a node's database keeper; while it can't be asked, nothing is.
+    Keeper(Node, OfKeeper),
     /// The node's machine is off.
     Off(Node),
     /// A client that asks after this was done is answered.
@@ -45,6 +49,7 @@ impl fmt::Debug for Condition {
             Self::Silent(..) => "Silent",
             Self::Said(..) => "Said",
             Self::Fact(..) => "Fact",
+            Self::Keeper(..) => "Keeper",
             Self::Off(_) => "Off",
             Self::Answered => "Answered",
         })
@@ -105,6 +110,16 @@ pub fn has_address(node: Node, address: IpAddr) -> Condition {
 /// The node has the address on none of its links.
 pub fn lacks_address(node: Node, address: IpAddr) -> Condition {
     fact(node, move |facts| !facts.addresses.contains(&address))
+}
+
+/// Something that the node's database keeper says of itself.
+pub fn keeper(node: Node, is_true: impl Fn(&DatabaseStatus) -> bool + 'static) -> Condition {
+    Condition::Keeper(node, Box::new(is_true))
+}
+
+/// The node is this to its pair: `primary`, `solo`, `standby` and so on.
+pub fn is(node: Node, role: &'static str) -> Condition {
+    keeper(node, move |status| status.role == role)
 }
 
 /// The node's machine has gone off.

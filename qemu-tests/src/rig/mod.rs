@@ -27,6 +27,7 @@ pub mod kit;
 pub mod lag;
 pub mod log;
 pub mod machine;
+pub mod pair;
 pub mod probe;
 pub mod reaper;
 pub mod run;

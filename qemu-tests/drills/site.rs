@@ -1,0 +1,150 @@
+//! The whole site: power that comes back in a bad order, new hardware, clocks, a lost witness.
+
+use std::time::Duration;
+
+use qemu_tests::rig::drill::Drill;
+use qemu_tests::rig::entry::{Entry, Family};
+use qemu_tests::rig::expect::{answers, claims, is};
+use qemu_tests::rig::fault::{Fault, Stop};
+
+use crate::{PG_PAIR, PG_WITNESS};
+
+pub(crate) const FAMILY: Family = Family {
+    name: "site",
+    about: "The whole site: power that comes back in a bad order, new hardware, clocks, a lost witness.",
+    drills: &[
+        Entry::new(
+            "site_stale_first",
+            "after a power failure of the site the node that missed the last rows never serves alone",
+            PG_PAIR,
+            site_stale_first,
+        )
+        .within(LIMIT),
+        Entry::new(
+            "site_node_replaced",
+            "a node with a blank disk and its old seed becomes the standby by itself",
+            PG_PAIR,
+            site_node_replaced,
+        )
+        .within(LIMIT),
+        Entry::new(
+            "site_clock_steps",
+            "a clock that jumps forward and back moves nobody and stops no writes",
+            PG_PAIR,
+            site_clock_steps,
+        )
+        .within(LIMIT),
+        Entry::new(
+            "site_witness_lost",
+            "while the pair is in sync, the loss of the witness changes nothing",
+            PG_WITNESS,
+            site_witness_lost,
+        )
+        .within(LIMIT),
+        Entry::new(
+            "site_witness_and_primary_lost",
+            "without witness and primary the standby doesn't promote, and serves once the witness is back",
+            PG_WITNESS,
+            site_witness_and_primary_lost,
+        )
+        .within(LIMIT),
+    ],
+};
+
+const LIMIT: Duration = Duration::from_secs(300);
+const CRASH_BUDGET: Duration = Duration::from_secs(4);
+const SOLO_BUDGET: Duration = Duration::from_secs(8);
+const HEAL_LIMIT: Duration = Duration::from_secs(120);
+/// Longer than every window in which a node acts by itself.
+const LONG_ENOUGH: Duration = Duration::from_secs(12);
+const HOUR: i64 = 3600;
+/// What a steady pair may take for a row on a busy desk.
+const STEADY_BUDGET: Duration = Duration::from_secs(1);
+
+fn site_stale_first(t: &mut Drill) -> Result<(), Stop> {
+    let (primary, standby) = t.pair_roles()?;
+    let clients = t.start_writers()?;
+    let standby_off = t.inject(standby.power_cut())?;
+    t.expect("the primary goes on alone", is(primary, "solo"), SOLO_BUDGET)?;
+    t.expect("a row is acknowledged that the standby hasn't", answers(), SOLO_BUDGET)?;
+    let primary_off = t.inject(primary.power_cut())?;
+    t.heal(standby_off)?;
+    t.wait_ready(standby)?;
+    t.let_pass(LONG_ENOUGH)?;
+    let open = t.keeper(standby).is_some_and(|status| status.gate_open);
+    t.assert("alone, the stale node serves nobody", !open, format!("its gate is open: {open}"));
+    let address = t.vip()?.address;
+    let holds = t.holds(standby, address)?;
+    t.assert("nor does it have the address", !holds, format!("it has it: {holds}"));
+    t.heal(primary_off)?;
+    t.wait_ready(primary)?;
+    t.settle_pair(HEAL_LIMIT)?;
+    t.finish_writers(clients, LIMIT)?;
+    t.check(t.single_owner());
+    Ok(())
+}
+
+fn site_node_replaced(t: &mut Drill) -> Result<(), Stop> {
+    let (primary, standby) = t.pair_roles()?;
+    let clients = t.start_writers()?;
+    let off = t.inject(standby.power_cut())?;
+    t.expect("the primary goes on alone", is(primary, "solo"), SOLO_BUDGET)?;
+    t.machine(standby)?.replace()?;
+    t.heal(off)?;
+    t.wait_ready(standby)?;
+    t.settle_pair(HEAL_LIMIT)?;
+    t.finish_writers(clients, SOLO_BUDGET)?;
+    t.check(t.owner_changes(0));
+    Ok(())
+}
+
+fn site_clock_steps(t: &mut Drill) -> Result<(), Stop> {
+    let (primary, standby) = t.pair_roles()?;
+    let clients = t.start_writers()?;
+    for (node, seconds) in [(primary, HOUR), (standby, -HOUR)] {
+        let stepped = t.inject(Fault::StepClock(node, seconds))?;
+        t.let_pass(t.adverts(12))?;
+        t.heal(stepped)?;
+        t.let_pass(t.adverts(12))?;
+    }
+    t.settle_pair(HEAL_LIMIT)?;
+    t.finish_writers(clients, STEADY_BUDGET)?;
+    t.check(t.owner_changes(0));
+    Ok(())
+}
+
+fn site_witness_lost(t: &mut Drill) -> Result<(), Stop> {
+    t.pair_roles()?;
+    let witness = t.node("witness")?;
+    let clients = t.start_writers()?;
+    let off = t.inject(witness.power_cut())?;
+    t.let_pass(LONG_ENOUGH)?;
+    t.heal(off)?;
+    t.wait_ready(witness)?;
+    t.settle_pair(HEAL_LIMIT)?;
+    t.finish_writers(clients, STEADY_BUDGET)?;
+    t.check(t.owner_changes(0));
+    Ok(())
+}
+
+fn site_witness_and_primary_lost(t: &mut Drill) -> Result<(), Stop> {
+    let (primary, standby) = t.pair_roles()?;
+    let witness = t.node("witness")?;
+    let clients = t.start_writers()?;
+    let witness_off = t.inject(witness.power_cut())?;
+    let primary_off = t.inject(primary.power_cut())?;
+    t.let_pass(LONG_ENOUGH)?;
+    let open = t.keeper(standby).is_some_and(|status| status.gate_open);
+    t.assert("without a voter the standby serves nobody", !open, format!("gate open: {open}"));
+    t.heal(witness_off)?;
+    t.wait_ready(witness)?;
+    t.mark();
+    t.expect("with the witness it serves", claims(standby), CRASH_BUDGET)?;
+    t.expect("a row is acknowledged again", answers(), CRASH_BUDGET)?;
+    t.heal(primary_off)?;
+    t.wait_ready(primary)?;
+    t.settle_pair(HEAL_LIMIT)?;
+    t.finish_writers(clients, LIMIT)?;
+    t.check(t.single_owner());
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The database pair in drills: who leads, clients that write, and what must hold afterwards.
+//!
+//! The pair are the first two nodes of its cluster file; whoever comes after them is no part of it.
+//! What a drill waits for, a node's keeper says. What a drill is judged by, it doesn't: that is what
+//! clients were told and what the wire said.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use ::probe::words::Ask;
+use control::{Answer, DatabaseStatus, PgRequest};
+use ledger::check::converged::{self, Role};
+use ledger::check::{enough, gap, promises};
+use ledger::client::Settings;
+use ledger::client::postgres::{Certificates, Target};
+use ledger::client::session::Appends;
+use ledger::{History, Kind};
+
+use super::drill::{Clients, Drill};
+use super::fault::{Node, Stop};
+
+/// Two nodes make a pair.
+const PAIR: usize = 2;
+/// A first boot, a new database, a copy of it, and the hold-down before synchrony; four emulated
+/// processors share two real ones meanwhile.
+const FORM_LIMIT: Duration = Duration::from_secs(120);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Clients: as in the pair's cluster files.
+const DATABASE_PORT: u16 = 5432;
+const DATABASE: &str = "ledger";
+const ROLE: &str = "ledger";
+const TABLE: &str = "rows";
+const WRITERS: u32 = 3;
+const WRITE_EVERY_MS: u64 = 50;
+/// A client waits for less than the time in which the pair may be expected to be back, and asks
+/// again; what it waited for then counts as "may have happened".
+const CONNECT_MS: u64 = 1000;
+const STATEMENT_MS: u64 = 2000;
+const PREPARE_MS: u64 = 20_000;
+/// With fewer acknowledged rows a run proves nothing.
+const ROWS_LEAST: usize = 40;
+
+impl Drill {
+    /// The two nodes of the pair.
+    pub fn pair(&self) -> Vec<Node> {
+        self.nodes().into_iter().take(PAIR).collect()
+    }
+
+    /// Gives an order to a node's keeper.
+    pub fn order(&self, node: Node, request: PgRequest) -> Result<Answer, Stop> {
+        let answer = self.probe(node)?.ask(Ask::Keeper { request })?;
+        let strange = |error| Stop::Unknown(format!("the keeper of {}: {error}", self.name(node)));
+        serde_json::from_value(answer).map_err(strange)
+    }
+
+    /// What a node's keeper says; none while there is none to ask.
+    pub fn keeper(&self, node: Node) -> Option<DatabaseStatus> {
+        match self.order(node, PgRequest::Status) {
+            Ok(Answer::Database(status)) => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Waits until the pair is in sync; gives the primary and the standby.
+    pub fn pair_roles(&mut self) -> Result<(Node, Node), Stop> {
+        let roles = self.wait_for_sync(FORM_LIMIT)?;
+        let (primary, standby) = (self.name(roles.0).to_owned(), self.name(roles.1).to_owned());
+        self.note(format!("{primary} leads, {standby} follows in sync"));
+        Ok(roles)
+    }
+
+    fn wait_for_sync(&self, limit: Duration) -> Result<(Node, Node), Stop> {
+        let deadline = self.now() + limit.min(self.time_left()?);
+        loop {
+            let seen: Vec<(Node, Option<DatabaseStatus>)> =
+                self.pair().into_iter().map(|node| (node, self.keeper(node))).collect();
+            let with = |role: &str| {
+                let has = |status: &DatabaseStatus| status.role == role;
+                seen.iter().find(|(_, status)| status.as_ref().is_some_and(has)).map(|(n, _)| *n)
+            };
+            if let (Some(primary), Some(standby)) = (with("primary"), with("standby")) {
+                return Ok((primary, standby));
+            }
+            if self.now() > deadline {
+                let is = |status: &Option<DatabaseStatus>| {
+                    status
+                        .as_ref()
+                        .map_or_else(|| "silent".to_owned(), |status| status.role.clone())
+                };
+                let roles: Vec<String> = seen
+                    .iter()
+                    .map(|(node, s)| format!("{} is {}", self.name(*node), is(s)))
+                    .collect();
+                let roles = roles.join(", ");
+                return Err(Stop::Violated(format!(
+                    "the pair was not in sync within {} s: {roles}",
+                    limit.as_secs()
+                )));
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Starts clients in the tester that append rows through the virtual address.
+    pub fn start_writers(&mut self) -> Result<Clients, Stop> {
+        let address = SocketAddr::new(self.vip()?.address, DATABASE_PORT);
+        let target = Target {
+            address,
+            role: ROLE.to_owned(),
+            database: DATABASE.to_owned(),
+            table: TABLE.to_owned(),
+            certificates: Some(self.client_certificates()?),
+            connect_ms: CONNECT_MS,
+            statement_ms: STATEMENT_MS,
+        };
+        let appends = Appends {
+            target,
+            workers: WRITERS,
+            every_ms: WRITE_EVERY_MS,
+            prepare_ms: PREPARE_MS,
+            read_from: Vec::new(),
+        };
+        self.start_clients_with(Settings { pings: Vec::new(), postgres: Some(appends) })
+    }
+
+    fn client_certificates(&self) -> Result<Certificates, Stop> {
+        // Secrets are in a folder of the cluster's name.
+        let sites = fs::read_dir(&self.cluster.secrets).into_iter().flatten().flatten();
+        let folder = sites.map(|entry| entry.path()).find(|path| path.is_dir());
+        let folder = folder.ok_or_else(|| Stop::Unknown("the site has no secrets".to_owned()))?;
+        let read = |name: String| {
+            let path = folder.join(name);
+            let fail = |error| Stop::Unknown(format!("{}: {error}", path.display()));
+            fs::read_to_string(&path).map_err(fail)
+        };
+        Ok(Certificates {
+            ca: read("ca.pem".to_owned())?,
+            certificate: read(format!("clients/{ROLE}.pem"))?,
+            key: read(format!("clients/{ROLE}.key"))?,
+        })
+    }
+
+    /// Stops the clients and judges what they were told: every promise was kept, and they waited no
+    /// longer than the budget.
+    pub fn finish_writers(&mut self, clients: Clients, budget: Duration) -> Result<History, Stop> {
+        let history = self.finish_clients(clients)?;
+        for finding in promises(&history) {
+            self.check(finding);
+        }
+        self.check(enough(&history, Kind::Append, ROWS_LEAST));
+        let gap = self.longest_gap_of(Kind::Append, &history, budget);
+        self.check(gap);
+        if let Some((from, until)) = self.span()
+            && let Some(gap) = gap::longest(&history, Kind::Append, from, until)
+        {
+            self.note(format!("longest gap between two acknowledged rows: {}", gap.length()));
+        }
+        Ok(history)
+    }
+
+    /// After all is healed: the pair is in sync within a limit, and the address is where the primary
+    /// is and nowhere else.
+    pub fn settle_pair(&mut self, limit: Duration) -> Result<(), Stop> {
+        for node in self.nodes() {
+            if !self.machine(node)?.is_running()? {
+                let name = self.name(node);
+                return Err(Stop::Unknown(format!("{name} was never turned on again")));
+            }
+        }
+        let began = self.now();
+        let (primary, _) = self.wait_for_sync(limit)?;
+        let took = (self.now().saturating_sub(began)).as_millis();
+        self.note(format!("in sync again after {took} ms; {} leads", self.name(primary)));
+        let address = self.vip()?.address;
+        let mut nodes = Vec::new();
+        for node in self.pair() {
+            let role = if node == primary { Role::Primary } else { Role::Standby };
+            nodes.push(converged::Node {
+                name: self.name(node).to_owned(),
+                role,
+                streaming: role == Role::Standby,
+                has_address: self.holds(node, address)?,
+            });
+        }
+        self.check(converged::converged(&nodes));
+        Ok(())
+    }
+}
