@@ -13,10 +13,13 @@ mod site;
 #[path = "../../../rootfs/pgkeeper/tests/support/mod.rs"]
 mod support;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use client::Writer;
+use control::{Answer, PgRequest};
+use pgkeeper::keeper::gateways::Gateways;
 use site::{Arbiter, Site};
 
 /// A failover takes a second on a machine that has time. This is for one that has none: beyond it
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         let on_ci = std::env::var_os("CI").is_some();
         return if on_ci { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
+    a_gateway_answers();
     for (name, arbiter) in [("policy", Arbiter::Policy), ("witness", Arbiter::Witness)] {
         if word.is_empty() || word.starts_with('-') || name.contains(&word) {
             println!("test a_pair_survives_with_{name} ...");
@@ -44,6 +48,22 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// The loopback is a gateway that is always there; echo requests need no privilege.
+fn a_gateway_answers() {
+    let mut gateways = Gateways::new(7);
+    for address in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+        gateways.set(&[address]).expect("it can be asked");
+        let limit = Duration::from_mins(1);
+        gateways.ask(sys::clock::boot());
+        support::until("the gateway answers", || gateways.hear(sys::clock::boot(), limit));
+        gateways.ask(sys::clock::boot());
+        std::thread::sleep(Duration::from_millis(2));
+        let late = gateways.hear(sys::clock::boot(), Duration::ZERO);
+        assert!(!late, "an answer that took too long doesn't count");
+    }
+    println!("test a_gateway_answers ... ok");
 }
 
 /// One life of a pair, from nothing to its end in good order.
@@ -73,15 +93,26 @@ fn survives(programs: &site::Programs, arbiter: Arbiter) {
     site.await_state(1, "standby, in sync");
     site.await_state(0, "primary, in sync");
 
+    println!("  a switchover is ordered");
+    let gap = writer.gap_of(|| {
+        let answer = site.order(0, PgRequest::Switchover);
+        assert_eq!(answer, Answer::Accepted);
+        site.await_state(1, "primary, alone");
+    });
+    println!("  next acknowledged write after {gap:?}");
+    assert!(gap < BOUND, "{gap:?}");
+    site.await_state(0, "standby, in sync");
+    site.await_state(1, "primary, in sync");
+
     println!("  the leader and its PostgreSQL stand still");
-    let gap = writer.gap_of(|| site.pause(0));
+    let gap = writer.gap_of(|| site.pause(1));
     println!("  next acknowledged write after {gap:?}");
     assert!(gap < BOUND, "{gap:?}");
     writer.await_more(20);
-    site.go_on(0);
-    site.await_state(0, "standby, in sync");
-    site.await_state(1, "primary, in sync");
-    let said = site.refusal(0);
+    site.go_on(1);
+    site.await_state(1, "standby, in sync");
+    site.await_state(0, "primary, in sync");
+    let said = site.refusal(1);
     assert!(said.contains("not accepting connections on this node"), "{said}");
 
     let acknowledged = writer.end();

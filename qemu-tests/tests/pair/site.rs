@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use control::{Answer, PgRequest, Request};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -20,7 +23,8 @@ const NOBODY: &str = "65534";
 /// Who decides when the nodes lose sight of each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arbiter {
-    /// The policy `availability`, with a gateway that always answers.
+    /// The policy `standby-biased`: no window of time decides, so a machine that is short of time
+    /// changes nothing but the gaps.
     Policy,
     /// A witness.
     Witness,
@@ -175,6 +179,16 @@ impl Site {
         self.await_no_postgres(node);
     }
 
+    /// Orders something, as `nodectl` does.
+    pub(crate) fn order(&self, node: usize, request: PgRequest) -> Answer {
+        let path = self.folder.path().join(NODES[node]).join("control.sock");
+        let mut stream = UnixStream::connect(path).expect("the keeper listens");
+        stream.write_all(&Request::Pg(request).to_line().expect("short")).expect("asked");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        Answer::parse(answer.trim_ascii_end()).expect("understood")
+    }
+
     pub(crate) fn pause(&mut self, node: usize) {
         self.forget(node);
         self.signal_all(node, Signal::STOP);
@@ -298,7 +312,7 @@ fn write_node(
     let own = Files::write(&home, name, &authority.identity(name));
     let calls = Files::write(&home, "replication", &authority.identity("replication"));
     let failover = match arbiter {
-        Arbiter::Policy => "policy = 'availability'\ngateways = ['127.0.0.1']".to_owned(),
+        Arbiter::Policy => "policy = 'standby-biased'".to_owned(),
         Arbiter::Witness => {
             format!("witness = {{ address = '127.0.0.1', port = {WITNESS_PORT} }}")
         }
@@ -310,6 +324,7 @@ fn write_node(
     let text = format!(
         "cluster = '{CLUSTER}'\nnode = '{name}'\npair = ['node1', 'node2']\nstate = '{}'\n\
          heartbeat_key = '0123456789abcdef0123456789abcdef'\npermit_socket = '{}'\n\
+         control_socket = '{}'\n\
          [identity]\nca_certificate = '{}'\ncertificate = '{}'\nkey = '{}'\n\
          replication_certificate = '{}'\nreplication_key = '{}'\n\
          [failover]\n{failover}\n\
@@ -321,6 +336,7 @@ fn write_node(
          [[postgres.users]]\nrole = '{ROLE}'\nclients = ['{CLIENT}']\n",
         at("state"),
         at("permit.sock"),
+        at("control.sock"),
         own.ca.display(),
         own.certificate.display(),
         own.key.display(),

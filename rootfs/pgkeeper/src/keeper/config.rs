@@ -15,6 +15,8 @@ use crate::witness::cluster_number;
 const REALTIME_PRIORITY: u8 = 20;
 /// Where vipd hears who may hold virtual addresses.
 const PERMIT_SOCKET: &str = "/run/edgepair/permit.sock";
+/// Where `nodectl` asks: in a folder of the keeper's own, since it isn't root.
+const CONTROL_SOCKET: &str = "/run/edgepair/pgkeeper/control.sock";
 /// A shorter key could be guessed. The builder's have 64 characters.
 const LEAST_KEY_BYTES: usize = 16;
 /// Fewer heartbeats, and a single lost one could cost the peer its place.
@@ -60,6 +62,12 @@ pub struct Config {
     /// Where vipd hears the permit.
     #[serde(default = "permit_socket")]
     pub permit_socket: PathBuf,
+    /// Where `nodectl` asks.
+    #[serde(default = "control_socket")]
+    pub control_socket: PathBuf,
+    /// The group, by number, that may ask beside root and the keeper's own user.
+    #[serde(default)]
+    pub control_group: Option<u32>,
     /// 1 to 99; 0 leaves the keeper a normal process.
     #[serde(default = "realtime_priority")]
     pub realtime_priority: u8,
@@ -235,6 +243,10 @@ impl Default for Disk {
 
 fn permit_socket() -> PathBuf {
     PathBuf::from(PERMIT_SOCKET)
+}
+
+fn control_socket() -> PathBuf {
+    PathBuf::from(CONTROL_SOCKET)
 }
 
 fn realtime_priority() -> u8 {

@@ -113,6 +113,11 @@ impl Health {
         Some(turn)
     }
 
+    /// Why the disk is ill, as last judged.
+    pub(crate) fn ill(&self) -> Option<&str> {
+        self.ill.as_deref()
+    }
+
     fn why(&self, now: Duration) -> Option<String> {
         let heard = self.last.map_or(self.started, |(at, _)| at);
         let silence = now.saturating_sub(heard);

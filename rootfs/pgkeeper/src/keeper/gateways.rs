@@ -34,7 +34,7 @@ struct Gateway {
 
 /// All gateways.
 #[derive(Debug)]
-pub(crate) struct Gateways {
+pub struct Gateways {
     all: Vec<Gateway>,
     /// Tells our own answers from those to a former run.
     nonce: [u8; PAYLOAD_BYTES],
@@ -44,18 +44,20 @@ pub(crate) struct Gateways {
 }
 
 impl Gateways {
-    pub(crate) fn new(nonce: u64) -> Self {
+    /// Asks nobody yet.
+    pub fn new(nonce: u64) -> Self {
         let asked = [(0, Duration::ZERO); 2];
         Self { all: Vec::new(), nonce: nonce.to_be_bytes(), seq: 0, asked }
     }
 
-    pub(crate) fn are_known(&self) -> bool {
+    /// Whether there is anybody to ask.
+    pub fn are_known(&self) -> bool {
         !self.all.is_empty()
     }
 
     /// From now on these are asked. An address that can't be asked now is left out: its family may
     /// have no route yet.
-    pub(crate) fn set(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
+    pub fn set(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
         let known = self.all.iter().map(|gateway| gateway.address);
         if known.eq(addresses.iter().copied()) {
             return Ok(());
@@ -71,12 +73,13 @@ impl Gateways {
         failed.map_or(Ok(()), Err)
     }
 
-    pub(crate) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    /// Readable when somebody answers.
+    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.all.iter().map(|gateway| gateway.socket.as_fd())
     }
 
     /// Asks all of them.
-    pub(crate) fn ask(&mut self, now: Duration) {
+    pub fn ask(&mut self, now: Duration) {
         self.seq = self.seq.wrapping_add(1);
         let [_, last] = self.asked;
         self.asked = [last, (self.seq, now)];
@@ -88,7 +91,7 @@ impl Gateways {
     }
 
     /// Whether a gateway has answered, lately enough.
-    pub(crate) fn hear(&self, now: Duration, limit: Duration) -> bool {
+    pub fn hear(&self, now: Duration, limit: Duration) -> bool {
         let mut answered = false;
         let mut bytes = [0; HEADER_BYTES + PAYLOAD_BYTES + 1];
         for gateway in &self.all {

@@ -12,6 +12,7 @@
 //! life. It never waits for a disk, a name, a program or a peer; what may take time is a thread's,
 //! and a thread that hangs leaves the loop able to hear, to close and to withdraw.
 
+mod asked;
 mod asker;
 mod carrier;
 mod channels;
@@ -19,7 +20,7 @@ pub mod config;
 mod disk;
 mod error;
 mod fence;
-mod gateways;
+pub mod gateways;
 mod inbox;
 mod isolation;
 mod log;

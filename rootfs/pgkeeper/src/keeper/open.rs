@@ -27,7 +27,7 @@ use super::packet::Seal;
 use super::permit::Holder;
 use super::role::Keeper;
 use super::words::Pair;
-use super::{asker, say};
+use super::{asked, asker, say};
 use crate::Identity;
 use crate::gate::{self, Gate, Patience};
 use crate::postgres::{self, Certificates, Driver};
@@ -69,6 +69,13 @@ impl Keeper {
                 None
             }
         };
+        let door = match asked::open(&config) {
+            Ok(door) => Some(door),
+            Err(error) => {
+                log.line(error);
+                None
+            }
+        };
         let nonce = nonce()?;
         let by_policy = settings.arbiter == Arbiter::Policy(Policy::Availability);
         let postgres = postgres_settings(&config);
@@ -81,6 +88,8 @@ impl Keeper {
         Ok(Self {
             core: Failover::new(settings),
             settings,
+            names: asked::names(&config),
+            door,
             pair: Pair { nodes: config.pair.clone(), side },
             nonce,
             booted: false,

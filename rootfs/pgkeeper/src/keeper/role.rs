@@ -34,6 +34,7 @@ use super::news::News;
 use super::permit::Holder;
 use super::stop::Stop;
 use super::words::Pair;
+use crate::control::{Input, Names, Server};
 use crate::gate::Gate;
 use crate::postgres::{Driver, Report};
 
@@ -48,6 +49,9 @@ const PER_TURN: usize = 64;
 pub(crate) struct Keeper {
     pub(super) config: Config,
     pub(super) settings: failover::Settings,
+    pub(super) names: Names,
+    /// Where the operator asks; none if it can't be had.
+    pub(super) door: Option<Server>,
     pub(super) pair: Pair,
     pub(super) core: Failover,
     pub(super) nonce: u64,
@@ -92,6 +96,7 @@ enum Source {
     Gateways,
     Permit,
     Postgres,
+    Asker(Input),
 }
 
 impl Keeper {
@@ -105,6 +110,7 @@ impl Keeper {
             for source in ready {
                 self.hear(source);
             }
+            self.pass_time_of_askers();
             self.go_on_stopping();
             self.tell();
         }
@@ -123,10 +129,11 @@ impl Keeper {
     /// Waits for an input or the next time at which something is due.
     fn wait(&self) -> Vec<Source> {
         let mut sources = vec![Source::Signals, Source::News, Source::Postgres];
-        let mut fds = vec![self.signals.as_fd(), self.inbox.as_fd(), self.postgres.as_fd()];
+        let own = [self.signals.as_fd(), self.inbox.as_fd(), self.postgres.as_fd()];
+        let mut fds: Vec<_> = own.map(|fd| (fd, PollFlags::IN)).into();
         let mut add = |source, fd| {
             sources.push(source);
-            fds.push(fd);
+            fds.push((fd, PollFlags::IN));
         };
         for (number, socket) in self.channels.sockets() {
             add(Source::Channel(number), socket);
@@ -140,8 +147,14 @@ impl Keeper {
         if let Some(socket) = self.permit.socket() {
             add(Source::Permit, socket);
         }
+        if let Some(door) = &self.door {
+            door.watch(clock::boot(), |fd, interest, input| {
+                sources.push(Source::Asker(input));
+                fds.push((fd, interest));
+            });
+        }
         let mut polls: Vec<PollFd<'_>> =
-            fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+            fds.into_iter().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)).collect();
         let pause = self.next_due().saturating_sub(clock::boot());
         let pause = Timespec::try_from(pause).unwrap_or_default();
         // An interrupted wait is a short one.
@@ -154,7 +167,8 @@ impl Keeper {
         let core = (self.booted && !self.has_left()).then(|| self.core.wake_at());
         let gateways = self.gateways.as_ref().map(|_| self.gateways_due);
         let stop = self.stop.as_ref().map(Stop::until);
-        [core, gateways, stop].into_iter().flatten().fold(self.alive_due, Duration::min)
+        let asker = self.door.as_ref().and_then(|door| door.next_deadline(clock::boot()));
+        [core, gateways, stop, asker].into_iter().flatten().fold(self.alive_due, Duration::min)
     }
 
     /// Does what is due by the clock.
@@ -218,6 +232,7 @@ impl Keeper {
             Source::Postgres => self.hear_postgres(),
             Source::Channel(number) => self.hear_channel(now, number),
             Source::Permit => self.permit.hear(),
+            Source::Asker(input) => self.attend(now, input),
             Source::Gateways => {
                 let limit = self.settings.times.heartbeat.saturating_mul(2);
                 if self.gateways.as_ref().is_some_and(|gateways| gateways.hear(now, limit)) {

@@ -98,6 +98,7 @@ impl Keeper {
 
     fn stop_postgres(&mut self) {
         self.leave();
+        self.door = None;
         self.stop = Some(Stop::Stopping(clock::boot().saturating_add(POSTGRES_LIMIT)));
         match self.busy {
             // Its answer is awaited; a second one would only make the end less clean.
