@@ -31,3 +31,4 @@ pub mod pair;
 pub mod probe;
 pub mod reaper;
 pub mod run;
+pub mod state;
