@@ -22,6 +22,8 @@ use tempfile::TempDir;
 const FOLLOW: PgCommand = PgCommand::StartStandby { receive: true };
 /// Where the test that runs as another user finds PostgreSQL.
 const PROGRAMS: &str = "PGBIN";
+/// Makes a test the daemon that is killed; the folder that it works in.
+const DAEMON: &str = "PG_DRIVER_DAEMON";
 
 /// A folder and PostgreSQL's programs for a test; none if the test was run by another user, since
 /// PostgreSQL refuses to run as root and so does its driver.
@@ -265,6 +267,37 @@ fn a_rewind_that_would_trust_a_number_is_refused_and_a_copy_keeps_the_wal() {
     assert!(fs::read_dir(kept).expect("WAL").count() > 1);
     b.run(FOLLOW);
     until("it follows", || notes(&b) == "kept");
+}
+
+#[test]
+fn a_database_ends_with_its_daemon_and_starts_again() {
+    const TEST: &str = "a_database_ends_with_its_daemon_and_starts_again";
+    let Some((folder, bin)) = bench(TEST) else { return };
+    if let Some(home) = std::env::var_os(DAEMON) {
+        let [one, _] = settings(Path::new(&home), &bin);
+        let mut node = Node::start(&one);
+        node.run(PgCommand::InitDb);
+        node.run(PgCommand::StartPrimary { wait: false });
+        node.await_report("the daemon is killed", |_| false);
+    }
+    let mut daemon = Command::new(std::env::current_exe().expect("a program"));
+    daemon.args(["--exact", TEST, "--nocapture"]).env(PROGRAMS, &bin).env(DAEMON, folder.path());
+    let mut daemon = daemon.spawn().expect("started");
+    let file = folder.path().join("node-1/state/data/postmaster.pid");
+    until("PostgreSQL is ready", || {
+        assert!(daemon.try_wait().expect("a child").is_none(), "the daemon ended");
+        fs::read_to_string(&file).is_ok_and(|text| text.contains("ready"))
+    });
+    let text = fs::read_to_string(&file).expect("there");
+    let works_in = format!("/proc/{}/cwd", text.lines().next().expect("a number"));
+    assert!(fs::read_link(&works_in).is_ok());
+    daemon.kill().expect("killed");
+    daemon.wait().expect("a child");
+    // Whether somebody reaps it is not our affair.
+    until("PostgreSQL has ended too", || fs::read_link(&works_in).is_err());
+    let [one, _] = settings(folder.path(), &bin);
+    assert_eq!(Driver::data(&one), Data::Primary);
+    Node::start(&one).run(PgCommand::StartPrimary { wait: false });
 }
 
 #[test]

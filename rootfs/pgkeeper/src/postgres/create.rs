@@ -34,6 +34,7 @@ impl Worker {
         let mut initdb = program::command(&self.settings.program("initdb"));
         initdb.args(["--username", SUPERUSER, "--data-checksums", "--encoding", "UTF8"]);
         initdb.args(["--locale", "C", "--auth", "reject", "--pgdata"]).arg(&new);
+        initdb.args(self.sync_method());
         program::run(&mut initdb, "", LIMIT, &self.shared.halt)?;
         self.prepare(Part::Primary(Waits::No))?;
         // Databases that are made later are copies of this one.

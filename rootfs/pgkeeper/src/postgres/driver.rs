@@ -69,7 +69,7 @@ impl Shared {
         })
     }
 
-    fn order(&self, order: Order) {
+    pub(super) fn order(&self, order: Order) {
         let mut orders = lock(&self.orders);
         if order.overtakes() {
             // What wasn't begun is overtaken too.

@@ -30,7 +30,8 @@ impl Worker {
         copy.arg("--dbname").arg(source).arg("--pgdata").arg(&clone);
         copy.args(["--wal-method=stream", "--checkpoint=fast", "--no-password", "--slot"]);
         copy.arg(config::slot(&self.settings.name));
-        // It ends with an fsync of every file.
+        // It ends when everything is on the disk.
+        copy.args(self.sync_method());
         let copied = program::run(&mut copy, "", LIMIT, &self.shared.halt);
         if let Err(error) = copied {
             // Half a copy is worth nothing, and its space may be what was missing.

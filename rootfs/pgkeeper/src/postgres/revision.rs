@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use failover::Ticket;
 
-use super::driver::Report;
+use super::config::Part;
+use super::driver::{Order, Report};
 use super::error::DriverError;
 use super::worker::Worker;
 
@@ -18,6 +19,7 @@ use super::worker::Worker;
 const JUMP: u32 = 1_000_000;
 /// The table may be locked by kine's own compaction.
 const LIMIT: Duration = Duration::from_secs(20);
+const RETRY: Duration = Duration::from_millis(500);
 /// Kine's name for an id without a change starts like this.
 const MARK: &str = "gap-";
 /// Where its ids come from.
@@ -31,8 +33,14 @@ impl Worker {
                 self.shared.report(Report::RevisionFenced(ticket));
             }
             Err(DriverError::Overtaken) => {}
-            // No answer: clients stay out. The core asks again when it leads again.
-            Err(error) => (self.say)(&format!("kine's revision can't be moved: {error}")),
+            // Clients stay out until it is done, so it is tried for as long as this is a primary.
+            Err(error) => {
+                (self.say)(&format!("kine's revision can't be moved yet: {error}"));
+                let primary = matches!(self.part, Some(Part::Primary(_)));
+                if primary && self.pause(RETRY).is_ok() {
+                    self.shared.order(Order::FenceRevision(ticket));
+                }
+            }
         }
     }
 

@@ -108,7 +108,7 @@ impl Worker {
         let source = config::conninfo(&self.settings, ca, "pgkeeper rewind") + " dbname='postgres'";
         let mut command = program::command(&self.settings.program("pg_rewind"));
         command.arg("--no-ensure-shutdown").arg("--target-pgdata").arg(self.settings.data());
-        command.arg("--source-server").arg(source);
+        command.arg("--source-server").arg(source).args(self.sync_method());
         command
     }
 

@@ -20,6 +20,8 @@ use super::settings::Settings;
 
 /// `postgres -V` reads nothing.
 const VERSION_LIMIT: Duration = Duration::from_secs(20);
+/// The first version whose programs know `--sync-method`.
+const SYNCS_AT_ONCE: u32 = 17;
 
 /// What the thread knows.
 pub(super) struct Worker {
@@ -224,6 +226,12 @@ impl Worker {
     /// One more connection, as the superuser, to this database.
     pub(super) fn connect(&self, database: &str) -> Result<Session, DriverError> {
         Session::open(&self.settings.socket(), database, &self.shared.halt)
+    }
+
+    /// How programs that make data bring it to the disk: all at once, if they know how. File by file
+    /// takes seconds.
+    pub(super) fn sync_method(&self) -> &'static [&'static str] {
+        if self.major >= SYNCS_AT_ONCE { &["--sync-method=syncfs"] } else { &[] }
     }
 
     pub(super) fn role(&self, role: &str) {
