@@ -209,8 +209,13 @@
       }
       for (const [index, one] of address.reigns.entries()) for (const other of address.reigns.slice(index + 1)) {
         const from = Math.max(one.from, other.from), until = Math.min(one.until, other.until);
-        if (one.owner !== other.owner && from < until) box(from, until, y - 1, 30, { fill: "url(#split)", stroke: "var(--bad)", "stroke-width": 2,
-          tip: `TWO OWNERS: ${one.owner} and ${other.owner}\nfor ${span(until - from)}, from ${when(from)}` });
+        if (one.owner === other.owner || from >= until) continue;
+        const both = `TWO OWNERS: ${one.owner} and ${other.owner}\nfor ${span(until - from)}, from ${when(from)}`;
+        const made = box(from, until, y - 1, 30, { fill: "var(--card)", stroke: "var(--bad)", "stroke-width": 2, tip: both });
+        box(from, until, y - 1, 30, { fill: "url(#split)", tip: both });
+        if (made && +made.getAttribute("width") > 78) {
+          el("text", { x: +made.getAttribute("x") + 8, y: y + 18, class: "small strong", style: "fill:var(--bad)", "pointer-events": "none" }, over, "two owners");
+        }
       }
       for (const said of address.announcements) {
         if (said.at < t0 || said.at > t1) continue;

@@ -199,6 +199,11 @@ fn why(html: &mut String, run: &Run) {
         let told = "it is not proven that this fault had an effect".to_owned();
         reasons.push((Verdict::Unknown, fault.label.as_str(), told, Some(fault.from)));
     }
+    if reasons.iter().all(|(verdict, ..)| *verdict < run.verdict) {
+        let last = run.log.last().map_or("nothing was judged", |mark| mark.text.as_str());
+        let at = run.log.last().map(|mark| mark.at);
+        reasons.push((run.verdict, "the run as a whole", last.to_owned(), at));
+    }
     let what = match run.verdict {
         Verdict::Violated => "What was promised did not hold.",
         _ => "Too little was seen to tell whether the promise holds.",
