@@ -302,9 +302,11 @@
       }
       if (inView(assertion.from, last)) {
         const text = (met ? "✓ " : "✗ ") + told, needs = text.length * 6 + 8;
-        const beside = x(last) + 7 + needs < width - RIGHT;
-        el("text", { x: beside ? Math.max(x(last), GUTTER) + 7 : Math.min(x(assertion.from), width - RIGHT) - 7, y: y + 13, class: "small strong",
-          "text-anchor": beside ? "start" : "end", style: `fill:${ink}`, tip: about }, over, text);
+        // Beside the bar on the right, else on the left, else within it.
+        const left = Math.min(Math.max(x(assertion.from), GUTTER), width - RIGHT), right = Math.max(x(last), GUTTER);
+        const place = right + 7 + needs < width - RIGHT ? [right + 7, "start", ink]
+          : left - GUTTER > needs ? [left - 7, "end", ink] : [left + 7, "start", "var(--ink)"];
+        el("text", { x: place[0], y: y + 13, class: "small strong", "text-anchor": place[1], style: `fill:${place[2]}`, tip: about }, over, text);
       }
       y += 22;
     }

@@ -251,10 +251,12 @@ fn tiles(html: &mut String, record: &Record) {
         html.push_str("</div>\n");
     }
     let (failed, unknown) = (measured.failed, measured.unknown);
-    let note = format!("{failed} failed, {unknown} unknown");
-    tile(html, "operations acknowledged", &measured.acknowledged.to_string(), &note, false);
-    html.push_str("</div>\n");
-    if !run.addresses.is_empty() {
+    if measured.acknowledged + failed + unknown > 0 {
+        let note = format!("{failed} failed, {unknown} unknown");
+        tile(html, "operations acknowledged", &measured.acknowledged.to_string(), &note, false);
+        html.push_str("</div>\n");
+    }
+    if run.addresses.iter().any(|address| !address.reigns.is_empty()) {
         let note = if measured.owner_changes == 1 { "change of owner" } else { "changes of owner" };
         tile(html, "virtual address", &measured.owner_changes.to_string(), note, false);
         html.push_str("</div>\n");
