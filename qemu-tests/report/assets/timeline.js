@@ -30,7 +30,7 @@
     const ms = micros / 1000;
     if (ms < 1) return `${Math.round(micros)} µs`;
     if (ms < 100) return `${ms.toFixed(1)} ms`;
-    if (ms < 10000) return `${Math.round(ms)} ms`;
+    if (ms < 10000) return `${Math.floor(ms)} ms`;
     return `${(ms / 1000).toFixed(1)} s`;
   };
   const clock = (micros) => `${(micros / 1e6).toFixed(3)} s`;

@@ -143,10 +143,10 @@ const CHART: &str = r#"<section class="card">
 <span class="empty">drag to zoom, double-click for all, Ctrl + wheel, Shift + wheel</span></div>
 <div id="chart"><noscript>The drawing needs JavaScript. The tables below say the same.</noscript></div>
 <div class="legend">
-<span><i style="width:14px;height:9px;border-radius:2px;background:var(--pass)"></i>acknowledged</span>
-<span><i style="width:14px;height:9px;border-radius:2px;border:1px solid var(--unknown);background:var(--unknown-soft)"></i>unknown: no answer, it may have happened</span>
+<span><i class="key ok"></i>acknowledged</span>
+<span><i class="key info"></i>unknown: no answer, it may have happened</span>
 <span><b style="color:var(--bad)">×</b>failed: it certainly did not happen</span>
-<span><i style="width:14px;height:9px;border-radius:2px;background:var(--fault);opacity:.35"></i>fault</span>
+<span><i class="key fault"></i>fault</span>
 <span><b style="color:var(--soft)">▲</b>address announced (GARP, NA)</span>
 <span><b style="color:var(--soft)">◆</b>event on a machine</span>
 </div>
