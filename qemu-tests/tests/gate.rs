@@ -4,6 +4,8 @@
 //! libpq: who gets in as whom, what `psql` shows to those who don't, that a cancelled query goes
 //! on, that a closing gate ends fifty sessions at once, and that large data stays intact.
 
+#[path = "gate/ledger.rs"]
+mod ledger_client;
 #[path = "../../rootfs/pgkeeper/tests/support/mod.rs"]
 mod support;
 

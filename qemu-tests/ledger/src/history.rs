@@ -203,7 +203,10 @@ mod tests {
         };
         let mut text = Vec::new();
         history.write(&mut text).unwrap();
-        let line = r#"{"process":3,"kind":"append","value":17,"invoked":1000,"completed":2500,"outcome":"info","node":"node1","timeline":2,"note":"no answer within 2 s"}"#;
+        let line = concat!(
+            r#"{"process":3,"kind":"append","value":17,"invoked":1000,"completed":2500,"#,
+            r#""outcome":"info","node":"node1","timeline":2,"note":"no answer within 2 s"}"#,
+        );
         assert_eq!(String::from_utf8_lossy(&text), format!("{line}\n"));
         assert_eq!(History::read(&text[..]).unwrap(), history);
     }

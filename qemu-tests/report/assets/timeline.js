@@ -30,7 +30,7 @@
     const ms = micros / 1000;
     if (ms < 1) return `${Math.round(micros)} µs`;
     if (ms < 100) return `${ms.toFixed(1)} ms`;
-    if (ms < 10000) return `${Math.round(ms)} ms`;
+    if (ms < 10000) return `${Math.floor(ms)} ms`;
     return `${(ms / 1000).toFixed(1)} s`;
   };
   const clock = (micros) => `${(micros / 1e6).toFixed(3)} s`;
@@ -209,8 +209,13 @@
       }
       for (const [index, one] of address.reigns.entries()) for (const other of address.reigns.slice(index + 1)) {
         const from = Math.max(one.from, other.from), until = Math.min(one.until, other.until);
-        if (one.owner !== other.owner && from < until) box(from, until, y - 1, 30, { fill: "url(#split)", stroke: "var(--bad)", "stroke-width": 2,
-          tip: `TWO OWNERS: ${one.owner} and ${other.owner}\nfor ${span(until - from)}, from ${when(from)}` });
+        if (one.owner === other.owner || from >= until) continue;
+        const both = `TWO OWNERS: ${one.owner} and ${other.owner}\nfor ${span(until - from)}, from ${when(from)}`;
+        const made = box(from, until, y - 1, 30, { fill: "var(--card)", stroke: "var(--bad)", "stroke-width": 2, tip: both });
+        box(from, until, y - 1, 30, { fill: "url(#split)", tip: both });
+        if (made && +made.getAttribute("width") > 78) {
+          el("text", { x: +made.getAttribute("x") + 8, y: y + 18, class: "small strong", style: "fill:var(--bad)", "pointer-events": "none" }, over, "two owners");
+        }
       }
       for (const said of address.announcements) {
         if (said.at < t0 || said.at > t1) continue;
@@ -297,9 +302,11 @@
       }
       if (inView(assertion.from, last)) {
         const text = (met ? "✓ " : "✗ ") + told, needs = text.length * 6 + 8;
-        const beside = x(last) + 7 + needs < width - RIGHT;
-        el("text", { x: beside ? Math.max(x(last), GUTTER) + 7 : Math.min(x(assertion.from), width - RIGHT) - 7, y: y + 13, class: "small strong",
-          "text-anchor": beside ? "start" : "end", style: `fill:${ink}`, tip: about }, over, text);
+        // Beside the bar on the right, else on the left, else within it.
+        const left = Math.min(Math.max(x(assertion.from), GUTTER), width - RIGHT), right = Math.max(x(last), GUTTER);
+        const place = right + 7 + needs < width - RIGHT ? [right + 7, "start", ink]
+          : left - GUTTER > needs ? [left - 7, "end", ink] : [left + 7, "start", "var(--ink)"];
+        el("text", { x: place[0], y: y + 13, class: "small strong", "text-anchor": place[1], style: `fill:${place[2]}`, tip: about }, over, text);
       }
       y += 22;
     }

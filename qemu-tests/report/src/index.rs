@@ -121,9 +121,9 @@ fn page(entries: &[Entry]) -> String {
             family = name;
             html.push_str(&format!(
                 "<section class=\"card scroll family\"><h2>{}</h2><table class=\"drills\"><tr><th \
-                 class=\"state\">last</th><th>drill</th><th class=\"num\">longest wait</th><th class=\"num\">allowed</th>\
-                 <th class=\"num\">took</th><th class=\"num\">passed</th><th>longest wait, run by \
-                 run</th><th>time taken, run by run</th></tr>\n",
+                 class=\"state\">last</th><th>drill</th><th class=\"num\">longest wait</th>\
+                 <th class=\"num\">allowed</th><th class=\"num\">took</th><th class=\"num\">passed</th>\
+                 <th>longest wait, run by run</th><th>time taken, run by run</th></tr>\n",
                 escape(name)
             ));
         }

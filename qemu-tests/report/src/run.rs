@@ -1,4 +1,4 @@
-//! A run of a drill as data. The rig fills it in; pages, JUnit and `verdict.json` are made of it.
+//! A run of a drill as data. The rig fills it in; the pages and `verdict.json` are made of it.
 //!
 //! All times are on one clock, the harness's, and count from the beginning of the run.
 

@@ -143,10 +143,10 @@ const CHART: &str = r#"<section class="card">
 <span class="empty">drag to zoom, double-click for all, Ctrl + wheel, Shift + wheel</span></div>
 <div id="chart"><noscript>The drawing needs JavaScript. The tables below say the same.</noscript></div>
 <div class="legend">
-<span><i style="width:14px;height:9px;border-radius:2px;background:var(--pass)"></i>acknowledged</span>
-<span><i style="width:14px;height:9px;border-radius:2px;border:1px solid var(--unknown);background:var(--unknown-soft)"></i>unknown: no answer, it may have happened</span>
+<span><i class="key ok"></i>acknowledged</span>
+<span><i class="key info"></i>unknown: no answer, it may have happened</span>
 <span><b style="color:var(--bad)">×</b>failed: it certainly did not happen</span>
-<span><i style="width:14px;height:9px;border-radius:2px;background:var(--fault);opacity:.35"></i>fault</span>
+<span><i class="key fault"></i>fault</span>
 <span><b style="color:var(--soft)">▲</b>address announced (GARP, NA)</span>
 <span><b style="color:var(--soft)">◆</b>event on a machine</span>
 </div>
@@ -199,6 +199,11 @@ fn why(html: &mut String, run: &Run) {
         let told = "it is not proven that this fault had an effect".to_owned();
         reasons.push((Verdict::Unknown, fault.label.as_str(), told, Some(fault.from)));
     }
+    if reasons.iter().all(|(verdict, ..)| *verdict < run.verdict) {
+        let last = run.log.last().map_or("nothing was judged", |mark| mark.text.as_str());
+        let at = run.log.last().map(|mark| mark.at);
+        reasons.push((run.verdict, "the run as a whole", last.to_owned(), at));
+    }
     let what = match run.verdict {
         Verdict::Violated => "What was promised did not hold.",
         _ => "Too little was seen to tell whether the promise holds.",
@@ -246,10 +251,12 @@ fn tiles(html: &mut String, record: &Record) {
         html.push_str("</div>\n");
     }
     let (failed, unknown) = (measured.failed, measured.unknown);
-    let note = format!("{failed} failed, {unknown} unknown");
-    tile(html, "operations acknowledged", &measured.acknowledged.to_string(), &note, false);
-    html.push_str("</div>\n");
-    if !run.addresses.is_empty() {
+    if measured.acknowledged + failed + unknown > 0 {
+        let note = format!("{failed} failed, {unknown} unknown");
+        tile(html, "operations acknowledged", &measured.acknowledged.to_string(), &note, false);
+        html.push_str("</div>\n");
+    }
+    if run.addresses.iter().any(|address| !address.reigns.is_empty()) {
         let note = if measured.owner_changes == 1 { "change of owner" } else { "changes of owner" };
         tile(html, "virtual address", &measured.owner_changes.to_string(), note, false);
         html.push_str("</div>\n");

@@ -65,7 +65,7 @@ fn no_name_breaks_out_of_a_page() {
     for page in [&page, &over_all] {
         let markup = markup(page);
         let document = parse(&markup);
-        let elements = || document.descendants().filter(|node| node.is_element());
+        let elements = || document.descendants().filter(roxmltree::Node::is_element);
         assert!(elements().all(|element| element.tag_name().name() != "img"));
         assert!(elements().all(|element| element.attribute("onerror").is_none()));
         assert!(!page.contains("<img"), "not in a script either");
@@ -94,7 +94,9 @@ fn a_small_page_is_as_it_was() {
 #[test]
 fn junit_is_read_by_others_and_counts_right() {
     let (nasty, _) = made_up::nasty();
-    let xml = junit(&[made_up::freeze(1, 900, 0), made_up::split(0), nasty]);
+    let mut stuck = made_up::freeze(1, 900, 0);
+    stuck.verdict = ledger::Verdict::Unknown;
+    let xml = junit(&[made_up::freeze(1, 900, 0), made_up::split(0), nasty, stuck]);
     let document = Document::parse(&xml).expect("XML");
     let suites: Vec<_> = document
         .root_element()
@@ -109,10 +111,11 @@ fn junit_is_read_by_others_and_counts_right() {
         assert_eq!(suite.attribute("errors"), Some(&*errors.to_string()));
         (failed, errors)
     };
-    assert_eq!(suites.len(), 3);
+    assert_eq!(suites.len(), 4);
     assert_eq!(counts(0), (0, 0), "a good day");
     assert_eq!(counts(1), (4, 1), "a late assertion, three findings; a fault that never bit");
     assert_eq!(counts(2), (2, 0));
+    assert_eq!(counts(3), (0, 1), "what the rig says of the whole run counts too");
     insta::assert_snapshot!(junit(&[made_up::split(0)]));
 }
 

@@ -1,19 +1,19 @@
 //! What must hold of a run. Pure: histories and facts in, findings out.
 //!
-//! | check | holds if | else |
-//! |---|---|---|
-//! | [`rows::nothing_lost`] | each read has every row that was acknowledged before it | a promise was broken |
-//! | [`rows::nothing_failed_present`] | no read has a row whose append certainly failed | a refusal was a lie |
-//! | [`rows::nothing_invented`] | each row that was read was appended, by whom it says | data is mixed up |
-//! | [`rows::no_duplicates`] | no row is there twice | something was done twice |
-//! | [`rows::client_order`] | rows of one client stand in the order of its appends | order got lost |
-//! | [`authority::one_timeline`] | nothing is acknowledged on an older timeline than one already seen | two primaries |
-//! | [`authority::one_epoch`] | the same of our own epochs | two authorities |
-//! | [`ownership::single_owner`] | two owners never announce an address for longer than an advert | a split address |
-//! | [`ownership::owner_changes`] | the address moves no more often than allowed | flapping |
-//! | [`gap::longest_gap`] | clients wait no longer than the budget | too slow |
-//! | [`converged::converged`] | at the end one primary, its standby streams, the address is on it | not healed |
-//! | [`console::console_clean`] | no console tells of a panic, a crash, or a broken disk | something broke unseen |
+//! | check | holds if |
+//! |---|---|
+//! | [`rows::nothing_lost`] | each read has every row that was acknowledged before it |
+//! | [`rows::nothing_failed_present`] | no read has a row whose append certainly failed |
+//! | [`rows::nothing_invented`] | each row that was read was appended, by whom it says |
+//! | [`rows::no_duplicates`] | no row is there twice |
+//! | [`rows::client_order`] | rows of one client stand in the order of its appends |
+//! | [`authority::one_timeline`] | nothing is acknowledged on an older timeline than one seen before |
+//! | [`authority::one_epoch`] | the same of our own epochs |
+//! | [`ownership::single_owner`] | two owners never announce an address for longer than an advert |
+//! | [`ownership::owner_changes`] | the address moves no more often than allowed |
+//! | [`gap::longest_gap`] | clients wait no longer than the budget |
+//! | [`converged::converged`] | at the end one primary, its standby streams, the address is on it |
+//! | [`console::console_clean`] | no console tells of a panic, a crash, or a broken disk |
 //!
 //! A check that saw too little says *unknown*, never *pass*.
 

@@ -59,7 +59,8 @@ pub struct Appends {
     pub every_ms: u64,
     /// How long the table may take at the beginning.
     pub prepare_ms: u64,
-    /// From where else the set is read at the end: nodes' own addresses.
+    /// From where else the set is read at the end: nodes' own addresses. A standby shows what it
+    /// has replayed, so name it only if it has caught up by then, or what it lacks counts as lost.
     #[serde(default)]
     pub read_from: Vec<SocketAddr>,
 }

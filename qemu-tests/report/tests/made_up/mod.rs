@@ -52,6 +52,86 @@ fn fact(name: &str, value: &str) -> Fact {
     Fact { name: name.to_owned(), value: value.to_owned() }
 }
 
+fn lanes(back: u64) -> Vec<Lane> {
+    vec![
+        Lane {
+            name: "node1".to_owned(),
+            note: "192.168.77.11, priority 110".to_owned(),
+            power: vec![
+                power(0, 7_400, Power::Booting),
+                power(7_400, 16_000, Power::On),
+                power(16_000, 21_000, Power::Frozen),
+                power(21_000, 34_000, Power::On),
+            ],
+            roles: vec![
+                role(9_100, 21_060, RoleKind::Leader, "primary, epoch 1"),
+                role(21_060, 24_800, RoleKind::Between, "rewinding"),
+                role(24_800, 34_000, RoleKind::Follower, "standby, streaming"),
+            ],
+            marks: vec![
+                mark(7_400, MarkKind::Good, "ready"),
+                mark(21_060, MarkKind::Note, "met epoch 2, closed its gate"),
+            ],
+        },
+        Lane {
+            name: "node2".to_owned(),
+            note: "192.168.77.12, priority 100".to_owned(),
+            power: vec![power(0, 7_900, Power::Booting), power(7_900, 34_000, Power::On)],
+            roles: vec![
+                role(10_200, 16_400, RoleKind::Follower, "standby, streaming"),
+                role(16_400, back - 60, RoleKind::Between, "promoting"),
+                role(back - 60, 34_000, RoleKind::Leader, "primary, epoch 2"),
+            ],
+            marks: vec![
+                mark(7_900, MarkKind::Good, "ready"),
+                mark(16_380, MarkKind::Note, "misses its peer, asks the witness"),
+                mark(back - 60, MarkKind::Good, "promoted, timeline 2"),
+            ],
+        },
+        Lane {
+            name: "witness".to_owned(),
+            note: "192.168.77.13".to_owned(),
+            power: vec![power(0, 6_100, Power::Booting), power(6_100, 34_000, Power::On)],
+            roles: Vec::new(),
+            marks: vec![mark(16_395, MarkKind::Note, "grants epoch 2 to node2")],
+        },
+        Lane {
+            name: "tester".to_owned(),
+            note: "4 clients append, 1 pings".to_owned(),
+            power: vec![power(0, 2_300, Power::Booting), power(2_300, 34_000, Power::On)],
+            roles: Vec::new(),
+            marks: Vec::new(),
+        },
+    ]
+}
+
+fn findings() -> Vec<Finding> {
+    vec![
+        Finding::pass("clients wait at most 2500 ms", "the longest gap was shorter"),
+        Finding::pass("nothing acknowledged is lost", "2 reads, the largest with 1480 rows"),
+        Finding::pass("nothing that certainly failed is present", "2 reads"),
+        Finding::pass("every row was appended by a client", "2 reads"),
+        Finding::pass("no row is there twice", "2 reads"),
+        Finding::pass("each client's rows are in its order", "2 reads"),
+        Finding::pass(
+            "no acknowledgement on an old timeline once a newer one has answered",
+            "1480 answers of timelines 1 to 2",
+        ),
+        Finding::pass(
+            "the address has one owner at a time",
+            "2 reigns, at most 0 ms of two at once",
+        ),
+        Finding::pass(
+            "after the heal: one primary, streaming standbys, the address on the primary",
+            "node2 leads",
+        ),
+        Finding::pass(
+            "no console tells of a crash, a hang, or a broken disk",
+            "1204 lines, none of them",
+        ),
+    ]
+}
+
 /// Node 1 leads, is frozen at 16 s and thawed at 21 s. `gap` is how long nobody leads, in ms.
 pub(crate) fn freeze(seed: u64, gap: u64, started_unix: u64) -> Run {
     let back = 16_000 + gap;
@@ -73,56 +153,7 @@ pub(crate) fn freeze(seed: u64, gap: u64, started_unix: u64) -> Run {
             fact("advert interval", "100 ms"),
             fact("host's lag", "at most 11 ms"),
         ],
-        lanes: vec![
-            Lane {
-                name: "node1".to_owned(),
-                note: "192.168.77.11, priority 110".to_owned(),
-                power: vec![
-                    power(0, 7_400, Power::Booting),
-                    power(7_400, 16_000, Power::On),
-                    power(16_000, 21_000, Power::Frozen),
-                    power(21_000, 34_000, Power::On),
-                ],
-                roles: vec![
-                    role(9_100, 21_060, RoleKind::Leader, "primary, epoch 1"),
-                    role(21_060, 24_800, RoleKind::Between, "rewinding"),
-                    role(24_800, 34_000, RoleKind::Follower, "standby, streaming"),
-                ],
-                marks: vec![
-                    mark(7_400, MarkKind::Good, "ready"),
-                    mark(21_060, MarkKind::Note, "met epoch 2, closed its gate"),
-                ],
-            },
-            Lane {
-                name: "node2".to_owned(),
-                note: "192.168.77.12, priority 100".to_owned(),
-                power: vec![power(0, 7_900, Power::Booting), power(7_900, 34_000, Power::On)],
-                roles: vec![
-                    role(10_200, 16_400, RoleKind::Follower, "standby, streaming"),
-                    role(16_400, back - 60, RoleKind::Between, "promoting"),
-                    role(back - 60, 34_000, RoleKind::Leader, "primary, epoch 2"),
-                ],
-                marks: vec![
-                    mark(7_900, MarkKind::Good, "ready"),
-                    mark(16_380, MarkKind::Note, "misses its peer, asks the witness"),
-                    mark(back - 60, MarkKind::Good, "promoted, timeline 2"),
-                ],
-            },
-            Lane {
-                name: "witness".to_owned(),
-                note: "192.168.77.13".to_owned(),
-                power: vec![power(0, 6_100, Power::Booting), power(6_100, 34_000, Power::On)],
-                roles: Vec::new(),
-                marks: vec![mark(16_395, MarkKind::Note, "grants epoch 2 to node2")],
-            },
-            Lane {
-                name: "tester".to_owned(),
-                note: "4 clients append, 1 pings".to_owned(),
-                power: vec![power(0, 2_300, Power::Booting), power(2_300, 34_000, Power::On)],
-                roles: Vec::new(),
-                marks: Vec::new(),
-            },
-        ],
+        lanes: lanes(back),
         addresses: vec![Address {
             name: "api 192.168.77.10".to_owned(),
             reigns: vec![reign("node1", 9_300, 15_960), reign("node2", back - 40, 34_000)],
@@ -148,30 +179,7 @@ pub(crate) fn freeze(seed: u64, gap: u64, started_unix: u64) -> Run {
             asserted("node2 announces the address again", 21_000, 21_200, Some(21_110)),
             asserted("node1 streams from node2", 21_000, 31_000, Some(24_800)),
         ],
-        findings: vec![
-            Finding::pass("clients wait at most 2500 ms", "the longest gap was shorter"),
-            Finding::pass("nothing acknowledged is lost", "2 reads, the largest with 1480 rows"),
-            Finding::pass("nothing that certainly failed is present", "2 reads"),
-            Finding::pass("every row was appended by a client", "2 reads"),
-            Finding::pass("no row is there twice", "2 reads"),
-            Finding::pass("each client's rows are in its order", "2 reads"),
-            Finding::pass(
-                "no acknowledgement on an old timeline once a newer one has answered",
-                "1480 answers of timelines 1 to 2",
-            ),
-            Finding::pass(
-                "the address has one owner at a time",
-                "2 reigns, at most 0 ms of two at once",
-            ),
-            Finding::pass(
-                "after the heal: one primary, streaming standbys, the address on the primary",
-                "node2 leads",
-            ),
-            Finding::pass(
-                "no console tells of a crash, a hang, or a broken disk",
-                "1204 lines, none of them",
-            ),
-        ],
+        findings: findings(),
         patience: Some(Patience {
             kind: Kind::Append,
             from: ms(12_000),
@@ -278,8 +286,8 @@ pub(crate) fn clients(seed: u64, gap: u64) -> History {
 /// The same drill on a bad day: two owners, a lost row, a missed deadline, a fault that never bit.
 pub(crate) fn split(started_unix: u64) -> Run {
     let mut run = freeze(4711, 1_140, started_unix);
-    run.variant = "IPv6".to_owned();
-    run.addresses[0].name = "api fd77::10".to_owned();
+    run.variant = String::from("IPv6");
+    run.addresses[0].name = String::from("api fd77::10");
     run.addresses[0].reigns.insert(1, reign("node1", 21_020, 21_660));
     run.addresses[0].announcements.push(said("node1", 21_030));
     run.assertions[2].met = Some(ms(21_660));
@@ -325,23 +333,23 @@ pub(crate) fn nasty() -> (Run, History) {
     let mut run = freeze(7, 700, 1_795_812_000);
     let bad = "</script><img src=x onerror=\"alert('&')\">";
     run.drill = format!("drill {bad}");
-    run.family = bad.to_owned();
-    run.variant = bad.to_owned();
-    run.claim = bad.to_owned();
+    run.family = String::from(bad);
+    run.variant = String::from(bad);
+    run.claim = String::from(bad);
     run.rerun = format!("builder drill '{bad}' \u{1b}[31m");
     run.facts = vec![fact(bad, bad)];
-    run.lanes[0].name = bad.to_owned();
-    run.lanes[0].marks[0].text = bad.to_owned();
-    run.addresses[0].name = bad.to_owned();
-    run.faults[0].label = bad.to_owned();
-    run.faults[0].proof = bad.to_owned();
-    run.assertions[0].text = bad.to_owned();
+    run.lanes[0].name = String::from(bad);
+    run.lanes[0].marks[0].text = String::from(bad);
+    run.addresses[0].name = String::from(bad);
+    run.faults[0].label = String::from(bad);
+    run.faults[0].proof = String::from(bad);
+    run.assertions[0].text = String::from(bad);
     run.assertions[0].met = None;
     run.findings[0] = Finding::violated(bad, bad).at(ms(3));
     run.judge();
     let mut history = clients(7, 700);
     history.operations.truncate(3);
-    history.operations[0].note = bad.to_owned();
-    history.operations[0].node = Some(bad.to_owned());
+    history.operations[0].note = String::from(bad);
+    history.operations[0].node = Some(String::from(bad));
     (run, history)
 }
