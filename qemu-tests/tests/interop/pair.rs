@@ -108,7 +108,12 @@ fn virtual_mac() {
             all.into_iter().find(|link| link.mac.is_some_and(|found| found.0 == mac))
         })
     };
-    assert!(link_of(0).expect("an interface of its own").up);
+    let own = link_of(0).expect("an interface of its own");
+    assert!(own.up);
+    let all = lab.nodes[0].inside(|| Netlink::open().and_then(|mut it| it.addresses()));
+    let of_own = all.expect("listed").into_iter().filter(|(index, _)| *index == own.id.index);
+    let of_own: Vec<IpAddr> = of_own.map(|(_, address)| address.ip).collect();
+    assert_eq!(of_own, [vip()], "no address is made from the virtual MAC");
     assert!(!link_of(1).expect("an interface of its own").up, "down while Backup");
     assert!(adverts(&lab).iter().all(|advert| advert.sender_mac == mac));
     // The second node asks, as any neighbour would, and is told the virtual MAC.
@@ -189,6 +194,7 @@ fn short_stall() {
     eventually("ten adverts pass", || adverts(&lab).len() >= seen + 10);
     assert!(first.is_active() && !second.is_active());
     assert!(adverts(&lab).iter().all(|advert| advert.node == 0), "{}", second.log());
+    assert!(first.log().contains("late: the machine stood still"), "{}", first.log());
 }
 
 /// A better router of the same VRID that sends unicast: it was not asked.
@@ -347,6 +353,8 @@ fn rights() {
     assert_eq!(field("CapBnd"), "0000000000000000", "children get none");
     assert_eq!((field("NoNewPrivs"), field("Seccomp")), ("1".to_owned(), "2".to_owned()));
     assert_eq!(field("Threads"), "1");
+    let socket = std::fs::metadata(vipd.folder().join("sock")).expect("it listens").permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&socket) & 0o777, 0o660);
     if !vipd.log().contains("memory is not locked") {
         assert_ne!(field("VmLck"), "0");
     }
@@ -371,12 +379,21 @@ fn notifies() {
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "90000");
     let mut child = lab.nodes[0].spawn(&mut command);
     let said = || {
-        let mut bytes = [0; 64];
+        let mut bytes = [0; 2048];
         let length = socket.recv(&mut bytes).expect("it speaks");
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     };
-    assert_eq!(said(), "READY=1");
-    assert_eq!((said(), said()), ("WATCHDOG=1".to_owned(), "WATCHDOG=1".to_owned()));
+    let state = || loop {
+        let text = said();
+        if let Some(rest) = text.strip_prefix("STATUS=") {
+            break rest.lines().next().expect("one").to_owned();
+        }
+    };
+    eventually("it is ready", || said() == "READY=1");
+    for _ in 0..2 {
+        eventually("it lives", || said() == "WATCHDOG=1");
+    }
+    assert_eq!(state(), "t/ipv4 active", "three adverts later");
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
     assert!(child.wait().expect("ours").success());
