@@ -40,6 +40,16 @@ pub fn build(
     architecture: Architecture,
     offline: bool,
 ) -> Result<Vec<NodeBinary>, NodeError> {
+    build_packages(PACKAGES, project, architecture, offline)
+}
+
+/// The same for other packages of the workspace: what only tests put into a guest.
+pub fn build_packages(
+    packages: &[&'static str],
+    project: &Project,
+    architecture: Architecture,
+    offline: bool,
+) -> Result<Vec<NodeBinary>, NodeError> {
     let cargo = PathBuf::from(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     let target = architecture.rust_target();
     // A folder of its own: the flags differ from the desk's, and cargo would lock out a cargo that
@@ -49,7 +59,7 @@ pub fn build(
     command.current_dir(project.root()).stdin(Stdio::null());
     command.args(["build", "--locked", "--profile", PROFILE, "--target", target]);
     command.arg("--target-dir").arg(&folder);
-    for package in PACKAGES {
+    for package in packages {
         command.args(["--package", package]);
     }
     if offline {
@@ -67,7 +77,7 @@ pub fn build(
         return Err(NodeError::Failed { target, hint: hint(&output, target), output });
     }
     let binary = |&name| NodeBinary { name, path: folder.join(target).join(PROFILE).join(name) };
-    Ok(PACKAGES.iter().map(binary).collect())
+    Ok(packages.iter().map(binary).collect())
 }
 
 /// Runs a program to its end; gives what it wrote to standard error.

@@ -5,31 +5,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What no healthy run ever says.
-const TROUBLE: [&str; 9] = [
-    "Kernel panic",
-    "Oops:",
-    "BUG:",
-    "general protection fault",
-    "soft lockup",
-    "I/O error",
-    "EXT4-fs error",
-    "Out of memory",
-    "stage 2 failed",
-];
+use ledger::check::console;
 
-/// One line, and when it came, counted from the guest's start.
+/// One line, and when it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
+    /// Since the console's beginning, which is the guest's start unless it was given another.
     pub after: Duration,
     pub text: String,
 }
 
-/// A console that is being read.
-#[derive(Debug)]
+/// A console, which may be read from one start of the guest to the next.
+#[derive(Clone, Debug)]
 pub struct Console {
     shared: Arc<Shared>,
-    reader: Option<JoinHandle<()>>,
+    origin: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +31,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     lines: Vec<Line>,
-    ended: bool,
+    /// Sources that have not ended.
+    open: usize,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Shared {
@@ -51,36 +43,53 @@ impl Shared {
 }
 
 impl Console {
-    /// Reads from `source` until it ends.
+    /// Reads from `source` until it ends; times count from now.
     pub fn new(source: impl Read + Send + 'static) -> Self {
-        let shared = Arc::new(Shared::default());
-        let started = Instant::now();
-        let of_reader = Arc::clone(&shared);
+        let console = Self::since(Instant::now());
+        console.read(source);
+        console
+    }
+
+    /// A console without a source yet, whose times count from a beginning that others share.
+    pub fn since(origin: Instant) -> Self {
+        Self { shared: Arc::default(), origin }
+    }
+
+    /// Reads from another source as well, until it ends.
+    pub fn read(&self, source: impl Read + Send + 'static) {
+        self.shared.state().open += 1;
+        let (of_reader, origin) = (Arc::clone(&self.shared), self.origin);
         let reader = thread::spawn(move || {
             let mut source = BufReader::new(source);
             let mut bytes = Vec::new();
             while source.read_until(b'\n', &mut bytes).is_ok_and(|count| count > 0) {
                 let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-                of_reader.state().lines.push(Line { after: started.elapsed(), text });
+                of_reader.state().lines.push(Line { after: origin.elapsed(), text });
                 of_reader.changed.notify_all();
                 bytes.clear();
             }
-            of_reader.state().ended = true;
+            of_reader.state().open -= 1;
             of_reader.changed.notify_all();
         });
-        Self { shared, reader: Some(reader) }
+        self.shared.state().readers.push(reader);
     }
 
     /// Waits for a line that contains `part`; none when the console ends or the time is over.
     pub fn wait_for(&self, part: &str, limit: Duration) -> Option<Line> {
+        self.wait_since(Duration::ZERO, part, limit)
+    }
+
+    /// The same, for a line that came at a time or later.
+    pub fn wait_since(&self, time: Duration, part: &str, limit: Duration) -> Option<Line> {
         let deadline = Instant::now() + limit;
         let mut state = self.shared.state();
         loop {
-            if let Some(line) = state.lines.iter().find(|line| line.text.contains(part)) {
+            let mut new = state.lines.iter().filter(|line| line.after >= time);
+            if let Some(line) = new.find(|line| line.text.contains(part)) {
                 return Some(line.clone());
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if state.ended || left.is_zero() {
+            if state.open == 0 || left.is_zero() {
                 return None;
             }
             let waited = self.shared.changed.wait_timeout(state, left);
@@ -101,13 +110,14 @@ impl Console {
 
     /// Lines that tell of trouble.
     pub fn trouble(&self) -> Vec<Line> {
-        let bad = |line: &Line| TROUBLE.iter().any(|sign| line.text.contains(sign));
+        let bad = |line: &Line| console::trouble(&line.text).is_some();
         self.lines().into_iter().filter(bad).collect()
     }
 
-    /// Waits until the source has ended and everything was read.
-    pub fn join(&mut self) {
-        if let Some(reader) = self.reader.take() {
+    /// Waits until every source has ended and everything was read.
+    pub fn join(&self) {
+        let readers = std::mem::take(&mut self.shared.state().readers);
+        for reader in readers {
             // A reader that panicked has told the test's output already.
             let _panicked = reader.join();
         }
@@ -120,12 +130,26 @@ mod tests {
 
     #[test]
     fn lines_are_kept_and_found_and_trouble_is_seen() {
-        let mut console = Console::new(&b"one\r\ntwo\nKernel panic - not syncing\nlast"[..]);
+        let console = Console::new(&b"one\r\ntwo\nKernel panic - not syncing\nlast"[..]);
         console.join();
         let long = Duration::from_secs(5);
         assert_eq!(console.wait_for("two", long).expect("said").text, "two");
         assert_eq!(console.wait_for("three", long), None, "the end is noticed at once");
         assert_eq!(console.trouble().len(), 1);
         assert_eq!(console.lines().len(), 4);
+    }
+
+    #[test]
+    fn a_second_start_goes_on_in_the_same_console() {
+        let console = Console::since(Instant::now());
+        console.read(&b"ready\n"[..]);
+        console.join();
+        let between = console.origin.elapsed();
+        console.read(&b"ready\n"[..]);
+        console.join();
+        let second = console.wait_since(between, "ready", Duration::from_secs(5)).expect("said");
+        assert_eq!(console.lines()[1], second);
+        let never = console.wait_since(console.origin.elapsed(), "ready", Duration::from_secs(5));
+        assert_eq!(never, None);
     }
 }

@@ -103,6 +103,7 @@ impl Bench {
                 mac: "52:54:00:77:00:01".to_owned(),
                 backend: "hubport,hubid=0".to_owned(),
             }],
+            channels: Vec::new(),
             console: Console::Output,
             control: Some(folder.join("control")),
             clock: None,

@@ -9,4 +9,6 @@ pub mod desk;
 pub mod fuzz;
 pub mod guest;
 pub mod image;
+pub mod qmp;
+pub mod rig;
 pub mod state;

@@ -20,6 +20,7 @@ use thiserror::Error;
 
 use self::base::{Base, BaseError, Inputs};
 use self::images::{BuiltImage, ImagesError};
+use self::packages::ArchivePackages;
 use self::seeds::SeedsError;
 use self::source::{Reach, Source, SourceError};
 use crate::image::formats::Format;
@@ -27,6 +28,7 @@ use crate::k3s::{self, K3sError, K3sFiles, Release, ReleaseError};
 use crate::node::{self, NodeError};
 use crate::progress::Progress;
 use crate::project::{Project, ProjectError};
+use crate::root::compose;
 use crate::root::definition::{Definition, DefinitionError};
 use crate::root::overlay::{self, Overlay, OverlayError};
 
@@ -105,6 +107,21 @@ pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError
     let images =
         images::write_all(&base, &definition, &seeds, &request.out, request.format, progress)?;
     Ok(Built { images, base })
+}
+
+/// Modules of the kernel of an image that need not be in the image; see [`compose::kernel_modules`].
+pub fn kernel_modules(
+    request: &Request,
+    names: &[&str],
+    progress: &Progress,
+) -> Result<Vec<(String, Vec<u8>)>, BuildError> {
+    let project = &request.project;
+    let definition = Definition::load(&project.image_definition(&request.image)?)?;
+    let source = Source::open(&definition, &request.reach, &request.cache, progress)?;
+    let resolution = source.resolve(&definition, &[])?;
+    let packages = ArchivePackages::new(&source.store, &resolution, progress);
+    let modules = compose::kernel_modules(&definition, &packages, names);
+    Ok(modules.map_err(BaseError::from)?)
 }
 
 /// The release that one of the overlays pins, if any does.

@@ -9,6 +9,7 @@ mod check;
 mod cluster;
 mod context;
 mod diff;
+pub mod drill;
 mod flash;
 mod inspect;
 mod lock;
@@ -40,6 +41,7 @@ enum Command {
     Build(build::Arguments),
     Check(check::Arguments),
     Diff(diff::Arguments),
+    Drill(drill::Arguments),
     Inspect(inspect::Arguments),
     Lock(lock::Arguments),
     Verify(verify::Arguments),
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Build(arguments) => build::run(&context, &arguments),
         Command::Check(arguments) => check::run(&context, &arguments),
         Command::Diff(arguments) => diff::run(&context, &arguments),
+        Command::Drill(arguments) => drill::run(&context, &arguments),
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Lock(arguments) => lock::run(&context, &arguments),
         Command::Verify(arguments) => verify::run(&context, &arguments),

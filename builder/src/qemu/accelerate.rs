@@ -65,6 +65,7 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
         disks: Vec::new(),
         sockets: false,
         cards: Vec::new(),
+        channels: Vec::new(),
         console: Console::Output,
         control: None,
         clock: None,

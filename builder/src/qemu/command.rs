@@ -50,18 +50,37 @@ pub enum Bus {
     Sd,
 }
 
+/// What keeps a disk's content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    #[default]
+    RawFile,
+    /// A server that speaks NBD, behind a unix socket.
+    NbdSocket,
+}
+
 /// One disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// A raw file.
+    /// The file or the socket.
     pub file: PathBuf,
+    pub storage: Storage,
     pub bus: Bus,
 }
 
 impl From<PathBuf> for Disk {
     fn from(file: PathBuf) -> Self {
-        Self { file, bus: Bus::default() }
+        Self { file, storage: Storage::default(), bus: Bus::default() }
     }
+}
+
+/// A line to a program in the guest that is no network: a port of virtio-serial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// What the guest finds it by.
+    pub name: String,
+    /// A unix socket on which somebody listens already.
+    pub socket: PathBuf,
 }
 
 /// One virtual machine.
@@ -75,6 +94,7 @@ pub struct Machine {
     /// The machine's own first, then what is plugged into it.
     pub disks: Vec<Disk>,
     pub cards: Vec<Card>,
+    pub channels: Vec<Channel>,
     pub console: Console,
     /// Empty sockets, for what is plugged in while the machine runs: a USB controller `usb`, and a
     /// PCI Express port `socket`.
@@ -125,6 +145,7 @@ impl Machine {
             let device = format!("virtio-net-pci,netdev=net{number},mac={},romfile=", card.mac);
             arguments.pair("-device", device);
         }
+        self.channel_arguments(&mut arguments);
         if let Some(control) = &self.control {
             let socket = format!("unix:{},server=on,wait=off", escaped(control));
             arguments.pair("-qmp", socket);
@@ -137,6 +158,19 @@ impl Machine {
 
     fn has(&self, bus: Bus) -> bool {
         self.disks.iter().any(|disk| disk.bus == bus)
+    }
+
+    fn channel_arguments(&self, arguments: &mut Arguments) {
+        if !self.channels.is_empty() {
+            arguments.pair("-device", "virtio-serial-pci,id=channels");
+        }
+        for (number, channel) in self.channels.iter().enumerate() {
+            let socket = escaped(&channel.socket);
+            arguments.pair("-chardev", format!("socket,id=channel{number},path={socket}"));
+            let name = &channel.name;
+            let port = format!("virtserialport,bus=channels.0,chardev=channel{number},name={name}");
+            arguments.pair("-device", port);
+        }
     }
 
     fn start_arguments(&self, arguments: &mut Arguments) {
@@ -160,8 +194,16 @@ impl Machine {
 
 fn disk_arguments(number: usize, disk: &Disk, arguments: &mut Arguments) {
     let file = escaped(&disk.file);
-    arguments.pair("-drive", format!("file={file},format=raw,if=none,id=disk{number}"));
-    let drive = format!("drive=disk{number}");
+    let (source, device_options) = match disk.storage {
+        Storage::RawFile => (format!("file={file}"), ""),
+        // What the server refuses is the guest's to handle; QEMU would pause it when space runs out.
+        Storage::NbdSocket => (
+            format!("file.driver=nbd,file.server.type=unix,file.server.path={file}"),
+            ",rerror=report,werror=report",
+        ),
+    };
+    arguments.pair("-drive", format!("{source},format=raw,if=none,id=disk{number}"));
+    let drive = format!("drive=disk{number}{device_options}");
     let device = match disk.bus {
         Bus::Virtio => format!("virtio-blk-pci,{drive}"),
         Bus::Nvme => format!("nvme,serial=disk{number},{drive}"),
@@ -212,6 +254,7 @@ mod tests {
             disks: vec![PathBuf::from("/out/a,b.raw").into()],
             sockets: false,
             cards: vec![Card { mac: "52:54:00:00:00:01".to_owned(), backend: "user".to_owned() }],
+            channels: Vec::new(),
             console: Console::Output,
             control: None,
             clock: None,
@@ -255,6 +298,22 @@ mod tests {
         assert!(line.contains("file=/out/a,,b.raw,format=raw"), "{line}");
         assert!(line.contains("unit=0,format=raw,readonly=on,file=/f,,1"), "{line}");
         assert!(line.contains("unit=1,format=raw,file=/v"), "{line}");
+    }
+
+    #[test]
+    fn a_served_disk_reports_its_errors_and_a_channel_has_its_port() {
+        let start = Start::Uefi { firmware: "/f".into(), variables: "/v".into() };
+        let usual = machine(start);
+        assert!(!line(&usual).contains("virtio-serial"), "{}", line(&usual));
+        let mut served = usual;
+        served.disks[0].storage = Storage::NbdSocket;
+        served.channels = vec![Channel { name: "probe".to_owned(), socket: "/p,1".into() }];
+        let line = line(&served);
+        let drive = "-drive file.driver=nbd,file.server.type=unix,file.server.path=/out/a,,b.raw,";
+        assert!(line.contains(drive), "{line}");
+        assert!(line.contains("drive=disk0,rerror=report,werror=report"), "{line}");
+        assert!(line.contains("-chardev socket,id=channel0,path=/p,,1"), "{line}");
+        assert!(line.contains("bus=channels.0,chardev=channel0,name=probe"), "{line}");
     }
 
     #[test]

@@ -158,6 +158,20 @@ pub fn compose(
     })
 }
 
+/// Modules of an image's kernel by name, with what they need, unpacked and in the order of loading:
+/// for a guest of a test that needs more than the image carries.
+pub fn kernel_modules(
+    definition: &Definition,
+    source: &dyn PackageSource,
+    names: &[&str],
+) -> Result<Vec<(String, Vec<u8>)>, ComposeError> {
+    let kernel = find_kernel(definition, source)?;
+    let catalogue = ModuleCatalogue::new(contents(&kernel.files))?;
+    let selection = catalogue.select(names.iter().copied())?;
+    let modules = selection.in_load_order().into_iter();
+    Ok(modules.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())).collect())
+}
+
 /// Everything that the overlays say, in their order.
 fn lay_overlays(overlays: &[Overlay], source: &dyn PackageSource) -> Result<Tree, ComposeError> {
     let mut root = Tree::default();

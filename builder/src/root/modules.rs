@@ -219,6 +219,19 @@ impl ModuleSelection {
         self.by_name.contains_key(&canonical(name))
     }
 
+    /// The modules, unpacked, each behind all that it needs: loaded in this order without any index.
+    pub fn in_load_order(&self) -> Vec<(&str, &[u8])> {
+        let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
+        for name in self.by_name.keys() {
+            if seen.insert(name.clone()) {
+                self.visit_needs(name, &mut seen, &mut order);
+                order.push(name.clone());
+            }
+        }
+        let chosen = order.iter().filter_map(|name| self.by_name.get_key_value(name));
+        chosen.map(|(name, chosen)| (name.as_str(), chosen.unpacked.as_slice())).collect()
+    }
+
     /// Lays the modules and their index into a tree.
     pub fn install(
         &self,
@@ -357,6 +370,8 @@ mod tests {
         let dep = selection.dep(ModuleForm::Unpacked);
         assert!(dep.contains("kernel/a.ko: kernel/c.ko kernel/b.ko kernel/d.ko\n"), "{dep}");
         assert!(dep.contains("kernel/d.ko:\n"), "{dep}");
+        let order: Vec<&str> = selection.in_load_order().iter().map(|(name, _)| *name).collect();
+        assert_eq!(order, ["d", "b", "c", "a"]);
     }
 
     #[test]

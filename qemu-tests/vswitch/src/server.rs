@@ -151,6 +151,11 @@ impl Server {
         self.shared.state().switch.connect(port, connected);
     }
 
+    /// How many frames a silent port has lost so far, in both directions.
+    pub fn swallowed(&self, port: Port) -> u64 {
+        self.shared.state().switch.swallowed(port)
+    }
+
     /// Looks at what was claimed on the wire so far.
     pub fn with_wire<T>(&self, look: impl FnOnce(&Wire) -> T) -> T {
         look(&self.shared.state().wire)

@@ -89,6 +89,8 @@ struct Fate {
 #[derive(Clone, Debug)]
 pub struct Switch {
     connected: Vec<bool>,
+    /// Frames that came from or were for a port whose cable was pulled.
+    swallowed: Vec<u64>,
     forwarding: Forwarding,
     rules: BTreeMap<RuleId, Active>,
     next_rule: u64,
@@ -102,6 +104,7 @@ impl Switch {
     pub fn new(ports: usize, seed: u64) -> Self {
         Self {
             connected: vec![true; ports],
+            swallowed: vec![0; ports],
             forwarding: Forwarding::default(),
             rules: BTreeMap::new(),
             next_rule: 1,
@@ -145,7 +148,19 @@ impl Switch {
         }
     }
 
-    /// Takes a frame that came in at a port. What leaves at once is added to `out`.
+    /// How many frames a port's pulled cable has swallowed so far.
+    pub fn swallowed(&self, port: Port) -> u64 {
+        self.swallowed.get(port.0).copied().unwrap_or(0)
+    }
+
+    fn swallow(&mut self, port: Port) {
+        if let Some(count) = self.swallowed.get_mut(port.0) {
+            *count += 1;
+        }
+    }
+
+    /// Takes a frame that came in at a port. What leaves at once is added to `out`. A frame that a
+    /// pulled cable swallowed has no header in the outcome: nobody could know of it.
     pub fn take(
         &mut self,
         now: Duration,
@@ -156,6 +171,8 @@ impl Switch {
         let mut outcome = Outcome { header: Header::read(frame), faults: Vec::new() };
         let Some(header) = outcome.header else { return outcome };
         if !self.is_connected(from) {
+            self.swallow(from);
+            outcome.header = None;
             return outcome;
         }
         self.forwarding.learn(header.source, from, now);
@@ -210,6 +227,7 @@ impl Switch {
         out: &mut Vec<Delivery>,
     ) {
         if !self.is_connected(to) {
+            self.swallow(to);
             return;
         }
         let judged = self.judge(now, (from, to), &header.class, frame, &mut outcome.faults);

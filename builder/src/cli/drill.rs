@@ -1,0 +1,83 @@
+//! `builder drill`: makes things go wrong in virtual machines, and says whether the claims hold.
+//!
+//! The drills are a program of their own, in `qemu-tests/`, which links this crate to build its
+//! images. So the builder starts it through cargo, as it has the node's binaries built: whoever has a
+//! checkout has cargo, what runs is what the sources say, and the `builder` that ships carries no
+//! test harness. The arguments are defined here once, for both.
+
+use std::env;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use clap::{Args, Parser};
+
+use super::{Context, Outcome};
+use crate::unfinished::Running;
+
+/// Make things go wrong in virtual machines, and see whether the claims hold
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  builder drill --list\n  builder drill vip_power_cut\n  \
+    builder drill vip_power_cut/v6 --seed 7 --repeat 10\n  builder drill vip boot --report /tmp/r\n\n\
+    Exit codes: 0 all passed, 1 a claim was violated, 3 something stayed unknown, 4 the rig failed.")]
+pub struct Arguments {
+    /// Drills, families, or one version of a drill (`vip_power_cut/v6`) [default: all]
+    #[arg(value_name = "NAME|FAMILY")]
+    pub names: Vec<String>,
+    /// Show what there is, and run nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Print the page INDEX.md, and run nothing
+    #[arg(long)]
+    pub index: bool,
+    /// What everything random comes from
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Run each so often, with one seed after the other
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: u32,
+    /// Only the drills that CI runs, if none is named
+    #[arg(long)]
+    pub ci: bool,
+    /// Leave the machines of a run that didn't pass running until Enter is pressed
+    #[arg(long)]
+    pub keep: bool,
+    /// Wait for Enter before each fault and each heal
+    #[arg(long)]
+    pub step: bool,
+    /// Where verdicts, consoles and captures go [default: out/drills]
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "drill", version, max_term_width = 100)]
+struct Program {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+impl Arguments {
+    /// As the drill program's own command line has them.
+    pub fn of_command_line() -> Self {
+        Program::parse().arguments
+    }
+}
+
+pub(super) fn run(context: &Context, _arguments: &Arguments) -> Outcome {
+    let project = context.project()?;
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(&cargo);
+    command.args(["run", "--locked", "--release", "--quiet", "--package", "qemu-tests"]);
+    command.args(["--bin", "drill", "--manifest-path"]).arg(project.root().join("Cargo.toml"));
+    // They were parsed once to find mistakes early, and are parsed again over there.
+    command.arg("--").args(env::args_os().skip_while(|word| word != "drill").skip(1));
+    command.env("EDGEPAIR_CACHE", context.cache()?);
+    let start = |error| -> Box<dyn Error> {
+        let cargo = cargo.to_string_lossy();
+        format!("can't start cargo ({cargo}): {error}; a Rust toolchain builds the drills").into()
+    };
+    let status = Running::spawn(&mut command).map_err(start)?.wait()?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}

@@ -1,0 +1,55 @@
+//! The drills, one file per family, and the table of them.
+//!
+//! A new drill is a function and a line in its family's table; `INDEX.md` is written from here.
+
+mod agent;
+mod boot;
+mod vip;
+
+use std::process::ExitCode;
+
+use qemu_tests::rig;
+use qemu_tests::rig::entry::{Family, Site, Topology};
+
+const FAMILIES: [Family; 3] = [boot::FAMILY, agent::FAMILY, vip::FAMILY];
+
+/// The lab's first node, alone.
+const ONE_NODE: Topology = Topology {
+    name: "one node",
+    site: Site::Seeds(&["images/lab/node1.toml"]),
+    image: "lab",
+    tester: false,
+};
+
+/// Two nodes that share a virtual address without any permit, and a tester.
+const VIP_PAIR: Topology = Topology {
+    name: "pair with a VIP, tester",
+    site: Site::Cluster {
+        v4: "qemu-tests/clusters/vip-v4.toml",
+        v6: "qemu-tests/clusters/vip-v6.toml",
+    },
+    image: "lab",
+    tester: true,
+};
+
+fn main() -> ExitCode {
+    rig::cli::main(&FAMILIES)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_begin_with_their_family() {
+        let mut seen = BTreeSet::new();
+        for family in FAMILIES {
+            for entry in family.drills {
+                assert_eq!(entry.family(), family.name, "{}", entry.name);
+                assert!(seen.insert(entry.name), "{} is there twice", entry.name);
+            }
+        }
+    }
+}

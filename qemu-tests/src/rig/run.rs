@@ -1,0 +1,218 @@
+//! Runs drills one after the other, and decides what each comes to.
+//!
+//! ```text
+//!   form the cluster ─> the drill's body ─> consoles are clean? ─> verdict ─┬─ pass, violated: said
+//!                                                                           └─ unknown: once more
+//! ```
+//! A violation is never tried again: it happened. What is unknown is, once, and that is counted: a
+//! rig that often doesn't know is a rig to mend.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use builder::progress::Progress;
+use builder::unfinished::Scratch;
+use ledger::check::console::{Line, console_clean};
+use ledger::{Finding, Micros, Verdict};
+use report::Folder;
+
+use super::cluster::{Cluster, Setting};
+use super::drill::{Drill, READY_LIMIT};
+use super::entry::{Begin, Entry, Ip};
+use super::evidence::{self, Told};
+use super::fault::Stop;
+use super::kit::{Kit, KitError, Place};
+use super::log::Log;
+
+/// How a run is made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub place: Place,
+    pub report: PathBuf,
+    pub step: bool,
+    /// Leave the cluster of a run that didn't pass as it is until somebody has looked.
+    pub keep: bool,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    /// Why it is no pass; empty if it is.
+    pub reason: String,
+    pub took: Duration,
+    pub folder: PathBuf,
+}
+
+/// Kits of the images that drills asked for so far.
+#[derive(Debug)]
+pub struct Runner {
+    settings: Settings,
+    progress: Progress,
+    kits: BTreeMap<&'static str, Arc<Kit>>,
+    runs: u32,
+}
+
+impl Runner {
+    pub fn new(settings: Settings, progress: Progress) -> Self {
+        Self { settings, progress, kits: BTreeMap::new(), runs: 0 }
+    }
+
+    /// The kit of an image, built by whoever asks first.
+    pub fn kit(&mut self, image: &'static str) -> Result<Arc<Kit>, KitError> {
+        if let Some(kit) = self.kits.get(image) {
+            return Ok(Arc::clone(kit));
+        }
+        let folder = self.settings.place.folder.join(format!("kit{}", self.kits.len()));
+        std::fs::create_dir(&folder)
+            .map_err(|source| KitError::File { path: folder.clone(), source })?;
+        let place = Place { folder, ..self.settings.place.clone() };
+        let path = place.project.root().join(image);
+        let named = if path.is_file() { path.display().to_string() } else { image.to_owned() };
+        let kit = Arc::new(Kit::prepare(&named, &place, &self.progress)?);
+        self.progress.note(&format!("{} with {:?}", kit.qemu.describe(), kit.acceleration));
+        self.kits.insert(image, Arc::clone(&kit));
+        Ok(kit)
+    }
+
+    /// Runs a drill once.
+    pub fn run_once(
+        &mut self,
+        entry: &Entry,
+        ip: Option<Ip>,
+        seed: u64,
+    ) -> Result<Outcome, Box<dyn std::error::Error>> {
+        let kit = self.kit(entry.topology.image)?;
+        self.runs += 1;
+        let scratch = Scratch::within(&self.settings.place.folder, &format!("r{}-", self.runs))?;
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let variant = ip.map_or_else(String::new, |ip| ip.to_string());
+        let (report, unix) = (&self.settings.report, started.as_secs());
+        let folder = Folder::create(report, entry.name, &variant, seed, unix)?;
+        let origin = Instant::now();
+        let cluster = Cluster::new(&Setting {
+            kit: &kit,
+            project: &self.settings.place.project,
+            topology: &entry.topology,
+            ip,
+            folder: scratch.path(),
+            seed,
+            origin,
+            capture: folder.path().join("wire.pcapng"),
+        })?;
+        let progress = Progress::new(false);
+        let log = Log::new(Box::new(move |line| progress.note(line)));
+        let run = (ip.unwrap_or(Ip::V4), seed);
+        let mut drill = Drill::new(cluster, log, run, entry.limit, self.settings.step);
+        // A panic of the rig must not cost the evidence.
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+            form(&mut drill, entry)?;
+            (entry.body)(&mut drill)
+        }));
+        judge(&mut drill, ended);
+        let verdict = verdict(&drill);
+        let reason = reason(&drill, verdict);
+        let took = origin.elapsed();
+        let told = Told { entry, ip, started, took, verdict, kit: &kit };
+        let written = evidence::write(&folder, &drill, &told);
+        if self.settings.keep && verdict != Verdict::Pass {
+            wait_for_person(&drill);
+        }
+        drop(drill);
+        written?;
+        Ok(Outcome { verdict, reason, took, folder: folder.path().to_owned() })
+    }
+}
+
+/// Brings the cluster to where the drill begins.
+fn form(drill: &mut Drill, entry: &Entry) -> Result<(), Stop> {
+    drill.mark();
+    if entry.begin == Begin::Formed {
+        for node in drill.nodes() {
+            drill.start(node)?;
+        }
+    }
+    drill.cluster.start_tester(READY_LIMIT)?;
+    if entry.begin == Begin::Formed {
+        for node in drill.nodes() {
+            drill.wait_ready(node)?;
+            drill.note(format!("{} is ready", drill.name(node)));
+        }
+        drill.formed = drill.now();
+    }
+    drill.mark();
+    Ok(())
+}
+
+type Ended = Result<Result<(), Stop>, Box<dyn Any + Send>>;
+
+/// What the body's end and the consoles say becomes findings.
+fn judge(drill: &mut Drill, ended: Ended) {
+    let check = "the drill ran to its end";
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(Stop::Violated(why))) => drill.check(Finding::violated("every expectation is met", why)),
+        Ok(Err(Stop::Unknown(why))) => drill.check(Finding::unknown(check, why)),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+            drill.check(Finding::unknown(check, format!("the rig panicked: {said}")));
+        }
+    }
+    let unproven: Vec<String> = drill
+        .faults
+        .iter()
+        .filter(|span| span.proof.is_none())
+        .map(|span| span.label.clone())
+        .collect();
+    for label in unproven {
+        let why = format!("\"{label}\" was never seen to have an effect");
+        drill.check(Finding::unknown("each fault had an effect", why));
+    }
+    let machines = drill.cluster.nodes.iter().chain(&drill.cluster.tester);
+    let consoles: Vec<(String, Vec<crate::console::Line>)> =
+        machines.map(|machine| (machine.name.clone(), machine.console.lines())).collect();
+    let lines = consoles.iter().flat_map(|(name, lines)| {
+        lines.iter().map(|line| Line {
+            node: name,
+            at: Micros::from(line.after),
+            text: &line.text,
+        })
+    });
+    let excused: Vec<&str> = drill.excused.iter().map(String::as_str).collect();
+    let finding = console_clean(lines, &excused);
+    drill.check(finding);
+}
+
+/// The worst of what was found. A drill that looked at nothing knows nothing.
+fn verdict(drill: &Drill) -> Verdict {
+    let looked = drill.expected.len() + drill.findings.len();
+    if looked <= 1 { Verdict::Unknown } else { Verdict::over(&drill.findings) }
+}
+
+fn reason(drill: &Drill, verdict: Verdict) -> String {
+    let worst = drill.findings.iter().find(|finding| finding.verdict == verdict);
+    match worst {
+        Some(finding) if verdict != Verdict::Pass => {
+            format!("{}: {}", finding.check, finding.reasons.join("; "))
+        }
+        _ if verdict == Verdict::Pass => String::new(),
+        _ => "the drill looked at nothing".to_owned(),
+    }
+}
+
+/// Leaves everything as it is until Enter is pressed.
+fn wait_for_person(drill: &Drill) {
+    let all = drill.cluster.nodes.iter().chain(&drill.cluster.tester);
+    let sockets = all.filter_map(|machine| machine.probe.socket().parent()).next();
+    if let Some(folder) = sockets {
+        eprintln!("-- the cluster runs on; its sockets are in {}", folder.display());
+    }
+    eprintln!("-- Enter ends it");
+    let mut line = String::new();
+    let _answered = std::io::stdin().read_line(&mut line);
+}
