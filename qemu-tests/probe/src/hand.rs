@@ -14,8 +14,6 @@ use crate::port::{Listener, PortError, Speaker};
 use crate::words::{Ask, Facts, Question, Role, Said};
 use crate::{address, place, process, state};
 
-/// No file that the rig reads is larger.
-const FILE_BYTES_MAX: usize = 256 << 10;
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 type Outcome = Result<Value, Box<dyn Error>>;
@@ -37,6 +35,7 @@ impl Hand {
     /// Does what it is asked, until the port is gone.
     pub fn serve(&mut self, listener: &mut Listener) -> PortError {
         let boot_id = boot_id();
+        self.speaker.begin();
         self.speaker.say(&Said::Hello { role: self.role, boot_id });
         loop {
             let line = match listener.line() {
@@ -86,12 +85,7 @@ impl Hand {
                 thread::spawn(move || hog.wait());
                 Ok(Value::Null)
             }
-            Ask::ReadFile { path } => {
-                let path = place::path(&format!("proc/1/root{path}"));
-                let mut bytes = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-                bytes.truncate(FILE_BYTES_MAX);
-                Ok(json!(String::from_utf8_lossy(&bytes)))
-            }
+            Ask::ReadFile { path } => Ok(json!(place::read_of_node(&path)?)),
             Ask::StartClients { settings } => {
                 self.start(&settings)?;
                 Ok(Value::Null)

@@ -2,9 +2,10 @@
 //! looks: the node moves those that it mounted itself to its real root.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use thiserror::Error;
@@ -13,6 +14,9 @@ use thiserror::Error;
 pub const FOLDER: &str = "/probe.d";
 /// Kernel modules, loaded in the order of their names.
 pub const MODULES: &str = "/probe.d/modules";
+
+/// No file that the rig reads is larger.
+const FILE_BYTES_MAX: u64 = 256 << 10;
 
 #[derive(Debug, Error)]
 pub enum PlaceError {
@@ -33,6 +37,26 @@ pub fn path(below: &str) -> PathBuf {
 pub fn read(below: &str) -> Result<String, PlaceError> {
     let path = path(below);
     fs::read_to_string(&path).map_err(|source| PlaceError::File { path, source })
+}
+
+/// Reads a small file of the node's. Its links lead where they lead for the node, whose root isn't
+/// this process's.
+pub fn read_of_node(file: &str) -> Result<String, PlaceError> {
+    let path = Path::new(file);
+    let fail = |source| PlaceError::File { path: path.to_owned(), source };
+    let root = File::open(self::path("proc/1/root")).map_err(fail)?;
+    let below = path.strip_prefix("/").unwrap_or(path);
+    let (flags, mode) = (OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let opened = openat2(&root, below, flags, mode, ResolveFlags::IN_ROOT);
+    let opened = opened.map_err(|errno| fail(errno.into()))?;
+    let mut bytes = Vec::new();
+    File::from(opened).take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(fail)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Nobody's standard input. `/dev` of the first root is empty once the node has left it.
+pub fn no_input() -> io::Result<File> {
+    File::open(path("dev/null"))
 }
 
 /// Mounts the kernel's filesystems.

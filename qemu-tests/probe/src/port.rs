@@ -67,6 +67,13 @@ fn find() -> Result<PathBuf, PortError> {
 }
 
 impl Speaker {
+    /// Ends whatever an earlier start of this guest was in the middle of saying: after a reset the
+    /// other end is still the same.
+    pub fn begin(&self) {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _unheard = file.write_all(b"\n");
+    }
+
     /// Says one thing. If nobody listens any more, there is nobody to tell about it either.
     pub fn say(&self, word: &impl Serialize) {
         let Ok(mut line) = serde_json::to_vec(word) else { return };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 use thiserror::Error;
@@ -83,7 +83,8 @@ pub fn signal(name: &str, signal: Signal) -> Result<u32, ProcessError> {
 /// Starts this program in another role, on its own.
 pub fn start_role(arguments: &[&str]) -> Result<std::process::Child, ProcessError> {
     let mut command = Command::new("/probe");
-    command.args(arguments).stdin(Stdio::null());
+    let input = place::no_input().map_err(ProcessError::Start)?;
+    command.args(arguments).stdin(input);
     command.spawn().map_err(ProcessError::Start)
 }
 

@@ -18,6 +18,7 @@ use super::drill::{Drill, READY};
 use super::entry::{Entry, Ip};
 use super::fault::Node;
 use super::kit::Kit;
+use super::log::Moment;
 use super::machine::Machine;
 
 #[derive(Debug, Error)]
@@ -100,7 +101,12 @@ fn run_of(drill: &Drill, told: &Told<'_>) -> Run {
         assertions: assertions.collect(),
         findings: drill.findings.clone(),
         patience,
+        log: drill.log.moments().into_iter().map(mark_of).collect(),
     }
+}
+
+fn mark_of(moment: Moment) -> Mark {
+    Mark { at: moment.at.into(), text: moment.text, kind: MarkKind::Note }
 }
 
 fn facts(drill: &Drill, told: &Told<'_>) -> Vec<Fact> {
