@@ -60,6 +60,8 @@ fn check_status(desk: &Desk) {
     assert_eq!(status["storage"]["usable"], true, "{status}");
     assert_eq!(status["image"]["debug"], true, "{status}");
     assert!(status["clock"]["source"].is_string(), "{status}");
+    // PostgreSQL's keeper gives no permit here, so nobody may hold the address.
+    desk.until(&["status"], |said| said.contains("api/ipv4 backup, api/ipv6 backup"));
     // A program of its own looks at the slots once the node is ready.
     desk.until(&["status"], |said| said.contains("slot a (") && said.contains("; b: absent"));
 }
@@ -76,6 +78,8 @@ fn check_services(desk: &Desk, folder: &Path) {
     let resident = agent.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = resident.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u32>().ok());
     assert!(kilobytes.is_some_and(|size| size < AGENT_KILOBYTES_MAX), "{agent}");
+    let threads = agent.lines().find_map(|line| line.strip_prefix("Threads:"));
+    assert_eq!(threads.map(str::trim), Some("1"), "PID 1 has one thread\n{agent}");
     let bundle = folder.join("bundle.tar.gz");
     desk.ask(&["support-bundle", "-o", &bundle.display().to_string()]);
     let listed = Command::new("tar").arg("-tzf").arg(&bundle).output().expect("tar");

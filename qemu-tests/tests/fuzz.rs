@@ -169,6 +169,30 @@ fn control_files() {
 }
 
 #[test]
+fn requests_to_pid_1() {
+    let requests = [
+        control::Request::Status,
+        control::Request::Logs(control::Logs {
+            service: Some("k3s".parse().expect("a name")),
+            lines: 10,
+            follow: true,
+            from_seq: None,
+        }),
+        control::Request::Restart { service: "haproxy".parse().expect("a name") },
+    ];
+    let corpus = requests.iter().map(|request| request.to_line().expect("short")).collect();
+    let run_request = |input: &[u8]| {
+        // In pieces, as a client may send them: one that never ends must not grow.
+        let mut inbox = control::Inbox::new();
+        let room = inbox.capacity();
+        let asked = input.chunks(7).filter(|piece| matches!(inbox.push(piece), Ok(Some(_))));
+        assert!(asked.count() <= 1, "one connection asks one thing");
+        assert_eq!(inbox.capacity(), room);
+    };
+    run(&Target { name: "requests", corpus, run: run_request });
+}
+
+#[test]
 fn apt_sources() {
     let corpus = vec![
         b"deb [signed-by=/k.gpg arch=amd64] http://mirror.example/debian trixie main\n".to_vec(),

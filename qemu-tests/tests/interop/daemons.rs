@@ -26,6 +26,8 @@ use crate::lab::{Node, eventually};
 pub(crate) struct Router {
     pub version: u8,
     pub vip: IpAddr,
+    /// Further addresses of the same router.
+    pub more: Vec<IpAddr>,
     pub priority: u8,
     /// In hundredths of a second; a multiple of 100 for version 2.
     pub centiseconds: u16,
@@ -43,6 +45,7 @@ impl Router {
         Self {
             version: 3,
             vip,
+            more: Vec::new(),
             priority,
             centiseconds: 10,
             preempt: true,
@@ -53,17 +56,22 @@ impl Router {
         }
     }
 
+    /// All addresses, in the order of the file.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        [self.vip].into_iter().chain(self.more.iter().copied())
+    }
+
     pub(crate) fn vipd(&self, control: &Path, permit: &Path) -> String {
         let prefix = if self.vip.is_ipv4() { 24 } else { 64 };
         let checksum = if self.rfc_checksum { "rfc9568" } else { "pseudo" };
         let mut text = format!(
             "control = '{}'\npermit_socket = '{}'\n[[instances]]\nname = \"t\"\n\
-             interface = \"eth0\"\nvrid = 51\naddresses = [\"{}/{prefix}\"]\nversion = {}\n\
+             interface = \"eth0\"\nvrid = 51\naddresses = {:?}\nversion = {}\n\
              priority = {}\ninterval = \"{}cs\"\npreempt = {}\nchecksum = \"{checksum}\"\n\
              peers = {:?}\n{}\n",
             control.display(),
             permit.display(),
-            self.vip,
+            self.addresses().map(|vip| format!("{vip}/{prefix}")).collect::<Vec<_>>(),
             self.version,
             self.priority,
             self.centiseconds,
@@ -101,7 +109,8 @@ impl Router {
             let peers: String = self.peers.iter().map(|peer| format!("  {peer}\n")).collect();
             text += &format!(" unicast_src_ip {own}\n unicast_peer {{\n{peers} }}\n");
         }
-        text + &format!(" virtual_ipaddress {{\n  {}/{prefix}\n }}\n}}\n", self.vip)
+        let addresses: String = self.addresses().map(|vip| format!("  {vip}/{prefix}\n")).collect();
+        text + &format!(" virtual_ipaddress {{\n{addresses} }}\n}}\n")
     }
 }
 
@@ -330,7 +339,14 @@ pub(crate) fn vipd() -> &'static Path {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
         let mut build = Command::new(cargo);
-        build.current_dir(root).args(["build", "--quiet", "--locked", "--package", "vipd"]);
+        build.current_dir(root).args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--bin",
+            "vipd",
+        ]);
         let tests = std::env::current_exe().expect("our own path");
         let folder = tests.parent().and_then(Path::parent).expect("cargo's folder");
         if folder.ends_with("release") {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::Test;
 use crate::daemons::{Daemon, KEEPALIVED_WORD, Router, start};
-use crate::lab::{Lab, eventually};
+use crate::lab::{Lab, Node, eventually};
 use crate::wire::{adverts, announcements};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -17,6 +17,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("keepalived_v3_ipv4_unicast", || {
         let router = Router::v3(vip4(), 100);
         both_ways(&Router { peers: peers(), rfc_checksum: false, ..router });
+    }),
+    ("keepalived_v3_with_two_addresses", || {
+        let more = vec![[192, 0, 2, 101].into()];
+        both_ways(&Router { more, rfc_checksum: false, ..Router::v3(vip4(), 100) });
     }),
     ("keepalived_v3_ipv6", || both_ways(&Router::v3(vip6(), 100))),
     ("keepalived_wins_a_tie_with_the_higher_address", || tie("vipd", KEEPALIVED_WORD)),
@@ -60,14 +64,20 @@ fn both_ways(router: &Router) {
     let vip = router.vip;
     let keepalived = |priority| Daemon::keepalived(theirs, &at(&lab, 0, router, priority));
     let vipd = |priority| Daemon::vipd(ours, &at(&lab, 1, router, priority));
-    let theirs_alone = || theirs.has(vip) && !ours.has(vip);
-    let ours_alone = || ours.has(vip) && !theirs.has(vip);
+    let alone = |one: &Node, other: &Node| {
+        let nothing = other.addresses();
+        one.has_all(router.addresses()) && !router.addresses().any(|vip| nothing.contains(&vip))
+    };
+    let theirs_alone = || alone(theirs, ours);
+    let ours_alone = || alone(ours, theirs);
 
     let first = keepalived(100);
     eventually("keepalived holds the address alone", || theirs.has(vip));
     let better = vipd(150);
     eventually("the better vipd takes it", ours_alone);
-    eventually("vipd announces it", || !announcements(&lab, 1, vip).is_empty());
+    for vip in router.addresses() {
+        eventually("vipd announces it", || !announcements(&lab, 1, vip).is_empty());
+    }
 
     better.stop();
     eventually("keepalived takes over from a vipd that stopped", theirs_alone);
@@ -98,6 +108,7 @@ fn both_ways(router: &Router) {
     let multicast = router.peers.is_empty();
     for advert in adverts(&lab) {
         assert_eq!(advert.destination.is_multicast(), multicast, "{advert:?}");
+        assert_eq!(advert.addresses, router.addresses().collect::<Vec<_>>(), "{advert:?}");
         // Version 2 has one form only, and so has IPv6.
         if router.version == 3 && vip.is_ipv4() {
             assert_eq!(advert.rfc_checksum, router.rfc_checksum, "{advert:?}");

@@ -212,6 +212,11 @@ impl Node {
         self.addresses().contains(&address)
     }
 
+    pub(crate) fn has_all(&self, addresses: impl IntoIterator<Item = IpAddr>) -> bool {
+        let held = self.addresses();
+        addresses.into_iter().all(|address| held.contains(&address))
+    }
+
     /// Sets its interface up or down, as an operator at the node would.
     pub(crate) fn set_up(&self, up: bool) {
         self.inside(|| {

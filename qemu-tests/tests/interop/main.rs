@@ -13,6 +13,7 @@ mod keepalived;
 mod lab;
 mod pair;
 mod permit;
+mod several;
 mod wire;
 
 use std::panic::catch_unwind;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         return skip(&why);
     }
     let wanted = |name: &str| filter.is_empty() || filter.iter().any(|word| name.contains(*word));
-    let groups = [pair::TESTS, permit::TESTS, keepalived::TESTS];
+    let groups = [pair::TESTS, several::TESTS, permit::TESTS, keepalived::TESTS];
     let tests: Vec<&Test> =
         groups.iter().flat_map(|group| group.iter()).filter(|(name, _)| wanted(name)).collect();
     let mut failed = run(&tests, AT_A_TIME);

@@ -20,7 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("pair_of_signed_routers_hears_only_itself", signed),
     ("pair_with_a_virtual_mac_moves_it", virtual_mac),
     ("pair_announces_again_after_a_foreign_claim", foreign_claim),
-    ("pair_thawed_router_listens_before_it_speaks", thaw),
+    ("pair_thawed_router_yields_and_is_corrected", thaw),
     ("pair_started_at_once_has_one_holder", started_at_once),
     ("pair_does_not_mind_a_short_stall", short_stall),
     ("pair_refuses_unicast_where_no_peers_are_listed", uninvited_unicast),
@@ -108,7 +108,12 @@ fn virtual_mac() {
             all.into_iter().find(|link| link.mac.is_some_and(|found| found.0 == mac))
         })
     };
-    assert!(link_of(0).expect("an interface of its own").up);
+    let own = link_of(0).expect("an interface of its own");
+    assert!(own.up);
+    let all = lab.nodes[0].inside(|| Netlink::open().and_then(|mut it| it.addresses()));
+    let of_own = all.expect("listed").into_iter().filter(|(index, _)| *index == own.id.index);
+    let of_own: Vec<IpAddr> = of_own.map(|(_, address)| address.ip).collect();
+    assert_eq!(of_own, [vip()], "no address is made from the virtual MAC");
     assert!(!link_of(1).expect("an interface of its own").up, "down while Backup");
     assert!(adverts(&lab).iter().all(|advert| advert.sender_mac == mac));
     // The second node asks, as any neighbour would, and is told the virtual MAC.
@@ -139,8 +144,9 @@ fn foreign_claim() {
     assert!(first.log().contains("02:00:00:00:00:09 claims 192.0.2.100"), "{}", first.log());
 }
 
-/// The trap of keepalived#166: a frozen Active thaws and speaks before it listens, and the neighbours
-/// believe it. Ours reads what waits in its socket first, yields, and says nothing.
+/// The trap of keepalived#166: a frozen Active thaws and speaks before it listens, or its kernel answers
+/// questions that have waited, and the neighbours believe it. Ours reads what waits in its socket first,
+/// yields, and says only what makes the other announce the address again.
 fn thaw() {
     let lab = Lab::new(2);
     let router = |priority| Router { preempt: false, ..Router::v3(vip(), priority) };
@@ -155,7 +161,11 @@ fn thaw() {
     first.freeze(false);
     eventually("the first gave it up", || !lab.nodes[0].has(vip()));
     eventually("and listens", || first.status()["state"] == "backup");
-    assert_eq!(by(0), said, "it said nothing");
+    eventually("it provokes the other", || by(0) > said);
+    let provoked = adverts(&lab).into_iter().rfind(|advert| advert.node == 0).expect("one").at;
+    let corrected = || announcements(&lab, 1, vip()).into_iter().any(|at| at > provoked);
+    eventually("which announces the address again", corrected);
+    assert_eq!(by(0), said + 1, "it said no more");
     assert!(second.is_active());
     let log = first.log();
     assert!(log.contains("active -> backup: 192.0.2.2 adverts priority 150"), "{log}");
@@ -189,6 +199,7 @@ fn short_stall() {
     eventually("ten adverts pass", || adverts(&lab).len() >= seen + 10);
     assert!(first.is_active() && !second.is_active());
     assert!(adverts(&lab).iter().all(|advert| advert.node == 0), "{}", second.log());
+    assert!(first.log().contains("late: the machine stood still"), "{}", first.log());
 }
 
 /// A better router of the same VRID that sends unicast: it was not asked.
@@ -347,6 +358,8 @@ fn rights() {
     assert_eq!(field("CapBnd"), "0000000000000000", "children get none");
     assert_eq!((field("NoNewPrivs"), field("Seccomp")), ("1".to_owned(), "2".to_owned()));
     assert_eq!(field("Threads"), "1");
+    let socket = std::fs::metadata(vipd.folder().join("sock")).expect("it listens").permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&socket) & 0o777, 0o660);
     if !vipd.log().contains("memory is not locked") {
         assert_ne!(field("VmLck"), "0");
     }
@@ -371,12 +384,21 @@ fn notifies() {
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "90000");
     let mut child = lab.nodes[0].spawn(&mut command);
     let said = || {
-        let mut bytes = [0; 64];
+        let mut bytes = [0; 2048];
         let length = socket.recv(&mut bytes).expect("it speaks");
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     };
-    assert_eq!(said(), "READY=1");
-    assert_eq!((said(), said()), ("WATCHDOG=1".to_owned(), "WATCHDOG=1".to_owned()));
+    let state = || loop {
+        let text = said();
+        if let Some(rest) = text.strip_prefix("STATUS=") {
+            break rest.lines().next().expect("one").to_owned();
+        }
+    };
+    eventually("it is ready", || said() == "READY=1");
+    for _ in 0..2 {
+        eventually("it lives", || said() == "WATCHDOG=1");
+    }
+    assert_eq!(state(), "t/ipv4 active", "three adverts later");
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
     assert!(child.wait().expect("ours").success());

@@ -12,7 +12,9 @@ use crate::lab::{Frame, Lab};
 pub(crate) struct Advert {
     pub at: Instant,
     pub node: usize,
+    pub vrid: u8,
     pub priority: u8,
+    pub addresses: Vec<IpAddr>,
     pub ttl: u8,
     pub destination: IpAddr,
     /// Whether its checksum leaves the IP header out, as RFC 9568 has it over IPv4.
@@ -55,7 +57,9 @@ fn advert(frame: &Frame) -> Option<Advert> {
     Some(Advert {
         at: frame.at,
         node: frame.node,
+        vrid: advert.vrid,
         priority: advert.priority,
+        addresses: advert.addresses.iter().collect(),
         ttl: metadata.ttl,
         destination: metadata.destination,
         rfc_checksum: parse(payload, &metadata, alone).is_ok(),

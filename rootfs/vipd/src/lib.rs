@@ -6,10 +6,10 @@
 //! ```text
 //!   pure, told the time                        the shell, one loop
 //!   config     the file, read strictly         shell/daemon    the loop and what it waits for
-//!   health     fall, rise, weight              shell/router    one virtual router's sockets
-//!   router     one election and its reasons    shell/addresses addresses on links, by netlink
-//!   schedule   what is due when                shell/probe     running checks, never waiting
-//!   permission what the holder allows         shell/holder    addresses on links, by netlink
+//!   health     fall, rise, weight              shell/wire      one virtual router's sockets
+//!   router     one election and its reasons    shell/landscape links and addresses, as they are
+//!   schedule   what is due when                shell/holder    addresses on links, by netlink
+//!   permission what the holder allows          shell/probe     running checks, never waiting
 //!   claims     who else says "that is me"      shell/permits   the holder's connection
 //!   filter     what the kernel drops early     shell/control   status and metrics
 //!   frames     adverts as Ethernet frames      shell/isolation rights given up

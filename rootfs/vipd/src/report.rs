@@ -190,8 +190,9 @@ impl Status {
         family("active", "gauge", "1 while the addresses are held.", of(&active));
         family("taking_part", "gauge", "1 unless something hinders it.", of(&fit));
         family("priority", "gauge", "Priority in force.", of(&|r| f64::from(r.priority)));
-        let counters: [(&str, &str, Pick); 7] = [
+        let counters: [(&str, &str, Pick); 8] = [
             ("adverts_sent_total", "Adverts sent.", |c| c.adverts_sent),
+            ("adverts_late_total", "Adverts late by an interval.", |c| c.adverts_late),
             ("adverts_received_total", "Adverts believed.", |c| c.adverts_received),
             ("send_errors_total", "Packets that the kernel refused.", |c| c.send_errors),
             ("announcements_total", "Announcements to neighbours.", |c| c.announcements),

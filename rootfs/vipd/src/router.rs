@@ -37,6 +37,8 @@ pub enum Difference {
     /// An address that only one of us has.
     Address(IpAddr),
     Interval(Interval),
+    /// Both say that the addresses are their own.
+    Owner,
 }
 
 impl Difference {
@@ -45,6 +47,7 @@ impl Difference {
         match self {
             Self::Address(_) => "addresses",
             Self::Interval(_) => "other_interval",
+            Self::Owner => "owner",
         }
     }
 }
@@ -56,6 +59,7 @@ impl fmt::Display for Difference {
             Self::Interval(theirs) => {
                 write!(out, "the interval, which is {:?} there", theirs.duration())
             }
+            Self::Owner => out.write_str("who owns the addresses: both have priority 255"),
         }
     }
 }
@@ -255,6 +259,16 @@ impl Router {
         self.feed(now, Event::Timer, &reason)
     }
 
+    /// How late its advert is, if by an interval or more: two more, and the others take over.
+    pub fn count_lateness(&mut self, now: Duration, due_at: Duration) -> Option<Duration> {
+        let late = now.saturating_sub(due_at);
+        if !self.is_active() || late < self.settings.interval.duration() {
+            return None;
+        }
+        self.counters.adverts_late += 1;
+        Some(late)
+    }
+
     pub fn foreign_claim(&mut self, now: Duration) -> Vec<Action> {
         self.counters.foreign_claims += 1;
         self.feed(now, Event::ForeignClaim, "")
@@ -356,6 +370,10 @@ impl Router {
         self.differences.clear();
         self.differences.extend(address);
         self.differences.extend(other_interval.then_some(Difference::Interval(interval)));
+        let two_owners = self.settings.priority.is_owner()
+            && priority == Priority::OWNER.get()
+            && Some(metadata.source) != self.primary;
+        self.differences.extend(two_owners.then_some(Difference::Owner));
         Ok(Heard { priority, interval, source: metadata.source })
     }
 

@@ -32,14 +32,14 @@ impl<K: Ord + Copy> Schedule<K> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Takes the earliest key that is due.
-    pub fn due(&mut self, now: Duration) -> Option<K> {
+    /// Takes the earliest key that is due, and the time at which it was.
+    pub fn due(&mut self, now: Duration) -> Option<(K, Duration)> {
         let (at, key) = *self.by_time.first()?;
         if at > now {
             return None;
         }
         self.cancel(key);
-        Some(key)
+        Some((key, at))
     }
 }
 
@@ -58,8 +58,8 @@ mod tests {
         schedule.cancel('x');
         assert_eq!(schedule.next(), Some(at(2)));
         assert_eq!(schedule.due(at(1)), None);
-        assert_eq!(schedule.due(at(5)), Some('b'));
-        assert_eq!(schedule.due(at(5)), Some('a'));
+        assert_eq!(schedule.due(at(5)), Some(('b', at(2))));
+        assert_eq!(schedule.due(at(5)), Some(('a', at(3))));
         assert_eq!(schedule.due(at(5)), None);
         schedule.cancel('c');
         assert_eq!(schedule.next(), None);

@@ -156,10 +156,10 @@ fn a_backup_waits_by_the_interval_of_the_active() {
 }
 
 #[test]
-fn an_active_yields_to_higher_priority_and_releases_without_a_word() {
+fn an_active_yields_to_higher_priority_and_then_provokes_its_announcement() {
     let mut election = active(config());
     let actions = election.step(SECOND * 4, heard(101, 1));
-    assert_eq!(actions, [Action::Release, timer(SECOND * 4 + DOWN)]);
+    assert_eq!(actions, [Action::Release, send(100), timer(SECOND * 4 + DOWN)]);
     assert_eq!(election.state(), State::Backup);
 }
 

@@ -19,7 +19,7 @@ fn rows(ledger: &str) -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// The names of all tests of this crate.
+/// The names of all tests below a folder.
 fn tests_below(folder: &Path, names: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).expect("readable").flatten() {
         let path: PathBuf = entry.path();
@@ -35,22 +35,33 @@ fn tests_below(folder: &Path, names: &mut BTreeSet<String>) {
     }
 }
 
+/// The names of the tests on a wire, which are in tables of their own.
+fn tests_on_a_wire(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("readable").flatten() {
+        let source = fs::read_to_string(entry.path()).expect("readable");
+        let named = source.lines().filter_map(|line| line.strip_prefix("    (\""));
+        names.extend(named.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+    }
+}
+
 #[test]
 fn every_demand_has_an_answer_and_every_named_test_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let ledger = fs::read_to_string(root.join("RFC9568.md")).expect("the ledger");
     let mut tests = BTreeSet::new();
-    tests_below(&root.join("src"), &mut tests);
-    tests_below(&root.join("tests"), &mut tests);
+    for folder in ["src", "tests", "../vipd/src", "../vipd/tests"] {
+        tests_below(&root.join(folder), &mut tests);
+    }
+    tests_on_a_wire(&root.join("../../qemu-tests/tests/interop"), &mut tests);
 
     let rows = rows(&ledger);
-    assert!(rows.len() > 50, "{} rows", rows.len());
+    assert!(rows.len() > 80, "{} rows", rows.len());
     for (section, demand, answer) in &rows {
         assert!(section.starts_with(|first: char| first.is_ascii_digit()), "{section}: {demand}");
         let known = ANSWERS.iter().any(|word| answer.starts_with(word));
         assert!(known, "{section} {demand}: the answer is one of {ANSWERS:?}");
-        // Names of tests are the quoted words of a row that says "test", and long ones elsewhere.
-        let promised = answer.starts_with("test: ");
+        // Names of tests are the quoted words of a row that promises some, and long ones elsewhere.
+        let promised = answer.starts_with("test: ") || answer.starts_with("vipd: ");
         let quoted = answer.split('`').skip(1).step_by(2);
         let named: Vec<&str> = quoted.filter(|word| promised || word.len() > 30).collect();
         assert!(!promised || !named.is_empty(), "{section} {demand}: names no test");

@@ -69,6 +69,8 @@ pub struct Counters {
     pub adverts_sent: u64,
     pub adverts_received: u64,
     pub send_errors: u64,
+    /// Adverts that were late by an interval or more, through this machine's own fault.
+    pub adverts_late: u64,
     pub announcements: u64,
     pub foreign_claims: u64,
     pub transitions: u64,

@@ -243,6 +243,31 @@ fn what_the_other_has_otherwise_is_told_once_and_changes_nothing() {
     assert!(router.take_differences().is_empty());
 }
 
+#[test]
+fn two_owners_are_told_and_the_tie_decides() {
+    let mut router = running("priority = 255");
+    assert_eq!(router.state(), State::Active);
+    let other = advert("priority = 255", 255);
+    let actions = router.hear(SECOND, SECOND, &multicast(), &other).expect("believed");
+    assert_eq!(router.take_differences(), [Difference::Owner]);
+    assert_eq!(actions.first(), Some(&Action::Release), "theirs is the higher address");
+    // Its own advert, thrown back by a switch, is no second owner.
+    let thrown_back = from(OURS, [224, 0, 0, 18]);
+    router.hear(SECOND, SECOND, &thrown_back, &other).expect("believed");
+    assert!(router.take_differences().is_empty());
+}
+
+#[test]
+fn an_advert_that_is_late_by_an_interval_is_counted() {
+    let mut router = active("");
+    let due_at = 5 * SECOND;
+    assert_eq!(router.count_lateness(due_at + SECOND / 2, due_at), None);
+    assert_eq!(router.count_lateness(due_at + SECOND, due_at), Some(SECOND));
+    router.stop(6 * SECOND);
+    assert_eq!(router.count_lateness(9 * SECOND, due_at), None, "who is not Active owes none");
+    assert_eq!(router.counters.adverts_late, 1);
+}
+
 proptest! {
     #[test]
     fn no_packet_panics_and_garbage_moves_nobody(

@@ -14,6 +14,9 @@ use super::permits::{make_folder, remove};
 
 /// The name of the lock. Abstract sockets belong to a network namespace, as addresses do.
 const LOCK: &[u8] = b"edgepair-vipd";
+/// For root, and for our own group where whoever starts us gives us one: it may look, and no word
+/// here changes anything.
+const MODE: u32 = 0o660;
 /// Askers at a time; more wait in the kernel's queue or are refused there.
 const CLIENTS_MAX: usize = 8;
 /// The longest question, with its line end.
@@ -95,7 +98,7 @@ impl Control {
         make_folder(path)?;
         remove(path)?;
         let listener = UnixListener::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
         listener.set_nonblocking(true)?;
         Ok(Self { listener, clients: BTreeMap::new(), path: path.to_owned() })
     }

@@ -268,9 +268,10 @@ impl Daemon {
 
     fn do_what_is_due(&mut self) {
         let mut now = clock::boot();
-        while let Some(due) = self.schedule.due(now) {
+        while let Some((due, at)) = self.schedule.due(now) {
             match due {
                 Due::Router(index) => {
+                    self.notice_lateness(now, index, at);
                     let active = self.units.get(index).is_some_and(|unit| unit.router.is_active());
                     let most = if active { ADVERTS_BEFORE_ADVERT } else { ADVERTS_BEFORE_TAKEOVER };
                     self.hear_adverts(now, index, most);

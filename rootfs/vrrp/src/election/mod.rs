@@ -200,6 +200,10 @@ impl Election {
             {
                 Verdict::Yield => {
                     self.resign(actions);
+                    // Who was frozen may have answered questions that had waited for it, and be
+                    // believed: nobody else saw those answers. A last losing advert, once no more
+                    // can come, makes the better router announce the addresses again.
+                    actions.push(Action::SendAdvert { priority: self.priority });
                     self.role = Role::Backup(Backup::waiting(now, heard.interval));
                 }
                 Verdict::Resigned => {

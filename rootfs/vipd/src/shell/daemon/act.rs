@@ -49,6 +49,19 @@ impl Daemon {
         self.tell_holder(now);
     }
 
+    /// Says it when this machine, and not the network, is about to make the others take over.
+    pub(super) fn notice_lateness(&mut self, now: Duration, index: usize, due_at: Duration) {
+        let Some(unit) = self.units.get_mut(index) else { return };
+        let Some(late) = unit.router.count_lateness(now, due_at) else { return };
+        let settings = unit.router.settings();
+        let (label, interval) = (&settings.label, settings.interval.duration());
+        let text = format!(
+            "{label}: an advert is {late:.1?} late: the machine stood still, or is too busy for \
+             an interval of {interval:?}"
+        );
+        self.log.complain(now, index, "late", text);
+    }
+
     /// After a fault: tries again.
     pub(super) fn retry(&mut self, now: Duration, index: usize) {
         self.reconcile(now, index);
