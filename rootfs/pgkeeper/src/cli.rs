@@ -2,7 +2,7 @@
 //! error. Exit codes: 0 done, 1 refused or failed, 2 wrong command line.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -14,6 +14,9 @@ use crate::witness::{Config, Server, WitnessError, cluster_number};
 /// Where the witness has its configuration, unless it is told.
 const CONFIG_PATH: &str = "/etc/edgepair/witness.toml";
 
+/// Where the backup service has its configuration, unless it is told.
+const BACKUP_CONFIG_PATH: &str = "/etc/edgepair/backup.toml";
+
 /// Keeps a PostgreSQL pair in one piece.
 #[derive(Debug, Parser)]
 #[command(name = "pgkeeper", version)]
@@ -24,6 +27,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Makes base backups of the database while this node leads, and restores them.
+    Backup {
+        /// The configuration.
+        #[arg(value_name = "FILE", default_value = BACKUP_CONFIG_PATH)]
+        config: PathBuf,
+    },
     /// The third voter of database pairs: one register for each, on any box.
     Witness {
         /// The configuration.
@@ -49,7 +58,10 @@ enum Act {
 
 /// Runs the command.
 pub fn main() -> ExitCode {
-    let Command::Witness { config, act } = Cli::parse().command;
+    let (config, act) = match Cli::parse().command {
+        Command::Backup { config } => return backup(&config),
+        Command::Witness { config, act } => (config, act),
+    };
     let done = Config::load(&config).and_then(|config| match act {
         Act::Run => run(&config),
         Act::Init { cluster } => init(&config, &cluster),
@@ -57,6 +69,16 @@ pub fn main() -> ExitCode {
     });
     match done {
         Ok(code) => code,
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn backup(config: &Path) -> ExitCode {
+    match crate::backup::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&error.to_string());
             ExitCode::FAILURE

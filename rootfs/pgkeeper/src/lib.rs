@@ -4,6 +4,7 @@
 //! closes at once. [`witness`] keeps one register per database pair on disk, for the day on which
 //! the two nodes of a pair lose sight of each other. Who has authority is decided in `failover`.
 
+pub mod backup;
 pub mod cli;
 pub mod control;
 pub mod gate;
