@@ -115,7 +115,7 @@ pub const KEEPALIVED: Tool = Tool {
     ],
 };
 
-/// The database with its client and its load generator, for tests of the gate.
+/// The database with its client and its load generator, for tests of gate and driver.
 pub const POSTGRES: Tool = Tool {
     name: "postgres",
     parts: &[
@@ -127,6 +127,7 @@ pub const POSTGRES: Tool = Tool {
                 "/usr/lib/postgresql/17/bin/pg_controldata",
                 "/usr/lib/postgresql/17/bin/pg_ctl",
                 "/usr/lib/postgresql/17/bin/pg_rewind",
+                "/usr/lib/postgresql/17/bin/pg_waldump",
                 "/usr/lib/postgresql/17/bin/pgbench",
             ],
             keep: &[
@@ -149,6 +150,10 @@ pub const POSTGRES: Tool = Tool {
         data("tzdata", &["/usr/share/zoneinfo/UTC", "/usr/share/zoneinfo/Etc/UTC"]),
     ],
 };
+
+/// What makes base backups and archives the write-ahead log.
+pub const PGBACKREST: Tool =
+    Tool { name: "pgbackrest", parts: &[programs("pgbackrest", &["/usr/bin/pgbackrest"])] };
 
 /// An unpacked tool.
 #[derive(Clone, Debug)]

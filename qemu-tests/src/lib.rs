@@ -9,4 +9,5 @@ pub mod desk;
 pub mod fuzz;
 pub mod guest;
 pub mod image;
+pub mod postgres;
 pub mod state;

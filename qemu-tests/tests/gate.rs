@@ -10,14 +10,9 @@ mod support;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
-use builder::build::source::Reach;
-use builder::progress::Progress;
-use builder::project;
-use builder::tools::POSTGRES;
 use failover::Timeline;
 use pgkeeper::Epoch;
 use pgkeeper::gate::Gate;
@@ -25,8 +20,6 @@ use pgkeeper::postgres::controldata::{ControlData, Left};
 use support::postgres::{PORT, Postgres};
 use support::{CLIENT, DATABASE, Files, ROLE, Site, until};
 use tempfile::TempDir;
-
-const BIN: &str = "usr/lib/postgresql/17/bin";
 
 /// A PostgreSQL with an open gate before it.
 struct Bench {
@@ -41,7 +34,7 @@ impl Bench {
     fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("gate-").tempdir().expect("a folder");
         support::postgres::give_away(folder.path());
-        let bin = programs(folder.path());
+        let bin = qemu_tests::postgres::programs(folder.path());
         let home = folder.path().join("home");
         fs::create_dir(&home).expect("a folder");
         let postgres = Postgres::start(&bin, &home, PORT, "fsync = off", "");
@@ -70,42 +63,6 @@ impl Bench {
     fn ask(&self, conninfo: &str, query: &str) -> Output {
         self.psql(conninfo).args(["-c", query]).output().expect("psql starts")
     }
-}
-
-/// PostgreSQL's programs where they find their own files: each behind a script of its name, which
-/// starts it with the loader and libraries that belong to it.
-fn programs(folder: &Path) -> PathBuf {
-    let cache = project::cache_folder(None).expect("a cache folder");
-    let tools = POSTGRES.obtain(&cache, &Reach::default(), &Progress::new(false));
-    let tools = tools.unwrap_or_else(|error| panic!("{error}"));
-    // The cache may be in a folder that another user can't enter.
-    let root = folder.join("postgres");
-    let copied = |how: &str| {
-        let mut copy = Command::new("cp");
-        copy.arg(how).arg(tools.file("")).arg(&root).stderr(Stdio::null());
-        copy.status().expect("cp starts").success()
-    };
-    if !copied("-al") {
-        let _partly = fs::remove_dir_all(&root);
-        assert!(copied("-a"), "PostgreSQL can't be copied to {}", root.display());
-    }
-    let bin = root.join(BIN);
-    let real = root.join("usr/lib/postgresql/17/real");
-    fs::rename(&bin, &real).expect("moved");
-    fs::create_dir(&bin).expect("a folder");
-    for program in fs::read_dir(&real).expect("programs").flatten() {
-        let path = bin.join(program.file_name());
-        let script = format!(
-            "#!/bin/sh\nexec {root}/usr/lib64/ld-linux-x86-64.so.2 --library-path \
-             {root}/usr/lib/x86_64-linux-gnu --argv0 \"$0\" {real} \"$@\"\n",
-            root = root.display(),
-            real = program.path().display(),
-        );
-        fs::write(&path, script).expect("written");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&path, mode).expect("executable");
-    }
-    bin
 }
 
 fn out(output: &Output) -> String {

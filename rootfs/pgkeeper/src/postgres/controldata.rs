@@ -92,6 +92,14 @@ pub struct ControlData {
 }
 
 impl ControlData {
+    /// The end of the WAL of a server that was shut down: a primary's last record is a checkpoint, a
+    /// standby notes how far it came.
+    pub fn end(&self) -> (Timeline, Lsn) {
+        let primary = (self.timeline, self.checkpoint);
+        let standby = (self.minimum_recovery_timeline, self.minimum_recovery);
+        if standby.1 > primary.1 { standby } else { primary }
+    }
+
     /// Reads the output.
     pub fn parse(text: &str) -> Result<Self, ControlError> {
         if text.len() > MAX_TEXT_BYTES {

@@ -13,6 +13,7 @@
 //!
 //! The parent never waits: a program on a disk that hangs would hang PID 1.
 
+mod bound;
 mod child;
 
 use std::ffi::{CStr, CString};
@@ -25,6 +26,7 @@ use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
+pub use bound::ends_with_us;
 pub use child::Step;
 
 const CLONE_PIDFD: u64 = 0x1000;

@@ -1,0 +1,81 @@
+//! What a crash left, and what the data is, before anything runs.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use failover::Data;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::error::{DriverError, about};
+use super::processes;
+use super::settings::{Settings, standby_signal};
+
+/// What is left of a former run is killed within this time.
+const SWEEP: Duration = Duration::from_secs(10);
+/// PostgreSQL's control file; without it nothing starts.
+const CONTROL_FILE: &str = "global/pg_control";
+const CONTROL_FILE_BYTES: u64 = 8192;
+
+/// Ends what runs in the data folder, clears what was half made, and says what the data is.
+pub(super) fn data(settings: &Settings) -> Data {
+    let data = settings.data();
+    let _gone = processes::kill_all_in(&data, SWEEP);
+    // Its number may be another process's by now, which PostgreSQL would take for itself.
+    let _none = fs::remove_file(data.join("postmaster.pid"));
+    let lock = format!("{}.lock", settings.socket().display());
+    let _none = fs::remove_file(lock);
+    let _none = fs::remove_file(settings.receiver_ca());
+    for half_made in [settings.new_data(), settings.clone_data()] {
+        let _gone = processes::kill_all_in(&half_made, SWEEP);
+        let _none = fs::remove_dir_all(half_made);
+    }
+    what_is(&data)
+}
+
+/// What a data folder is.
+pub(super) fn what_is(data: &Path) -> Data {
+    let control = fs::metadata(data.join(CONTROL_FILE));
+    let usable = control.is_ok_and(|file| file.len() == CONTROL_FILE_BYTES)
+        && data.join("PG_VERSION").is_file();
+    match usable {
+        false => Data::Missing,
+        true if standby_signal(data).exists() => Data::Standby,
+        true => Data::Primary,
+    }
+}
+
+/// Puts complete new data in the place of the old, in one step, and the old where the new was: one
+/// of both is always whole and in its place.
+pub(super) fn swap(new: &Path, data: &Path) -> Result<(), DriverError> {
+    let folder = data.parent().unwrap_or(data);
+    if data.exists() {
+        let swapped = renameat_with(CWD, new, CWD, data, RenameFlags::EXCHANGE);
+        swapped.map_err(io::Error::from).map_err(about("put new data into", data))?;
+    } else {
+        fs::rename(new, data).map_err(about("put new data into", data))?;
+    }
+    sync_folder(folder)
+}
+
+/// Makes what happened in a folder durable.
+pub(super) fn sync_folder(folder: &Path) -> Result<(), DriverError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(about("sync", folder))
+}
+
+/// Makes data a standby's.
+pub(super) fn make_standby(data: &Path) -> Result<(), DriverError> {
+    sys::durable::write(&standby_signal(data), b"", 0o600)?;
+    Ok(())
+}
+
+/// Forgets what somebody set by SQL: PostgreSQL would read it after our configuration.
+pub(super) fn forget_own_settings(data: &Path) -> Result<(), DriverError> {
+    let path = data.join("postgresql.auto.conf");
+    if fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
+        return Ok(());
+    }
+    sys::durable::write(&path, b"", 0o600)?;
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! What a repair drops is kept: WAL segments from the fork on, and a report that people can read.
+//!
+//! ```text
+//!  discarded/timeline-1-from-0-3000148/report.txt
+//!                                      000000010000000000000003 …
+//! ```
+//!
+//! The name says where histories parted, so a repair that is begun again writes the same folder.
+//! If there was no transaction, only the report is written. Nothing here is ever deleted by the
+//! keeper.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use failover::{Lsn, Timeline};
+
+use super::boot;
+use super::controldata::ControlData;
+use super::error::{DriverError, about};
+use super::flag::Flag;
+use super::program;
+use super::rewind::Fork;
+use super::settings::Settings;
+use super::status::written;
+
+/// What `initdb` makes.
+const SEGMENT_BYTES: u64 = 16 << 20;
+const SEGMENTS_PER_NAME: u64 = (1 << 32) / SEGMENT_BYTES;
+const COUNT_LIMIT: Duration = Duration::from_mins(10);
+/// A line of `pg_waldump` that is longer tells nothing more.
+const MAX_LINE_BYTES: usize = 4096;
+/// So many commits are listed in the report; all are counted.
+const LISTED: usize = 1000;
+
+/// What was dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Discarded {
+    pub(super) bytes: Option<u64>,
+    pub(super) transactions: Option<u64>,
+    pub(super) archive: Option<PathBuf>,
+}
+
+impl fmt::Display for Discarded {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |count: Option<u64>| count.map_or("unknown".to_owned(), |it| it.to_string());
+        let (bytes, transactions) = (number(self.bytes), number(self.transactions));
+        write!(out, "{bytes} bytes of WAL with {transactions} transactions")?;
+        match &self.archive {
+            Some(archive) => write!(out, ", kept in {}", archive.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Transactions that were committed behind the fork.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Commits {
+    count: u64,
+    listed: Vec<String>,
+}
+
+impl Commits {
+    /// Looks at a line of `pg_waldump`.
+    fn take(&mut self, line: &str) {
+        let Some((before, what)) = line.split_once("desc: ") else { return };
+        if !what.starts_with("COMMIT") {
+            return;
+        }
+        self.count += 1;
+        if self.listed.len() < LISTED {
+            let field = |name: &str| {
+                let (_, rest) = before.split_once(name)?;
+                rest.trim_start().split([',', ' ']).next()
+            };
+            let (tx, lsn) = (field("tx:").unwrap_or("?"), field(", lsn:").unwrap_or("?"));
+            self.listed.push(format!("{lsn}  transaction {tx}  {what}"));
+        }
+    }
+}
+
+/// Counts what was committed behind the fork.
+pub(super) fn count(
+    pg_waldump: &Path,
+    data: &Path,
+    end: (Timeline, Lsn),
+    fork: Fork,
+    halt: &Flag,
+) -> Result<Commits, DriverError> {
+    let mut commits = Commits::default();
+    let (timeline, end) = end;
+    if end <= fork.at {
+        return Ok(commits);
+    }
+    let mut command = program::command(pg_waldump);
+    command.arg("--rmgr=Transaction").arg("--path").arg(data.join("pg_wal"));
+    command.arg(format!("--timeline={}", timeline.0));
+    command.arg(format!("--start={}", written(fork.at)));
+    // Behind the end there may be remains of older WAL.
+    command.arg(format!("--end={}", written(end)));
+    let mut line = Vec::new();
+    program::run_with(&mut command, "", COUNT_LIMIT, halt, |bytes| {
+        for byte in bytes {
+            if *byte == b'\n' {
+                commits.take(&String::from_utf8_lossy(&line));
+                line.clear();
+            } else if line.len() < MAX_LINE_BYTES {
+                line.push(*byte);
+            }
+        }
+    })?;
+    Ok(commits)
+}
+
+/// Writes the archive; everything is on the disk when this returns.
+pub(super) fn archive(
+    settings: &Settings,
+    end: (Timeline, Lsn),
+    fork: Fork,
+    commits: Option<&Commits>,
+) -> Result<Discarded, DriverError> {
+    let name = format!("timeline-{}-from-{}", fork.timeline, written(fork.at).replace('/', "-"));
+    let folder = settings.discarded().join(name);
+    make_folder(&folder)?;
+    let bytes = end.1.0.saturating_sub(fork.at.0);
+    let transactions = commits.map(|commits| commits.count);
+    let mut segments = Vec::new();
+    if transactions != Some(0) {
+        segments = segments_from(&settings.data().join("pg_wal"), end, fork)?;
+        for name in &segments {
+            copy(&settings.data().join("pg_wal").join(name), &folder.join(name))?;
+        }
+    }
+    let report = report(settings, end, fork, commits, &segments);
+    sys::durable::write(&folder.join("report.txt"), report.as_bytes(), 0o600)?;
+    boot::sync_folder(&settings.discarded())?;
+    boot::sync_folder(&settings.folder)?;
+    Ok(Discarded { bytes: Some(bytes), transactions, archive: Some(folder) })
+}
+
+pub(super) fn make_folder(folder: &Path) -> Result<(), DriverError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(about("make", folder))
+}
+
+/// The names of segments and histories behind the fork.
+fn segments_from(
+    folder: &Path,
+    end: (Timeline, Lsn),
+    fork: Fork,
+) -> Result<Vec<String>, DriverError> {
+    let range = fork.at.0 / SEGMENT_BYTES..=end.1.0 / SEGMENT_BYTES;
+    let entries = fs::read_dir(folder).map_err(about("read", folder))?;
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| {
+            segment(name).is_some_and(|(timeline, number)| {
+                timeline >= fork.timeline && range.contains(&number)
+            })
+        })
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Timeline and number of a segment by its name.
+fn segment(name: &str) -> Option<(u32, u64)> {
+    if name.len() != 24 {
+        return None;
+    }
+    let part = |range| u32::from_str_radix(name.get(range)?, 16).ok();
+    let (timeline, high, low) = (part(0..8)?, part(8..16)?, part(16..24)?);
+    Some((timeline, u64::from(high) * SEGMENTS_PER_NAME + u64::from(low)))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), DriverError> {
+    fs::copy(from, to).map_err(about("copy what a repair drops to", to))?;
+    File::open(to).and_then(|file| file.sync_all()).map_err(about("sync", to))
+}
+
+fn report(
+    settings: &Settings,
+    end: (Timeline, Lsn),
+    fork: Fork,
+    commits: Option<&Commits>,
+    segments: &[String],
+) -> String {
+    let (timeline, end) = end;
+    let (name, peer) = (&settings.name, &settings.peer_name);
+    let mut text = format!(
+        "What {name} dropped when it was wound back to the history of {peer}\n\n\
+         histories parted at  {} on timeline {}\n\
+         dropped up to        {} on timeline {}\n\
+         bytes of WAL         {}\n",
+        written(fork.at),
+        fork.timeline,
+        written(end),
+        timeline.0,
+        end.0.saturating_sub(fork.at.0),
+    );
+    match commits {
+        None => text += "transactions         unknown: pg_waldump couldn't read it\n",
+        Some(commits) => {
+            text += &format!("transactions         {}\n", commits.count);
+            let shown = commits.listed.len();
+            if shown > 0 {
+                text += &format!("\nThe first {shown} of them:\n\n");
+            }
+            text.extend(commits.listed.iter().map(|line| format!("{line}\n")));
+        }
+    }
+    if !segments.is_empty() {
+        text += "\nTheir contents: pg_waldump --path . ";
+        text += &format!(
+            "--timeline={} --start={} --end={}\n\n",
+            timeline.0,
+            written(fork.at),
+            written(end)
+        );
+        text.extend(segments.iter().map(|name| format!("{name}\n")));
+    }
+    text
+}
+
+/// Keeps the whole WAL of data that a copy has replaced: nobody knows where it parted.
+pub(super) fn keep_replaced(
+    settings: &Settings,
+    replaced: &Path,
+    control: &ControlData,
+) -> Result<Discarded, DriverError> {
+    let at = written(control.checkpoint).replace('/', "-");
+    let name = format!("timeline-{}-replaced-at-{at}", control.timeline.0);
+    let folder = settings.discarded().join(name);
+    make_folder(&folder)?;
+    let kept = folder.join("pg_wal");
+    if !kept.exists() {
+        fs::rename(replaced.join("pg_wal"), &kept).map_err(about("keep replaced WAL in", &kept))?;
+    }
+    let text = format!(
+        "The whole WAL of {}, which a copy of {}'s data replaced.\n\nIts last checkpoint was at {} \
+         on timeline {}.\n",
+        settings.name,
+        settings.peer_name,
+        written(control.checkpoint),
+        control.timeline.0
+    );
+    sys::durable::write(&folder.join("report.txt"), text.as_bytes(), 0o600)?;
+    boot::sync_folder(&settings.discarded())?;
+    boot::sync_folder(&settings.folder)?;
+    Ok(Discarded { archive: Some(folder), ..Discarded::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_numbered() {
+        assert_eq!(segment("00000002000000010000000A"), Some((2, 256 + 10)));
+        assert_eq!(segment("00000002.history"), None);
+        assert_eq!(segment("00000002000000010000000A.partial"), None);
+        assert_eq!(SEGMENTS_PER_NAME, 256);
+    }
+
+    #[test]
+    fn commits_are_counted_and_listed() {
+        let mut commits = Commits::default();
+        for line in [
+            "rmgr: Transaction len (rec/tot):     34/    34, tx:        735, lsn: 0/01530BE8, prev \
+             0/01530BA8, desc: COMMIT 2026-11-27 20:00:00.123456 UTC",
+            "rmgr: Transaction len (rec/tot):     34/    34, tx:        736, lsn: 0/01530C18, prev \
+             0/01530BE8, desc: ABORT 2026-11-27 20:00:01.123456 UTC",
+        ] {
+            commits.take(line);
+        }
+        assert_eq!(commits.count, 1);
+        assert_eq!(
+            commits.listed,
+            ["0/01530BE8  transaction 735  COMMIT 2026-11-27 20:00:00.123456 UTC"]
+        );
+    }
+
+    #[test]
+    fn what_was_dropped_is_said_in_words() {
+        let archive = Some(PathBuf::from("/state/postgres/discarded/x"));
+        let some = Discarded { bytes: Some(96), transactions: Some(2), archive };
+        let text = some.to_string();
+        let told = "96 bytes of WAL with 2 transactions, kept in /state/postgres/discarded/x";
+        assert_eq!(text, told);
+        assert_eq!(written(Lsn(0x1_0300_0148)), "1/3000148");
+    }
+}

@@ -1,0 +1,188 @@
+//! Winding the data back to where the peer's history parted from it.
+//!
+//! ```text
+//!  settle: shut down cleanly, whatever it was ──> pg_rewind --dry-run: where did they part?
+//!     ──> archive what goes (discarded.rs) ──> pg_rewind ──> a standby's data
+//! ```
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use failover::Lsn;
+use rustix::process::Signal;
+
+use super::boot;
+use super::config::{self, Part, Waits};
+use super::controldata::{ControlData, Left, lsn};
+use super::detail::{Repair, RepairKind};
+use super::discarded::{self, Discarded};
+use super::error::DriverError;
+use super::program;
+use super::settings::standby_signal;
+use super::worker::Worker;
+
+/// It copies what differs; a peer that is gone is noticed within seconds, by TCP.
+const LIMIT: Duration = Duration::from_hours(1);
+const CONTROL_LIMIT: Duration = Duration::from_secs(20);
+const SETTLE_LIMIT: Duration = Duration::from_mins(15);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The startup process has read everything and sleeps before it looks for more.
+const AT_ITS_END: &str = "select count(*) from pg_stat_activity where backend_type = 'startup' and \
+                          wait_event = 'RecoveryRetrieveRetryInterval'";
+
+impl Worker {
+    pub(super) fn rewind(&mut self) -> Result<(), DriverError> {
+        self.must_be_stopped("Rewind")?;
+        let begin = Instant::now();
+        self.role("rewinding");
+        let data = self.settings.data();
+        self.settle()?;
+        let control = self.control(&data)?;
+        let said = program::run(self.pg_rewind().arg("--dry-run"), "", LIMIT, &self.shared.halt)?;
+        let fork = parted_at(&said);
+        if fork.is_none() && says_same_timeline(&said) && control.left == Left::ShutDown {
+            return Err(DriverError::SameTimeline { timeline: control.timeline.0 });
+        }
+        let discarded = match fork {
+            Some(fork) => Some(self.archive(&control, fork)?),
+            None => None,
+        };
+        let said = program::run(&mut self.pg_rewind(), "", LIMIT, &self.shared.halt)?;
+        for line in said.lines() {
+            (self.say)(&format!("pg_rewind: {line}"));
+        }
+        boot::forget_own_settings(&data)?;
+        boot::make_standby(&data)?;
+        self.repaired(RepairKind::Rewind, begin, discarded);
+        Ok(())
+    }
+
+    /// Leaves cleanly shut down data, which is all that `pg_rewind` works on.
+    fn settle(&mut self) -> Result<(), DriverError> {
+        let data = self.settings.data();
+        boot::forget_own_settings(&data)?;
+        if standby_signal(&data).exists() {
+            if self.control(&data)?.left == Left::ShutDownInRecovery {
+                return Ok(());
+            }
+            // Only a whole server knows how to be a standby.
+            self.open_way(false)?;
+            self.launch(Part::Settling)?;
+            match self.await_session(CONTROL_LIMIT) {
+                Ok(()) => self.await_own_end()?,
+                Err(DriverError::Late { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            if let Some(server) = &self.server {
+                server.signal(Signal::INT);
+            }
+            return self.stop_clean();
+        }
+        if self.control(&data)?.left == Left::ShutDown {
+            return Ok(());
+        }
+        self.prepare(Part::Primary(Waits::No))?;
+        let mut recovery = self.single(&data);
+        program::run(recovery.arg("template1"), "", SETTLE_LIMIT, &self.shared.halt).map(drop)
+    }
+
+    /// Waits until a standby without a peer has replayed all that it has, so that its control file
+    /// names the end of it.
+    fn await_own_end(&mut self) -> Result<(), DriverError> {
+        let end = Instant::now() + SETTLE_LIMIT;
+        while self.ask_one(AT_ITS_END)? != "1" && Instant::now() < end {
+            self.pause(LOOK_EVERY)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn control(&self, data: &Path) -> Result<ControlData, DriverError> {
+        let mut command = program::command(&self.settings.program("pg_controldata"));
+        let said = program::run(command.arg(data), "", CONTROL_LIMIT, &self.shared.halt)?;
+        Ok(ControlData::parse(&said)?)
+    }
+
+    fn pg_rewind(&self) -> Command {
+        let ca = &self.settings.certificates.ca;
+        let source = config::conninfo(&self.settings, ca, "pgkeeper rewind") + " dbname='postgres'";
+        let mut command = program::command(&self.settings.program("pg_rewind"));
+        command.arg("--no-ensure-shutdown").arg("--target-pgdata").arg(self.settings.data());
+        command.arg("--source-server").arg(source);
+        command
+    }
+
+    fn archive(&self, control: &ControlData, fork: Fork) -> Result<Discarded, DriverError> {
+        let end = control.end();
+        let dump = self.settings.program("pg_waldump");
+        let found = discarded::count(&dump, &self.settings.data(), end, fork, &self.shared.halt);
+        let commits = match found {
+            Ok(commits) => Some(commits),
+            Err(DriverError::Overtaken) => return Err(DriverError::Overtaken),
+            Err(error) => {
+                (self.say)(&format!("what the rewind drops can't be counted: {error}"));
+                None
+            }
+        };
+        let discarded = discarded::archive(&self.settings, end, fork, commits.as_ref())?;
+        (self.say)(&format!("the rewind drops {discarded}"));
+        Ok(discarded)
+    }
+
+    pub(super) fn repaired(
+        &mut self,
+        kind: RepairKind,
+        begin: Instant,
+        discarded: Option<Discarded>,
+    ) {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let repair = Repair {
+            kind,
+            at,
+            milliseconds,
+            bytes_discarded: discarded.as_ref().and_then(|it| it.bytes),
+            transactions_discarded: discarded.as_ref().and_then(|it| it.transactions),
+            archive: discarded.and_then(|it| it.archive),
+        };
+        self.shared.detail(|detail| {
+            detail.last_repair = Some(repair);
+            "stopped".clone_into(&mut detail.role);
+        });
+    }
+}
+
+/// Where histories parted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fork {
+    pub(super) timeline: u32,
+    pub(super) at: Lsn,
+}
+
+/// From `servers diverged at WAL location 0/3000148 on timeline 1`.
+fn parted_at(said: &str) -> Option<Fork> {
+    let (_, rest) = said.split_once("servers diverged at WAL location ")?;
+    let (at, rest) = rest.split_once(" on timeline ")?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some(Fork { timeline: digits.parse().ok()?, at: lsn(at)? })
+}
+
+fn says_same_timeline(said: &str) -> bool {
+    said.contains("source and target cluster are on the same timeline")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fork_is_read() {
+        let said = "pg_rewind: servers diverged at WAL location 0/3000148 on timeline 12\n\
+                    pg_rewind: rewinding from last common checkpoint at 0/2000060 on timeline 1\n";
+        assert_eq!(parted_at(said), Some(Fork { timeline: 12, at: Lsn(0x300_0148) }));
+        let same = "pg_rewind: source and target cluster are on the same timeline\n\
+                    pg_rewind: no rewind required\n";
+        assert_eq!(parted_at(same), None);
+        assert!(says_same_timeline(same) && !says_same_timeline(said));
+    }
+}

@@ -1,0 +1,186 @@
+//! How PostgreSQL is, several times a second.
+
+use std::time::{Duration, Instant};
+
+use failover::{Lsn, PgReport, Timeline};
+
+use super::config::Part;
+use super::controldata::lsn;
+use super::error::DriverError;
+use super::server::Server;
+use super::worker::{Worker, literal};
+
+/// Several times within the shortest bound of silence.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Every so many looks the peer's slot is looked after.
+const SLOT_LOOKS: u32 = 10;
+/// A PostgreSQL that doesn't answer for this long is as good as ended; by then a client such as K3s
+/// has given up too.
+const HUNG_AFTER: Duration = Duration::from_secs(10);
+/// SQLSTATE of a server that starts, or ends, or isn't consistent yet.
+pub(super) const CANNOT_CONNECT_NOW: &str = "57P03";
+
+/// What a look finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    pub(super) in_recovery: bool,
+    pub(super) timeline: Timeline,
+    pub(super) lsn: Lsn,
+    pub(super) peer: Option<Lsn>,
+    /// On a standby: how far it has replayed.
+    replayed: Option<Lsn>,
+    /// On a standby: a WAL receiver streams.
+    streams: bool,
+    /// On a primary: the peer's slot is there and holds what the peer needs.
+    slot: bool,
+}
+
+/// A position that only a primary or only a standby has is asked for in a branch that the other
+/// doesn't take: asking it would be an error.
+fn question(peer: &str, slot: &str) -> String {
+    let (peer, slot) = (literal(peer), literal(slot));
+    format!(
+        "select case when r then 't' else 'f' end, \
+         case when r then greatest((select received_tli from pg_stat_wal_receiver), \
+         (select timeline_id from pg_control_checkpoint()), \
+         (select min_recovery_end_timeline from pg_control_recovery()))::text \
+         else substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) end, \
+         case when r then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \
+         else pg_current_wal_flush_lsn() end, \
+         case when not r then (select max(flush_lsn) from pg_stat_replication where \
+         application_name = {peer} and state in ('streaming', 'catchup')) end, \
+         case when r then pg_last_wal_replay_lsn() end, \
+         case when r then (select status from pg_stat_wal_receiver) end, \
+         case when not r then (select wal_status from pg_replication_slots where slot_name = \
+         {slot}) end from pg_is_in_recovery() r"
+    )
+}
+
+fn read(row: &[Option<String>]) -> Option<Look> {
+    let [recovery, timeline, end, peer, replayed, receiver, slot] = row else { return None };
+    let in_recovery = recovery.as_deref()? == "t";
+    let timeline = timeline.as_deref()?;
+    // One comes as a number, the other as the beginning of a file's name.
+    let radix = if in_recovery { 10 } else { 16 };
+    let timeline = u32::from_str_radix(timeline, radix).ok()?;
+    let position = |text: &Option<String>| text.as_deref().and_then(lsn);
+    Some(Look {
+        in_recovery,
+        timeline: Timeline(timeline),
+        lsn: position(end).unwrap_or_default(),
+        peer: position(peer),
+        replayed: position(replayed),
+        streams: receiver.as_deref() == Some("streaming"),
+        slot: slot.as_deref().is_some_and(|status| status != "lost"),
+    })
+}
+
+impl Worker {
+    /// Looks, and remembers what it found.
+    pub(super) fn look(&mut self) -> Result<Look, DriverError> {
+        if self.session.is_none() {
+            self.session = Some(self.connect("postgres")?);
+        }
+        let query = question(&self.settings.peer_name, &self.slot_of_peer());
+        let rows = self.ask(&query)?;
+        let look = rows.first().and_then(|row| read(row));
+        let look = look.ok_or(DriverError::Strange { query })?;
+        self.position = (look.timeline, look.lsn);
+        self.answered = Instant::now();
+        self.show(look);
+        Ok(look)
+    }
+
+    fn show(&self, look: Look) {
+        let pid = self.server.as_ref().map(Server::pid);
+        let behind = |from: Lsn| look.lsn.0.saturating_sub(from.0);
+        self.shared.detail(|detail| {
+            let role = if look.in_recovery { "standby" } else { "primary" };
+            role.clone_into(&mut detail.role);
+            detail.pid = pid;
+            detail.timeline = look.timeline.0;
+            detail.lsn = written(look.lsn);
+            detail.peer_lsn = look.peer.map(written);
+            detail.lag_bytes = look.peer.or(look.replayed).map(behind);
+            detail.streams = look.streams;
+        });
+    }
+
+    /// Looks and tells the core, if it is time.
+    pub(super) fn look_if_due(&mut self) {
+        if self.server.is_none() || Instant::now() < self.look_at {
+            return;
+        }
+        self.look_at = Instant::now() + LOOK_EVERY;
+        self.looks = self.looks.wrapping_add(1);
+        match self.look() {
+            Ok(Look { timeline, lsn, peer, slot, in_recovery, .. }) => {
+                self.tell(PgReport::Status { timeline, lsn, peer });
+                if !in_recovery && !slot && self.looks.is_multiple_of(SLOT_LOOKS) {
+                    self.mend_slot();
+                }
+            }
+            // That is an answer too: it lives, and lets nobody in yet.
+            Err(DriverError::Refused { code, .. }) if code == CANNOT_CONNECT_NOW => {
+                self.answered = Instant::now();
+            }
+            Err(error) => self.judge_silence(&error),
+        }
+        self.tell_if_parted();
+    }
+
+    /// Passes on what PostgreSQL's log says about following the peer.
+    pub(super) fn tell_if_parted(&mut self) {
+        let receives = self.part == Some(Part::Standby { receive: true });
+        let parted = self.server.as_ref().is_some_and(Server::says_parted);
+        if receives && parted {
+            self.tell(PgReport::CannotFollow);
+        }
+    }
+
+    fn judge_silence(&mut self, error: &DriverError) {
+        let silent = self.answered.elapsed();
+        if silent < HUNG_AFTER || matches!(error, DriverError::Overtaken) {
+            return;
+        }
+        (self.say)(&format!("PostgreSQL has not answered for {silent:?} and is ended: {error}"));
+        self.end_certainly();
+        self.tell(PgReport::Exited);
+    }
+
+    fn mend_slot(&mut self) {
+        if let Err(error) = self.make_slot() {
+            (self.say)(&format!("the peer has no slot, and it can't be made: {error}"));
+        }
+    }
+}
+
+/// A position as PostgreSQL writes it.
+pub(super) fn written(lsn: Lsn) -> String {
+    format!("{:X}/{:X}", lsn.0 >> 32, lsn.0 & 0xffff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: [Option<&str>; 7]) -> Vec<Option<String>> {
+        values.into_iter().map(|value| value.map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn a_primary_and_a_standby_are_read() {
+        let primary = [Some("f"), Some("0000000A"), Some("0/3000060"), None, None, None, None];
+        let look = read(&row(primary)).expect("a look");
+        assert_eq!((look.timeline, look.lsn), (Timeline(10), Lsn(0x300_0060)));
+        assert_eq!((look.in_recovery, look.peer, look.slot), (false, None, false));
+        let standby = [Some("t"), Some("10"), None, None, Some("0/1"), Some("streaming"), None];
+        let look = read(&row(standby)).expect("a look");
+        assert_eq!((look.timeline, look.lsn), (Timeline(10), Lsn(0)));
+        assert!(look.in_recovery && look.streams);
+        let lost = [Some("f"), Some("1"), Some("0/3"), Some("0/2"), None, None, Some("lost")];
+        let look = read(&row(lost)).expect("a look");
+        assert_eq!((look.peer, look.slot), (Some(Lsn(2)), false));
+        assert_eq!(read(&row([None; 7])), None);
+    }
+}

@@ -1,0 +1,246 @@
+//! The thread that drives PostgreSQL: an order, or a look at how it is, again and again.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use failover::{Lsn, PgCommand, PgReport, Ticket, Timeline};
+use rustix::process::Signal;
+
+use super::Say;
+use super::config::{self, Part};
+use super::driver::{Order, Report, Shared};
+use super::error::DriverError;
+use super::flag::wait;
+use super::program;
+use super::server::Server;
+use super::session::Session;
+use super::settings::Settings;
+
+/// `postgres -V` reads nothing.
+const VERSION_LIMIT: Duration = Duration::from_secs(20);
+
+/// What the thread knows.
+pub(super) struct Worker {
+    pub(super) settings: Settings,
+    pub(super) shared: Arc<Shared>,
+    pub(super) say: Say,
+    /// PostgreSQL's major version.
+    pub(super) major: u32,
+    pub(super) server: Option<Server>,
+    /// For looks and questions; none while PostgreSQL lets nobody in.
+    pub(super) session: Option<Session>,
+    /// What it was told to be.
+    pub(super) part: Option<Part>,
+    /// The addresses that it listens on, as `listen_addresses` has them.
+    pub(super) listen: String,
+    /// Where its WAL was, when it was last seen.
+    pub(super) position: (Timeline, Lsn),
+    /// When to look next.
+    pub(super) look_at: Instant,
+    /// When it last answered.
+    pub(super) answered: Instant,
+    /// Looks since the start, for what isn't done at each.
+    pub(super) looks: u32,
+}
+
+impl Worker {
+    pub(super) fn new(
+        settings: Settings,
+        shared: Arc<Shared>,
+        say: Say,
+    ) -> Result<Self, DriverError> {
+        let postgres = settings.program("postgres");
+        let mut command = program::command(&postgres);
+        let version = program::run(command.arg("-V"), "", VERSION_LIMIT, &shared.halt)?;
+        let version = version.trim().to_owned();
+        let number = version.rsplit("SQL) ").next().unwrap_or_default();
+        let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
+        let major = digits.parse();
+        let major = major.map_err(|_| DriverError::Strange { query: "postgres -V".to_owned() })?;
+        shared.detail(|detail| {
+            detail.version = version;
+            "stopped".clone_into(&mut detail.role);
+        });
+        let now = Instant::now();
+        Ok(Self {
+            settings,
+            shared,
+            say,
+            major,
+            server: None,
+            session: None,
+            part: None,
+            listen: String::new(),
+            position: (Timeline(0), Lsn(0)),
+            look_at: now,
+            answered: now,
+            looks: 0,
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            match self.shared.next_order() {
+                Some(Order::Command(ticket, command)) => self.carry_out(ticket, command),
+                Some(Order::FenceRevision(ticket)) => self.fence_revision(ticket),
+                Some(Order::Quit) => {
+                    self.end_server();
+                    return;
+                }
+                None => self.look_around(),
+            }
+        }
+    }
+
+    fn carry_out(&mut self, ticket: Ticket, command: PgCommand) {
+        let begin = Instant::now();
+        match self.obey(command) {
+            Ok(()) => {
+                let (timeline, lsn) = self.position;
+                (self.say)(&format!("{command:?} done in {:?}", begin.elapsed()));
+                self.tell(PgReport::Done(ticket, timeline, lsn));
+                self.after(command);
+            }
+            Err(DriverError::Overtaken) => {}
+            Err(error) => {
+                (self.say)(&format!("{command:?} failed after {:?}: {error}", begin.elapsed()));
+                self.end_certainly();
+                self.tell(PgReport::Failed(ticket));
+            }
+        }
+    }
+
+    fn obey(&mut self, command: PgCommand) -> Result<(), DriverError> {
+        match command {
+            PgCommand::InitDb => self.create(),
+            PgCommand::StartPrimary { wait } => self.start_primary(wait),
+            PgCommand::StartStandby { receive } => self.start_standby(receive),
+            PgCommand::StopReceiver => self.stop_receiver(),
+            PgCommand::Promote => self.promote(),
+            PgCommand::RequirePeer => self.require_peer(),
+            PgCommand::ReleasePeer => self.release_peer(),
+            PgCommand::Stop => {
+                self.end_certainly();
+                Ok(())
+            }
+            PgCommand::StopClean => self.stop_clean(),
+            PgCommand::Rewind => self.rewind(),
+            PgCommand::Reclone => self.reclone(),
+        }
+    }
+
+    /// What nobody waits for.
+    fn after(&mut self, command: PgCommand) {
+        let done = match command {
+            PgCommand::StartPrimary { .. } => self.make_slot().and_then(|()| self.make_roles()),
+            PgCommand::Promote => self.make_slot().and_then(|()| self.help_rewind()),
+            PgCommand::StartStandby { .. } => self.drop_slots(),
+            _ => Ok(()),
+        };
+        if let Err(error) = done {
+            (self.say)(&format!("after {command:?}: {error}"));
+        }
+    }
+
+    pub(super) fn tell(&self, report: PgReport) {
+        self.shared.report(Report::Postgres(report));
+    }
+
+    /// Waits for an order, the end of PostgreSQL, or the time of the next look.
+    fn look_around(&mut self) {
+        let left = self.look_at.saturating_duration_since(Instant::now());
+        let wake = self.shared.wake.as_fd();
+        let waited = match &self.server {
+            Some(server) => wait([wake, server.end()], left).map(|_| ()),
+            None => wait([wake], Duration::from_hours(1)).map(|_| ()),
+        };
+        if let Err(error) = waited {
+            (self.say)(&format!("the driver of PostgreSQL can't wait: {error}"));
+            thread::sleep(Duration::from_millis(100));
+        }
+        self.notice_end();
+        self.look_if_due();
+    }
+
+    /// PostgreSQL may have ended by itself.
+    fn notice_end(&mut self) {
+        if let Some(status) = self.server.as_mut().and_then(Server::has_ended) {
+            (self.say)(&format!("PostgreSQL ended by itself: {status}"));
+            self.end_certainly();
+            self.tell(PgReport::Exited);
+        }
+    }
+
+    /// A short pause in a loop that waits for PostgreSQL; ended by a stop, or by PostgreSQL's end.
+    pub(super) fn pause(&mut self, time: Duration) -> Result<(), DriverError> {
+        let halt = self.shared.halt.as_fd();
+        let Some(server) = &mut self.server else {
+            return Err(DriverError::Ended { status: "it isn't running".to_owned() });
+        };
+        match wait([halt, server.end()], time).map_err(DriverError::Resources)? {
+            [true, _] => Err(DriverError::Overtaken),
+            [_, true] => {
+                let status = server.has_ended();
+                let status = status.map_or("unknown".to_owned(), |status| status.to_string());
+                Err(DriverError::Ended { status })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the configuration for this part; PostgreSQL reads it at its start or on
+    /// [`Worker::reload`].
+    pub(super) fn configure(&mut self, part: Part) -> Result<(), DriverError> {
+        let text = config::render(&self.settings, part, self.major, &self.listen);
+        sys::durable::write(&self.settings.configuration(), text.as_bytes(), 0o600)?;
+        self.part = Some(part);
+        Ok(())
+    }
+
+    pub(super) fn reload(&self) {
+        if let Some(server) = &self.server {
+            server.signal(Signal::HUP);
+        }
+    }
+
+    /// Asks by the session that is kept.
+    pub(super) fn ask(&mut self, query: &str) -> Result<super::wire::Rows, DriverError> {
+        let session = self.session.as_mut().ok_or_else(not_letting_in)?;
+        let answer = session.ask(query, &self.shared.halt);
+        if !matches!(answer, Ok(_) | Err(DriverError::Refused { .. })) {
+            self.session = None;
+        }
+        answer
+    }
+
+    /// The first value of the answer.
+    pub(super) fn ask_one(&mut self, query: &str) -> Result<String, DriverError> {
+        let mut values = self.ask(query)?.into_iter().flatten();
+        values.next().flatten().ok_or_else(|| DriverError::Strange { query: query.to_owned() })
+    }
+
+    /// One more connection, as the superuser, to this database.
+    pub(super) fn connect(&self, database: &str) -> Result<Session, DriverError> {
+        Session::open(&self.settings.socket(), database, &self.shared.halt)
+    }
+
+    pub(super) fn role(&self, role: &str) {
+        self.shared.detail(|detail| role.clone_into(&mut detail.role));
+    }
+}
+
+fn not_letting_in() -> DriverError {
+    DriverError::Ended { status: "it lets nobody in yet".to_owned() }
+}
+
+/// A text in SQL.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A name in SQL.
+pub(super) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
