@@ -215,7 +215,8 @@ impl Bench {
         single.stdin.take().expect("a pipe").write_all(query).expect("asked");
         let output = single.wait_with_output().expect("it ends");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let value = |line: &str| Some(line.split_once("name = \"")?.1.split('"').next()?.to_owned());
+        let value =
+            |line: &str| Some(line.split_once("name = \"")?.1.split('"').next()?.to_owned());
         text.lines().filter_map(value).collect()
     }
 }
@@ -326,7 +327,10 @@ fn a_restore_is_refused_while_the_keeper_runs() {
         failure = bench.status().failure;
         failure.is_some()
     });
-    assert!(failure.as_ref().is_some_and(|why| why.contains("nodectl stop pgkeeper")), "{failure:?}");
+    assert!(
+        failure.as_ref().is_some_and(|why| why.contains("nodectl stop pgkeeper")),
+        "{failure:?}"
+    );
     assert_eq!(bench.sql("select 1"), "1");
     assert!(!bench.path("home/restored").exists());
 }

@@ -267,14 +267,14 @@ fn control_words() {
         }
         let _ = control::Answer::parse(input);
     };
-    let examples = [
+    let lines = [
         r#"{"version":1,"request":{"pg":{"maintenance":{"on":true}}}}"#,
         r#"{"version":1,"request":{"pg":{"restore":{"to":{"backup":{"label":"20261120-115500F"}},"accept_data_loss":true}}}}"#,
         r#"{"database":{"role":"primary","epoch":7,"gate_open":true,"notes":[]}}"#,
         r#"{"backups":{"target":"/state/backup","state":"idle","backups":[]}}"#,
     ];
-    let examples = examples.map(|line| format!("{line}\n").into_bytes()).to_vec();
-    run(&Target { name: "control-words", examples, run: &request });
+    let corpus = lines.map(|line| format!("{line}\n").into_bytes()).to_vec();
+    run(&Target { name: "control-words", corpus, run: request });
 }
 
 /// What pgBackRest tells of its backups.
@@ -286,5 +286,5 @@ fn backup_info() {
         let _ = pgkeeper::backup::Config::parse(&text);
     };
     let told = r#"[{"archive":[{"id":"17-1","max":"000000010000000000000005","min":"000000010000000000000001"}],"backup":[{"error":false,"info":{"delta":3,"repository":{"delta":4,"size":4},"size":31},"label":"20261120-115500F","timestamp":{"start":1795175700,"stop":1795175710}}],"db":[{"id":1}],"name":"plant3"}]"#;
-    run(&Target { name: "backup-info", examples: vec![told.as_bytes().to_vec()], run: &read });
+    run(&Target { name: "backup-info", corpus: vec![told.as_bytes().to_vec()], run: read });
 }

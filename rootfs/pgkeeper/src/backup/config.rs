@@ -63,7 +63,10 @@ impl Config {
         let config: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if config.stanza.is_empty() || !config.stanza.chars().all(plain) {
-            return Err(format!("\"{}\" can't name a stanza: use letters and digits", config.stanza));
+            return Err(format!(
+                "\"{}\" can't name a stanza: use letters and digits",
+                config.stanza
+            ));
         }
         if config.every_seconds == 0 {
             return Err("`every_seconds` is 0: write how often backups are made".to_owned());

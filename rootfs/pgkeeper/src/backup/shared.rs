@@ -61,7 +61,8 @@ impl Shared {
                 Answer::refused(Reason::Busy, busy)
             }
             Request::Pg(PgRequest::BackupNow) if !state.leads => {
-                let text = "backups are made on the node that leads: `nodectl pg status` says which";
+                let text =
+                    "backups are made on the node that leads: `nodectl pg status` says which";
                 Answer::refused(Reason::Unsafe, text)
             }
             Request::Pg(PgRequest::BackupNow) => {
@@ -80,7 +81,8 @@ impl Shared {
                 Answer::Accepted
             }
             _ => {
-                let text = "this socket is for backups only: use a nodectl of the node's own version";
+                let text =
+                    "this socket is for backups only: use a nodectl of the node's own version";
                 Answer::refused(Reason::Malformed, text)
             }
         }

@@ -33,9 +33,8 @@ pub(super) fn run(
     let program = command.get_program().to_owned();
     let failed = |why: String| BackupError::Failed { what, why };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .map_err(|source| BackupError::Start { program: program.into(), source })?;
+    let mut child =
+        command.spawn().map_err(|source| BackupError::Start { program: program.into(), source })?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if !shared.set_child(pid) {
         let _gone = child.kill();

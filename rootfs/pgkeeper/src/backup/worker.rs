@@ -39,7 +39,8 @@ struct Worker<'s> {
 
 /// Works until the service ends.
 pub(super) fn run(config: &Config, shared: &Shared) {
-    let mut worker = Worker { config, shared, info: Info::default(), info_at: None, failed_at: None };
+    let mut worker =
+        Worker { config, shared, info: Info::default(), info_at: None, failed_at: None };
     while !shared.is_ending() {
         worker.turn();
         shared.wait(LOOK);
