@@ -151,6 +151,10 @@ pub const POSTGRES: Tool = Tool {
     ],
 };
 
+/// What makes base backups and archives the write-ahead log.
+pub const PGBACKREST: Tool =
+    Tool { name: "pgbackrest", parts: &[programs("pgbackrest", &["/usr/bin/pgbackrest"])] };
+
 /// An unpacked tool.
 #[derive(Clone, Debug)]
 pub struct Unpacked {

@@ -281,3 +281,34 @@ fn kernel_images() {
     };
     run(&Target { name: "uki", corpus, run: run_uki });
 }
+
+/// What comes over the sockets of PID 1 and pgkeeper, and what a desk reads from a node.
+#[test]
+fn control_words() {
+    let request = |input: &[u8]| {
+        if let Err(error) = control::Inbox::new().push(input) {
+            assert!(!error.to_string().is_empty());
+        }
+        let _ = control::Answer::parse(input);
+    };
+    let lines = [
+        r#"{"version":1,"request":{"pg":{"maintenance":{"on":true}}}}"#,
+        r#"{"version":1,"request":{"pg":{"restore":{"to":{"backup":{"label":"20261120-115500F"}},"accept_data_loss":true}}}}"#,
+        r#"{"database":{"role":"primary","epoch":7,"gate_open":true,"notes":[]}}"#,
+        r#"{"backups":{"target":"/state/backup","state":"idle","backups":[]}}"#,
+    ];
+    let corpus = lines.map(|line| format!("{line}\n").into_bytes()).to_vec();
+    run(&Target { name: "control-words", corpus, run: request });
+}
+
+/// What pgBackRest tells of its backups.
+#[test]
+fn backup_info() {
+    let read = |input: &[u8]| {
+        let text = String::from_utf8_lossy(input);
+        let _ = pgkeeper::backup::info::Info::parse(&text, "plant3");
+        let _ = pgkeeper::backup::Config::parse(&text);
+    };
+    let told = r#"[{"archive":[{"id":"17-1","max":"000000010000000000000005","min":"000000010000000000000001"}],"backup":[{"error":false,"info":{"delta":3,"repository":{"delta":4,"size":4},"size":31},"label":"20261120-115500F","timestamp":{"start":1795175700,"stop":1795175710}}],"db":[{"id":1}],"name":"plant3"}]"#;
+    run(&Target { name: "backup-info", corpus: vec![told.as_bytes().to_vec()], run: read });
+}

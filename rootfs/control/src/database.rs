@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::restore::Restore;
 
-/// Where `pgkeeper` listens.
-pub const KEEPER_SOCKET_PATH: &str = "/run/edgepair/pgkeeper.sock";
+/// Where `pgkeeper` listens: in a folder of its own, since it isn't root.
+pub const KEEPER_SOCKET_PATH: &str = "/run/edgepair/pgkeeper/control.sock";
 
 /// Where the service that makes backups listens.
-pub const BACKUP_SOCKET_PATH: &str = "/run/edgepair/backup.sock";
+pub const BACKUP_SOCKET_PATH: &str = "/run/edgepair/pgkeeper/backup.sock";
 
 /// What the database pair can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! Which program of the node a request is for: PID 1, pgkeeper, its backups, or vipd.
 //!
-//! Nothing is passed on by PID 1: it waits for no sibling. All sockets are in one folder.
+//! Nothing is passed on by PID 1: it waits for no sibling. All sockets are below one folder.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,8 +13,10 @@ use control::{
 };
 use serde::Deserialize;
 
+/// Where all sockets of the node are.
+const RUN_FOLDER: &str = "/run/edgepair";
 /// Where vipd listens; it has words of its own.
-const VIPD_SOCKET: &str = "vipd.sock";
+const VIPD_SOCKET: &str = "/run/edgepair/vipd.sock";
 
 /// A program's socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +33,10 @@ pub(crate) struct Door {
 impl Door {
     /// The door for a request, beside PID 1's.
     pub(crate) fn of(request: &Request, agent: &Path) -> Self {
-        let beside = |path: &str| {
-            let name = Path::new(path).file_name().unwrap_or_default();
-            agent.with_file_name(name)
+        // Below the folder of PID 1's socket, which is another one in tests.
+        let beside = |path: &str| match Path::new(path).strip_prefix(RUN_FOLDER) {
+            Ok(below) => agent.parent().unwrap_or(Path::new("")).join(below),
+            Err(_) => PathBuf::from(path),
         };
         match request {
             Request::Pg(request) if request.is_for_backups() => Self {
@@ -142,8 +145,9 @@ mod tests {
         assert_eq!(path(Request::Status), agent);
         assert_eq!(path(Request::Pg(PgRequest::Reinit)), Path::new(KEEPER_SOCKET_PATH));
         assert_eq!(path(Request::Pg(PgRequest::Backups)), Path::new(BACKUP_SOCKET_PATH));
-        let vip = path(Request::Vip(VipRequest::Status));
-        assert_eq!(vip, Path::new("/run/edgepair/vipd.sock"));
+        assert_eq!(path(Request::Vip(VipRequest::Status)), Path::new(VIPD_SOCKET));
+        let elsewhere = Door::of(&Request::Pg(PgRequest::Status), Path::new("/tmp/x/control.sock"));
+        assert_eq!(elsewhere.path, Path::new("/tmp/x/pgkeeper/control.sock"));
     }
 
     #[test]

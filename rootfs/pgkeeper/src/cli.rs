@@ -1,5 +1,5 @@
-//! The command line of the keeper and the witness. Answers go to standard output, everything else to standard
-//! error. Exit codes: 0 done, 1 refused or failed, 2 wrong command line.
+//! The command line of the keeper, its backups and the witness. Answers go to standard output, everything
+//! else to standard error. Exit codes: 0 done, 1 refused or failed, 2 wrong command line.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,12 +8,15 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::keeper;
 use crate::witness::register::{FileDisk, Kept};
 use crate::witness::{Config, Server, WitnessError, cluster_number};
+use crate::{backup, keeper};
 
 /// Where the witness has its configuration, unless it is told.
 const CONFIG_PATH: &str = "/etc/edgepair/witness.toml";
+
+/// Where the backup service has its configuration, unless it is told.
+const BACKUP_CONFIG_PATH: &str = "/etc/edgepair/backup.toml";
 
 /// Keeps a PostgreSQL pair in one piece.
 #[derive(Debug, Parser)]
@@ -33,6 +36,12 @@ enum Command {
     /// Says what is wrong with a keeper's configuration, if anything.
     Check {
         /// The configuration.
+        config: PathBuf,
+    },
+    /// Makes base backups of the database while this node leads, and restores them.
+    Backup {
+        /// The configuration.
+        #[arg(value_name = "FILE", default_value = BACKUP_CONFIG_PATH)]
         config: PathBuf,
     },
     /// The third voter of database pairs: one register for each, on any box.
@@ -63,6 +72,9 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run { config } => keeper::run(&config).map(|()| ExitCode::SUCCESS).map_err(said),
         Command::Check { config } => check(&config).map_err(said),
+        Command::Backup { config } => {
+            backup::run(&config).map(|()| ExitCode::SUCCESS).map_err(said)
+        }
         Command::Witness { config, act } => witness(&config, &act).map_err(said),
     };
     done.unwrap_or_else(|error| {

@@ -5,6 +5,7 @@
 //! the two nodes of a pair lose sight of each other. [`postgres`] drives the database itself. Who has
 //! authority is decided in `failover`.
 
+pub mod backup;
 pub mod cli;
 pub mod control;
 pub mod gate;

@@ -20,7 +20,8 @@ pub(crate) struct Siblings {
 impl Siblings {
     pub(crate) fn start(below: &Path) -> Self {
         let ordered = Arc::new(Mutex::new(Vec::new()));
-        for socket in ["pgkeeper.sock", "backup.sock"] {
+        std::fs::create_dir(below.join("pgkeeper")).expect("a folder");
+        for socket in ["pgkeeper/control.sock", "pgkeeper/backup.sock"] {
             let ordered = ordered.clone();
             serve(below, socket, move |stream| pg(stream, &ordered));
         }

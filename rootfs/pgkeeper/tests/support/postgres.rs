@@ -138,7 +138,7 @@ pub(crate) fn give_file(path: &Path) {
 }
 
 /// A command that isn't root's.
-fn unprivileged(program: &Path) -> Command {
+pub(crate) fn unprivileged(program: &Path) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");
         let id = NOBODY.to_string();

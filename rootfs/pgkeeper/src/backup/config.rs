@@ -1,0 +1,109 @@
+//! The configuration of the backup service, rendered from the seed by the overlay `backup`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ::control::{BACKUP_SOCKET_PATH, KEEPER_SOCKET_PATH};
+use serde::Deserialize;
+
+use super::BackupError;
+
+/// What `backup.toml` says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where backups go, for people.
+    pub target: String,
+    /// Seconds between two base backups.
+    pub every_seconds: u64,
+    /// pgBackRest.
+    #[serde(default = "pgbackrest")]
+    pub pgbackrest: PathBuf,
+    /// Its configuration, which has the secrets.
+    pub settings: PathBuf,
+    /// The name that backups have in the repository; that of the cluster.
+    pub stanza: String,
+    /// The folder of PostgreSQL's programs.
+    pub programs: PathBuf,
+    /// PostgreSQL's data.
+    pub data: PathBuf,
+    /// Where this service listens.
+    #[serde(default = "own_socket")]
+    pub socket: PathBuf,
+    /// Where the keeper listens.
+    #[serde(default = "keeper_socket")]
+    pub keeper_socket: PathBuf,
+    /// The group that may ask beside root, by number.
+    #[serde(default)]
+    pub group: Option<u32>,
+}
+
+fn pgbackrest() -> PathBuf {
+    PathBuf::from("/usr/bin/pgbackrest")
+}
+
+fn own_socket() -> PathBuf {
+    PathBuf::from(BACKUP_SOCKET_PATH)
+}
+
+fn keeper_socket() -> PathBuf {
+    PathBuf::from(KEEPER_SOCKET_PATH)
+}
+
+impl Config {
+    /// Reads the file.
+    pub fn load(path: &Path) -> Result<Self, BackupError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| BackupError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|why| BackupError::Syntax { path: path.to_owned(), why })
+    }
+
+    /// The same from a text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if config.stanza.is_empty() || !config.stanza.chars().all(plain) {
+            return Err(format!(
+                "\"{}\" can't name a stanza: use letters and digits",
+                config.stanza
+            ));
+        }
+        if config.every_seconds == 0 {
+            return Err("`every_seconds` is 0: write how often backups are made".to_owned());
+        }
+        if config.data.parent().is_none() || config.data.is_relative() {
+            return Err("`data` must be an absolute path below `/`".to_owned());
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SOUND: &str = "target = '/state/backup'\nevery_seconds = 86400\nsettings = '/etc/p.conf'\n\
+        stanza = 'plant3'\nprograms = '/usr/lib/postgresql/17/bin'\ndata = '/state/postgres/data'\n";
+
+    #[test]
+    fn what_is_wrong_is_refused() {
+        assert_eq!(Config::parse(SOUND).unwrap().socket, Path::new(BACKUP_SOCKET_PATH));
+        let refused = |from: &str, to: &str| Config::parse(&SOUND.replace(from, to)).unwrap_err();
+        assert!(refused("target", "targte").contains("targte"));
+        assert!(refused("86400", "0").contains("how often"));
+        assert!(refused("plant3", "../x").contains("stanza"));
+        assert!(refused("/state/postgres/data", "data").contains("absolute"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(text in "\\PC{0,100}", at in 0_usize..200, with in "[a-z'=\n]{0,3}") {
+            let _any = Config::parse(&text);
+            let mut changed = SOUND.to_owned();
+            changed.insert_str(at.min(SOUND.len()), &with);
+            let _any = Config::parse(&changed);
+        }
+    }
+}

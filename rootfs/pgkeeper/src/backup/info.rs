@@ -1,0 +1,142 @@
+//! What `pgbackrest info --output=json` says, as far as it is shown or needed. Pure.
+
+use ::control::Backup;
+use serde::Deserialize;
+
+/// Backups and archive of one stanza.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    /// Base backups, oldest first.
+    pub backups: Vec<Backup>,
+    /// Oldest and newest archived segment.
+    pub archive: Option<[String; 2]>,
+    /// Whether the repository is ready for backups: the stanza was made.
+    pub made: bool,
+}
+
+#[derive(Deserialize)]
+struct Stanza {
+    name: String,
+    #[serde(default)]
+    archive: Vec<Archive>,
+    #[serde(default)]
+    backup: Vec<Made>,
+    #[serde(default)]
+    db: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Archive {
+    min: Option<String>,
+    max: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Made {
+    label: String,
+    timestamp: Timestamp,
+    info: Sizes,
+    /// Null where pages have no checksums.
+    #[serde(default)]
+    error: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Timestamp {
+    start: u64,
+    stop: u64,
+}
+
+#[derive(Deserialize)]
+struct Sizes {
+    size: u64,
+    repository: Stored,
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    delta: u64,
+}
+
+impl Info {
+    /// Reads the JSON; a stanza that isn't in it has nothing.
+    pub fn parse(text: &str, stanza: &str) -> Result<Self, String> {
+        let all: Vec<Stanza> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let Some(own) = all.into_iter().find(|one| one.name == stanza) else {
+            return Ok(Self::default());
+        };
+        let mut backups: Vec<Backup> = own.backup.into_iter().map(backup).collect();
+        backups.sort_by_key(|backup| backup.until_unix);
+        // A stanza that was upgraded has an archive for each version; the last one is in use.
+        let archive = own.archive.into_iter().next_back();
+        let archive = archive.and_then(|archive| Some([archive.min?, archive.max?]));
+        Ok(Self { backups, archive, made: !own.db.is_empty() })
+    }
+
+    /// When the newest backup that can be used was finished, in seconds since 1970.
+    pub fn newest(&self) -> Option<u64> {
+        self.backups.iter().filter(|it| !it.damaged).map(|it| it.until_unix).max()
+    }
+}
+
+fn backup(made: Made) -> Backup {
+    Backup {
+        label: made.label,
+        from_unix: made.timestamp.start,
+        until_unix: made.timestamp.stop,
+        database_bytes: made.info.size,
+        stored_bytes: made.info.repository.delta,
+        damaged: made.error == Some(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TOLD: &str = r#"[{"archive":[{"database":{"id":1,"repo-key":1},"id":"17-1",
+        "max":"000000010000000000000005","min":"000000010000000000000001"}],
+        "backup":[{"archive":{"start":"000000010000000000000003","stop":"000000010000000000000003"},
+        "backrest":{"format":5,"version":"2.54.2"},"database":{"id":1,"repo-key":1},"error":false,
+        "info":{"delta":31457280,"repository":{"delta":4194304,"size":4194304},"size":31457280},
+        "label":"20261120-115500F","prior":null,"reference":null,
+        "timestamp":{"start":1795175700,"stop":1795175710},"type":"full"}],
+        "cipher":"aes-256-cbc","db":[{"id":1,"repo-key":1,"system-id":7,"version":"17"}],
+        "name":"plant3","repo":[],"status":{"code":0,"message":"ok"}}]"#;
+
+    #[test]
+    fn backups_are_listed() {
+        let info = Info::parse(TOLD, "plant3").unwrap();
+        assert!(info.made);
+        assert_eq!(info.newest(), Some(1_795_175_710));
+        assert_eq!(info.backups[0].stored_bytes, 4_194_304);
+        assert_eq!(info.archive.unwrap()[1], "000000010000000000000005");
+    }
+
+    #[test]
+    fn a_damaged_backup_is_no_newest_one() {
+        let damaged = TOLD.replace(r#""error":false"#, r#""error":true"#);
+        assert_eq!(Info::parse(&damaged, "plant3").unwrap().newest(), None);
+    }
+
+    #[test]
+    fn a_repository_without_the_stanza_has_nothing() {
+        assert_eq!(Info::parse(TOLD, "plant4").unwrap(), Info::default());
+        let missing = r#"[{"backup":[],"db":[],"name":"plant3","status":{"code":1}}]"#;
+        assert_eq!(Info::parse(missing, "plant3").unwrap(), Info::default());
+        assert!(Info::parse("ERROR: no such option", "plant3").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(at in 0_usize..1200, with in "[0-9a-z{}\\[\\]\",:-]{0,4}") {
+            let mut text = TOLD.to_owned();
+            text.insert_str(at.min(TOLD.len()), &with);
+            let _any = Info::parse(&text, "plant3");
+            text.truncate(at);
+            let _any = Info::parse(&text, "plant3");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A restore: from the repository into a folder beside, recovered there, and then swapped in.
+//!
+//! ```text
+//!  keeper stopped? ─no─> refused
+//!        │ yes
+//!  pgbackrest restore ──> restored/ ──> postgres --single, to the end of recovery
+//!                                               │
+//!                        data ──> before-restore/,  restored/ ──> data
+//! ```
+//!
+//! PostgreSQL recovers in its single-user mode: one process that replays what was archived, begins
+//! a new timeline, and ends by itself with a clean shutdown. So nothing has to be waited for,
+//! nobody can log in meanwhile, and what the keeper finds is an ordinary primary's data. Whether it
+//! may serve is the keeper's and the operator's business, as ever.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ::control::RestoreTo;
+
+use super::config::Config;
+use super::error::BackupError;
+use super::say;
+use super::shared::Shared;
+use super::tool;
+use super::worker::{Role, role};
+
+/// Settings by which pgBackRest steers the recovery; they must not outlive it.
+const RECOVERY_SETTINGS: [&str; 2] = ["restore_command", "recovery_target"];
+/// Where PostgreSQL keeps settings that override its configuration.
+const AUTO_CONF: &str = "postgresql.auto.conf";
+
+/// Brings the data back; the old data is kept beside it.
+pub(super) fn run(config: &Config, shared: &Shared, to: &RestoreTo) -> Result<(), BackupError> {
+    let refused = |why: &str| BackupError::Failed { what: "the restore", why: why.to_owned() };
+    if role(config) != Role::Absent {
+        return Err(refused("pgkeeper runs: `nodectl stop pgkeeper` on both nodes first"));
+    }
+    let folder = config.data.parent().unwrap_or(Path::new("/"));
+    let (restored, before) = (folder.join("restored"), folder.join("before-restore"));
+    let wrong = |path: &Path| {
+        let (path, kept) = (path.to_owned(), config.data.clone());
+        move |source| BackupError::Move { path, kept, source }
+    };
+    remove(&restored).map_err(wrong(&restored))?;
+    fs::DirBuilder::new().mode(0o700).create(&restored).map_err(wrong(&restored))?;
+    say("a restore begins");
+    tool::run(fetch(config, &restored, to), "the restore", shared)?;
+    tool::run(recover(config, &restored), "the recovery", shared)?;
+    forget_recovery(&restored.join(AUTO_CONF)).map_err(wrong(&restored.join(AUTO_CONF)))?;
+    // The keeper may have been started meanwhile; then the old data is in use.
+    if role(config) != Role::Absent {
+        return Err(refused("pgkeeper was started meanwhile: stop it, and restore again"));
+    }
+    swap(config, &restored, &before)
+}
+
+/// pgBackRest's part.
+fn fetch(config: &Config, restored: &Path, to: &RestoreTo) -> Command {
+    let mut command = tool::pgbackrest(config);
+    command.arg(format!("--pg1-path={}", restored.display()));
+    match to {
+        RestoreTo::Latest => command.arg("--type=default"),
+        RestoreTo::Time { unix_ms } => {
+            let target = format!("--target={}", moment(*unix_ms));
+            command.args(["--type=time", "--target-action=promote", &target])
+        }
+        RestoreTo::Backup { label } => {
+            let set = format!("--set={label}");
+            command.args(["--type=immediate", "--target-action=promote", &set])
+        }
+    };
+    command.arg("restore");
+    command
+}
+
+/// PostgreSQL's part. Commits are archived by the keeper's PostgreSQL; with `archive_mode` the new
+/// timeline's history is marked for that.
+fn recover(config: &Config, restored: &Path) -> Command {
+    let mut command = Command::new(config.programs.join("postgres"));
+    command.env_clear().env("TZ", "UTC").env("PATH", "/usr/bin:/bin");
+    command.arg("--single").arg("-D").arg(restored);
+    for setting in
+        ["archive_mode=on", "archive_command=false", "hot_standby=off", "ssl=off", "fsync=on"]
+    {
+        command.args(["-c", setting]);
+    }
+    command.arg("template1");
+    command
+}
+
+/// `2026-11-20 11:59:30.000+00`, as PostgreSQL reads a moment.
+fn moment(unix_ms: u64) -> String {
+    let (seconds, milli) = (unix_ms / 1000, unix_ms % 1000);
+    // PostgreSQL reads seconds since 1970 only as a function's argument, so the date is worked out,
+    // after Howard Hinnant's `civil_from_days`.
+    let shifted = (seconds / 86_400).saturating_add(719_468);
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let of_day = seconds % 86_400;
+    let (hour, minute, second) = (of_day / 3600, of_day % 3600 / 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{milli:03}+00")
+}
+
+/// Takes the recovery's settings out of the file; others stay.
+fn forget_recovery(path: &Path) -> io::Result<()> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let steers = |line: &&str| RECOVERY_SETTINGS.iter().any(|name| line.trim().starts_with(name));
+    let kept: String =
+        text.lines().filter(|line| !steers(line)).map(|line| format!("{line}\n")).collect();
+    sys::durable::write(path, kept.as_bytes(), 0o600).map_err(io::Error::other)
+}
+
+/// The restored data takes the name; what had it goes beside.
+fn swap(config: &Config, restored: &Path, before: &Path) -> Result<(), BackupError> {
+    let data = &config.data;
+    let wrong = |path: &Path, kept: &Path| {
+        let (path, kept): (PathBuf, PathBuf) = (path.to_owned(), kept.to_owned());
+        move |source| BackupError::Move { path, kept, source }
+    };
+    remove(before).map_err(wrong(before, data))?;
+    match fs::rename(data, before) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(wrong(data, data)(error));
+        }
+        _ => {}
+    }
+    if let Err(error) = fs::rename(restored, data) {
+        let back = fs::rename(before, data).map_or(before, |()| data);
+        return Err(wrong(restored, back)(error));
+    }
+    let folder = data.parent().unwrap_or(Path::new("/"));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(wrong(folder, before))
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_as_postgresql_reads_them() {
+        assert_eq!(moment(0), "1970-01-01 00:00:00.000+00");
+        assert_eq!(moment(1_795_176_000_123), "2026-11-20 12:00:00.123+00");
+        assert_eq!(moment(1_709_164_800_000), "2024-02-29 00:00:00.000+00");
+    }
+
+    #[test]
+    fn a_restore_leaves_no_settings_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(AUTO_CONF);
+        assert!(forget_recovery(&path).is_ok());
+        let text = "work_mem = '8MB'\nrestore_command = 'x'\nrecovery_target_time = 'y'\n";
+        fs::write(&path, text).unwrap();
+        forget_recovery(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "work_mem = '8MB'\n");
+    }
+
+    #[test]
+    fn a_swap_that_fails_puts_the_old_data_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, restored) = (folder.path().join("data"), folder.path().join("restored"));
+        let text = format!(
+            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
+             data = '{}'\n",
+            data.display()
+        );
+        let config = Config::parse(&text).unwrap();
+        let before = folder.path().join("before-restore");
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("old"), "").unwrap();
+        assert!(matches!(swap(&config, &restored, &before), Err(BackupError::Move { .. })));
+        assert!(data.join("old").exists());
+        fs::create_dir(&restored).unwrap();
+        fs::write(restored.join("new"), "").unwrap();
+        swap(&config, &restored, &before).unwrap();
+        assert!(data.join("new").exists() && before.join("old").exists() && !restored.exists());
+    }
+}

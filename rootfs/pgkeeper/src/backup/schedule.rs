@@ -1,0 +1,41 @@
+//! When the next base backup is due. Pure.
+
+/// After a failure the next attempt waits this long: the reason is rarely gone at once, and each
+/// attempt reads the whole database.
+const AFTER_FAILURE_SECONDS: u64 = 600;
+
+/// In seconds since 1970: from the newest backup in the repository, whoever made it, so that a
+/// change of leaders or a restart makes none that isn't needed. A clock that was set back makes the
+/// next one later by that much at most.
+pub(super) fn due(now: u64, newest: Option<u64>, every: u64, failed_at: Option<u64>) -> u64 {
+    let by_schedule = newest.map_or(now, |newest| newest.min(now).saturating_add(every));
+    let by_failure = failed_at.map_or(0, |at| at.min(now).saturating_add(AFTER_FAILURE_SECONDS));
+    by_schedule.max(by_failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400;
+    const NOW: u64 = 1_795_175_700;
+
+    #[test]
+    fn the_first_backup_is_due_at_once() {
+        assert_eq!(due(NOW, None, DAY, None), NOW);
+    }
+
+    #[test]
+    fn the_next_one_follows_the_newest() {
+        assert_eq!(due(NOW, Some(NOW - 10), DAY, None), NOW - 10 + DAY);
+        assert!(due(NOW, Some(NOW - 2 * DAY), DAY, None) < NOW);
+        // From the future: someone's clock was wrong.
+        assert_eq!(due(NOW, Some(NOW + 9 * DAY), DAY, None), NOW + DAY);
+    }
+
+    #[test]
+    fn a_failure_is_not_repeated_at_once() {
+        assert_eq!(due(NOW, None, DAY, Some(NOW)), NOW + AFTER_FAILURE_SECONDS);
+        assert_eq!(due(NOW, Some(NOW), DAY, Some(NOW)), NOW + DAY);
+    }
+}

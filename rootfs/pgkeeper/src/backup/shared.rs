@@ -1,0 +1,141 @@
+//! What the loop and the worker share: the status to tell, and the orders to carry out.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ::control::{Answer, BackupStatus, PgRequest, Reason, Request, Restore};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::config::Config;
+
+/// What the worker does, as people read it.
+pub(super) const IDLE: &str = "idle";
+
+/// An order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// A base backup.
+    Backup,
+    /// A restore.
+    Restore(Restore),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    status: BackupStatus,
+    leads: bool,
+    order: Option<Order>,
+    /// The program that runs.
+    child: Option<Pid>,
+    ending: bool,
+}
+
+/// See above.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+impl Shared {
+    pub(super) fn new(config: &Config) -> Self {
+        let status = BackupStatus {
+            target: config.target.clone(),
+            state: "starting".to_owned(),
+            ..BackupStatus::default()
+        };
+        Self { state: Mutex::new(State { status, ..State::default() }), news: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers an operator.
+    pub(super) fn answer(&self, request: &Request) -> Answer {
+        let mut state = self.lock();
+        let busy = "an earlier order isn't done: `nodectl pg backup list` shows what goes on";
+        match request {
+            Request::Pg(PgRequest::Backups) => Answer::Backups(Box::new(state.status.clone())),
+            Request::Pg(PgRequest::BackupNow | PgRequest::Restore(_)) if state.is_busy() => {
+                Answer::refused(Reason::Busy, busy)
+            }
+            Request::Pg(PgRequest::BackupNow) if !state.leads => {
+                let text =
+                    "backups are made on the node that leads: `nodectl pg status` says which";
+                Answer::refused(Reason::Unsafe, text)
+            }
+            Request::Pg(PgRequest::BackupNow) => {
+                state.order = Some(Order::Backup);
+                self.news.notify_all();
+                Answer::Accepted
+            }
+            Request::Pg(PgRequest::Restore(restore)) if !restore.accept_data_loss => {
+                let text = "what was written later is lost by a restore; say --i-accept-data-loss if \
+                            that is all right";
+                Answer::refused(Reason::Unsafe, text)
+            }
+            Request::Pg(PgRequest::Restore(restore)) => {
+                state.order = Some(Order::Restore(restore.clone()));
+                self.news.notify_all();
+                Answer::Accepted
+            }
+            _ => {
+                let text =
+                    "this socket is for backups only: use a nodectl of the node's own version";
+                Answer::refused(Reason::Malformed, text)
+            }
+        }
+    }
+
+    /// Waits for an order or an end, but not longer than this.
+    pub(super) fn wait(&self, limit: Duration) {
+        let state = self.lock();
+        let quiet = |state: &mut State| state.order.is_none() && !state.ending;
+        let _woken = self.news.wait_timeout_while(state, limit, quiet);
+    }
+
+    pub(super) fn take_order(&self) -> Option<Order> {
+        self.lock().order.take()
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_child(&self) -> bool {
+        self.lock().child.is_some()
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut BackupStatus)) {
+        change(&mut self.lock().status);
+    }
+
+    pub(super) fn set_leads(&self, leads: bool) {
+        self.lock().leads = leads;
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.lock().ending
+    }
+
+    /// Remembers the program that runs, so that it can be stopped; says whether it shall go on.
+    pub(super) fn set_child(&self, child: Option<Pid>) -> bool {
+        let mut state = self.lock();
+        state.child = child;
+        !state.ending
+    }
+
+    /// The worker shall end, and the program that it waits for.
+    pub(super) fn stop(&self) {
+        let mut state = self.lock();
+        state.ending = true;
+        self.news.notify_all();
+        if let Some(child) = state.child {
+            let _gone = kill_process(child, Signal::TERM);
+        }
+    }
+}
+
+impl State {
+    fn is_busy(&self) -> bool {
+        self.order.is_some() || self.child.is_some()
+    }
+}

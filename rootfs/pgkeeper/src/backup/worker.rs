@@ -1,0 +1,155 @@
+//! The worker: asks who leads, makes what is due, carries out orders. One thing at a time.
+
+use std::time::{Duration, SystemTime};
+
+use ::control::{Answer, PgRequest, Request};
+
+use super::config::Config;
+use super::error::BackupError;
+use super::info::Info;
+use super::restore;
+use super::schedule::due;
+use super::shared::{IDLE, Order, Shared};
+use super::tool;
+use super::{ask, say};
+
+/// Between two questions who leads.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long the list of backups is good for; the peer may write into the same repository.
+const INFO_SECONDS: u64 = 60;
+
+/// What the keeper is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It leads, and PostgreSQL takes writes.
+    Leads,
+    /// It doesn't.
+    Follows,
+    /// Nobody answers: the keeper is stopped.
+    Absent,
+}
+
+struct Worker<'s> {
+    config: &'s Config,
+    shared: &'s Shared,
+    info: Info,
+    info_at: Option<u64>,
+    failed_at: Option<u64>,
+}
+
+/// Works until the service ends.
+pub(super) fn run(config: &Config, shared: &Shared) {
+    let mut worker =
+        Worker { config, shared, info: Info::default(), info_at: None, failed_at: None };
+    while !shared.is_ending() {
+        worker.turn();
+        shared.wait(LOOK);
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// What the keeper says that it is.
+pub(super) fn role(config: &Config) -> Role {
+    match ask::ask(&config.keeper_socket, &Request::Pg(PgRequest::Status)) {
+        Ok(Answer::Database(status)) if matches!(status.role.as_str(), "primary" | "solo") => {
+            Role::Leads
+        }
+        Ok(_) => Role::Follows,
+        Err(_) => Role::Absent,
+    }
+}
+
+impl Worker<'_> {
+    fn turn(&mut self) {
+        let role = role(self.config);
+        self.shared.set_leads(role == Role::Leads);
+        let done = match self.shared.take_order() {
+            Some(Order::Restore(restore)) => self.restore(&restore),
+            Some(Order::Backup) if role == Role::Leads => self.backup(),
+            Some(Order::Backup) => Ok(()),
+            None => self.refresh().and_then(|()| self.scheduled(role)),
+        };
+        if let Err(error) = done {
+            self.fail(&error);
+        }
+        let state = match role {
+            Role::Leads => IDLE,
+            Role::Follows => "this node doesn't lead; its peer makes the backups",
+            Role::Absent => "pgkeeper is stopped",
+        };
+        let next = (role == Role::Leads).then(|| self.due().saturating_mul(1000));
+        self.shared.change(|status| {
+            state.clone_into(&mut status.state);
+            status.next_unix_ms = next;
+        });
+    }
+
+    fn fail(&mut self, error: &BackupError) {
+        if !matches!(error, BackupError::Ending(_)) {
+            say(&error.to_string());
+            self.failed_at = Some(now());
+            self.shared.change(|status| status.failure = Some(error.to_string()));
+        }
+    }
+
+    fn due(&self) -> u64 {
+        due(now(), self.info.newest(), self.config.every_seconds, self.failed_at)
+    }
+
+    fn scheduled(&mut self, role: Role) -> Result<(), BackupError> {
+        if role == Role::Leads && self.due() <= now() { self.backup() } else { Ok(()) }
+    }
+
+    /// Reads the list of backups, if the one that is known is old.
+    fn refresh(&mut self) -> Result<(), BackupError> {
+        let fresh = |at: u64| now().saturating_sub(at) < INFO_SECONDS;
+        if self.info_at.is_some_and(fresh) {
+            return Ok(());
+        }
+        // Asked again only after a while, also when it fails.
+        self.info_at = Some(now());
+        let mut command = tool::pgbackrest(self.config);
+        command.args(["--output=json", "info"]);
+        let text = tool::run(command, "the list of backups", self.shared)?;
+        self.info = Info::parse(&text, &self.config.stanza).map_err(BackupError::Info)?;
+        let (backups, archive) = (self.info.backups.clone(), self.info.archive.clone());
+        self.shared.change(|status| {
+            status.backups = backups;
+            status.archive = archive;
+        });
+        Ok(())
+    }
+
+    fn backup(&mut self) -> Result<(), BackupError> {
+        self.shared.change(|status| "making a backup".clone_into(&mut status.state));
+        if !self.info.made {
+            let mut command = tool::pgbackrest(self.config);
+            command.arg("stanza-create");
+            tool::run(command, "the repository", self.shared)?;
+        }
+        say("a base backup begins");
+        let mut command = tool::pgbackrest(self.config);
+        command.args(["--type=full", "backup"]);
+        tool::run(command, "a base backup", self.shared)?;
+        say("a base backup is made");
+        self.failed_at = None;
+        self.shared.change(|status| status.failure = None);
+        self.info_at = None;
+        self.refresh()
+    }
+
+    fn restore(&mut self, wanted: &::control::Restore) -> Result<(), BackupError> {
+        self.shared.change(|status| {
+            "restoring".clone_into(&mut status.state);
+            status.failure = None;
+        });
+        restore::run(self.config, self.shared, &wanted.to)?;
+        say("the restore is done: start pgkeeper, and see `nodectl pg restore --help`");
+        self.info_at = None;
+        self.refresh()
+    }
+}
