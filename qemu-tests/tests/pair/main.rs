@@ -91,6 +91,7 @@ fn survives(programs: &site::Programs, arbiter: Arbiter) {
     site.start(1);
     site.await_state(0, "primary, in sync");
     site.await_state(1, "standby, in sync");
+    site.await_enrolled();
     let writer = Writer::start(&site);
     writer.await_more(20);
 

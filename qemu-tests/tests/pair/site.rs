@@ -152,6 +152,20 @@ impl Site {
         });
     }
 
+    /// Waits until the pair has filled the witness's register, if there is one: an empty one grants
+    /// nothing, so a leader that fails before is waited for.
+    pub(crate) fn await_enrolled(&self) {
+        if self.witness.is_none() {
+            return;
+        }
+        let config = self.folder.path().join("witness/witness.toml");
+        until("the witness is enrolled", || {
+            let mut show = unprivileged(&self.pgkeeper);
+            show.args(["witness", "--config"]).arg(&config).arg("show");
+            succeeded(&show.output().expect("it starts")).contains("leads with its standby")
+        });
+    }
+
     fn process(&self, node: usize) -> Pid {
         let child = self.nodes[node].as_ref().expect("it runs");
         Pid::from_child(child)
