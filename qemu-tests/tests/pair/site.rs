@@ -16,7 +16,6 @@ use crate::support::{self, CLIENT, DATABASE, Files, ROLE, until};
 
 const CLUSTER: &str = "plant3";
 const NODES: [&str; 2] = ["node1", "node2"];
-const WITNESS_PORT: u16 = 7440;
 /// Nobody's number, as which everything runs if the test is root.
 const NOBODY: &str = "65534";
 
@@ -27,6 +26,23 @@ pub(crate) enum Arbiter {
     /// changes nothing but the gaps.
     Policy,
     /// A witness.
+    Witness,
+}
+
+impl Arbiter {
+    /// The ports of a site: both kinds run at a time.
+    fn port(self, node: usize, what: Port) -> u16 {
+        let base = if self == Self::Policy { 7000 } else { 7100 };
+        base + [0, 10][node] + what as u16
+    }
+}
+
+/// What a node listens with.
+#[derive(Clone, Copy)]
+enum Port {
+    Gate,
+    Heartbeat,
+    Replication,
     Witness,
 }
 
@@ -58,6 +74,7 @@ pub(crate) struct Site {
     postgres: PathBuf,
     pgkeeper: PathBuf,
     client: Files,
+    arbiter: Arbiter,
     nodes: [Option<Child>; 2],
     /// How much of each node's log is from before the last thing that was done to it.
     read: [usize; 2],
@@ -78,6 +95,7 @@ impl Site {
             postgres: programs.postgres.clone(),
             pgkeeper: programs.pgkeeper(),
             client,
+            arbiter,
             nodes: [None, None],
             read: [0, 0],
             witness: None,
@@ -131,6 +149,20 @@ impl Site {
             let said = self.said(node);
             let last = said.lines().rfind(|line| line.contains(", was "));
             last.is_some_and(|line| line.starts_with(&arrived))
+        });
+    }
+
+    /// Waits until the pair has filled the witness's register, if there is one: an empty one grants
+    /// nothing, so a leader that fails before is waited for.
+    pub(crate) fn await_enrolled(&self) {
+        if self.witness.is_none() {
+            return;
+        }
+        let config = self.folder.path().join("witness/witness.toml");
+        until("the witness is enrolled", || {
+            let mut show = unprivileged(&self.pgkeeper);
+            show.args(["witness", "--config"]).arg(&config).arg("show");
+            succeeded(&show.output().expect("it starts")).contains("leads with its standby")
         });
     }
 
@@ -211,8 +243,10 @@ impl Site {
 
     /// How libpq finds the primary among the gates of these nodes.
     pub(crate) fn conninfo(&self, nodes: &[usize]) -> String {
-        let (hosts, ports): (Vec<_>, Vec<_>) =
-            nodes.iter().map(|node| ("127.0.0.1", gate_port(*node).to_string())).unzip();
+        let (hosts, ports): (Vec<_>, Vec<_>) = nodes
+            .iter()
+            .map(|node| ("127.0.0.1", self.arbiter.port(*node, Port::Gate).to_string()))
+            .unzip();
         format!(
             "host={} port={} user={ROLE} dbname={DATABASE} sslmode=verify-full sslrootcert={} \
              sslcert={} sslkey={} connect_timeout=2",
@@ -267,10 +301,6 @@ impl Drop for Site {
     }
 }
 
-fn gate_port(node: usize) -> u16 {
-    [5432, 5442][node]
-}
-
 fn succeeded(output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
@@ -314,12 +344,13 @@ fn write_node(
     let failover = match arbiter {
         Arbiter::Policy => "policy = 'standby-biased'".to_owned(),
         Arbiter::Witness => {
-            format!("witness = {{ address = '127.0.0.1', port = {WITNESS_PORT} }}")
+            let port = arbiter.port(0, Port::Witness);
+            format!("witness = {{ address = '127.0.0.1', port = {port} }}")
         }
     };
     let peer = 1 - number;
-    let beat = |node: usize| format!("127.0.0.1:{}", [7430, 7431][node]);
-    let replication = |node: usize| [5433, 5443][node];
+    let beat = |node| format!("127.0.0.1:{}", arbiter.port(node, Port::Heartbeat));
+    let replication = |node| arbiter.port(node, Port::Replication);
     let at = |part: &str| home.join(part).display().to_string();
     let text = format!(
         "cluster = '{CLUSTER}'\nnode = '{name}'\npair = ['node1', 'node2']\nstate = '{}'\n\
@@ -344,7 +375,7 @@ fn write_node(
         calls.key.display(),
         beat(number),
         beat(peer),
-        gate_port(number),
+        arbiter.port(number, Port::Gate),
         postgres.display(),
         at("postgres"),
         at("run"),
@@ -363,8 +394,9 @@ fn write_witness(folder: &Path, authority: &support::Site) {
     let home = folder.join("witness");
     fs::create_dir_all(home.join("state")).expect("a folder");
     let own = Files::write(&home, "witness1", &authority.identity("witness1"));
+    let port = Arbiter::Witness.port(0, Port::Witness);
     let text = format!(
-        "listen = '127.0.0.1:{WITNESS_PORT}'\nstate = 'state'\n[[clusters]]\nname = '{CLUSTER}'\n\
+        "listen = '127.0.0.1:{port}'\nstate = 'state'\n[[clusters]]\nname = '{CLUSTER}'\n\
          nodes = ['node1', 'node2']\nca_certificate = '{}'\ncertificate = '{}'\nkey = '{}'\n",
         own.ca.display(),
         own.certificate.display(),

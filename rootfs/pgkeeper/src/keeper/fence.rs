@@ -81,6 +81,6 @@ mod tests {
         let begin = Instant::now();
         let hangs = outcome("sleep 600 & sleep 600", Duration::from_millis(100));
         assert!(hangs.is_err_and(|why| why.contains("no answer")));
-        assert!(begin.elapsed() < Duration::from_secs(60));
+        assert!(begin.elapsed() < Duration::from_mins(1));
     }
 }
