@@ -175,7 +175,8 @@ fn seal(setting: &Setting<'_>) -> Result<Vec<SealedSeed>, ClusterSetUpError> {
             fs::create_dir(&out).map_err(fail(&out))?;
             let mut paths = Vec::new();
             for file in files {
-                let (from, to) = (root.join(file), out.join(Path::new(file).file_name().unwrap_or_default()));
+                let (from, to) =
+                    (root.join(file), out.join(Path::new(file).file_name().unwrap_or_default()));
                 fs::copy(&from, &to).map_err(fail(&from))?;
                 paths.push(to);
             }

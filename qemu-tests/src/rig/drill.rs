@@ -343,7 +343,9 @@ impl Drill {
         let allowed = self.interval() / LAG_DIVISOR;
         if lag > allowed {
             let (lag, allowed) = (lag.as_millis(), allowed.as_millis());
-            return Stop::Unknown(format!("{what}; but the desk lagged {lag} ms ({allowed} allowed)"));
+            return Stop::Unknown(format!(
+                "{what}; but the desk lagged {lag} ms ({allowed} allowed)"
+            ));
         }
         Stop::Violated(what)
     }
@@ -545,10 +547,9 @@ impl Drill {
 
     /// Clients of the address waited no longer than the budget for an answer.
     pub fn longest_gap(&mut self, history: &History, budget: Duration) -> Finding {
-        let (from, until) = self.patience.map_or_else(
-            || (Duration::ZERO, self.now()),
-            |(from, until, _)| (from, until),
-        );
+        let (from, until) = self
+            .patience
+            .map_or_else(|| (Duration::ZERO, self.now()), |(from, until, _)| (from, until));
         self.patience = Some((from, until, budget));
         let span = (from.into(), until.into());
         let finding = gap::longest_gap(history, Kind::Ping, span, budget.into());
@@ -562,7 +563,10 @@ impl Drill {
     pub fn settle(&mut self) -> Result<(), Stop> {
         for node in self.nodes() {
             if !self.machine(node)?.is_running()? {
-                return Err(Stop::Unknown(format!("{} was never turned on again", self.name(node))));
+                return Err(Stop::Unknown(format!(
+                    "{} was never turned on again",
+                    self.name(node)
+                )));
             }
             self.machine(node)?.probe.wait(READY_LIMIT)?;
         }

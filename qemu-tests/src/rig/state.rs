@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use builder::image::layout::Part;
-use disk::{AccessFailed, ReadAt};
 use disk::gpt::{self, GptError};
+use disk::{AccessFailed, ReadAt};
 use thiserror::Error;
 use vdisk::server::Server;
 use vdisk::store::{SECTOR, Store};
