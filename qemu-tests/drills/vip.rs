@@ -1,5 +1,7 @@
 //! The virtual address: who has it, how soon another has it, and that nobody else does.
 
+use std::time::Duration;
+
 use qemu_tests::rig::drill::Drill;
 use qemu_tests::rig::entry::{Entry, Family};
 use qemu_tests::rig::expect::{announces, answers, claims, yields};
@@ -20,10 +22,12 @@ pub(crate) const FAMILY: Family = Family {
         .on_both(),
         Entry::new(
             "vip_freeze_thaw",
-            "an owner that was frozen past its takeover yields in one advert, and the survivor announces again",
+            "a weaker owner frozen past its takeover yields in one advert; the survivor announces again",
             VIP_PAIR,
             vip_freeze_thaw,
         )
+        .from_off()
+        .within(Duration::from_secs(150))
         .on_both(),
     ],
 };
@@ -46,8 +50,18 @@ fn vip_power_cut(t: &mut Drill) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Of two that think they have the address the stronger one keeps it, so the frozen one is the weaker:
+/// it has the address because it was there first, and nobody preempts.
 fn vip_freeze_thaw(t: &mut Drill) -> Result<(), Stop> {
+    let (stronger, weaker) = (t.node("node1")?, t.node("node2")?);
+    for node in [weaker, stronger] {
+        t.start(node)?;
+        t.wait_ready(node)?;
+    }
     let (owner, peer) = t.vip_roles()?;
+    if owner != weaker {
+        return Err(Stop::Unknown("the stronger node took the address".to_owned()));
+    }
     let clients = t.start_clients()?;
     let frozen = t.inject(owner.freeze())?;
     t.expect("the peer claims the address", claims(peer), t.takeover())?;
