@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn the_root_that_shows_is_the_last_one_mounted() {
-        let mounts = "rootfs / rootfs rw 0 0\nproc /proc proc rw 0 0\n/dev/dm-0 / ext4 ro,noatime 0 0";
+        let mounts =
+            "rootfs / rootfs rw 0 0\nproc /proc proc rw 0 0\n/dev/dm-0 / ext4 ro,noatime 0 0";
         assert_eq!(root_options(mounts).as_deref(), Some("ro,noatime"));
         assert_eq!(root_options(""), None);
     }

@@ -86,11 +86,22 @@ pub enum Ask {
 #[serde(rename_all = "snake_case", tag = "say")]
 pub enum Said {
     /// The first thing after a start.
-    Hello { role: Role, boot_id: String },
-    Answer { id: u64, answer: Value },
-    Refused { id: u64, error: String },
+    Hello {
+        role: Role,
+        boot_id: String,
+    },
+    Answer {
+        id: u64,
+        answer: Value,
+    },
+    Refused {
+        id: u64,
+        error: String,
+    },
     /// What a client did, by the probe's clock.
-    Did { operation: Operation },
+    Did {
+        operation: Operation,
+    },
 }
 
 /// A guest, as it sees itself.

@@ -166,7 +166,9 @@ impl Tally {
         let Self { passed, violated, unknown, again, took } = self;
         let (bad, lost) = (violated.len(), unknown.len());
         let seconds = took.as_secs_f64();
-        println!("{passed} passed, {bad} violated, {lost} unknown, {again} run again; {seconds:.0} s");
+        println!(
+            "{passed} passed, {bad} violated, {lost} unknown, {again} run again; {seconds:.0} s"
+        );
         match (violated.is_empty(), unknown.is_empty()) {
             (false, _) => ExitCode::from(VIOLATED),
             (true, false) => ExitCode::from(UNKNOWN),

@@ -35,6 +35,7 @@ use super::lag::LagMeter;
 use super::log::Log;
 use super::machine::Machine;
 use super::probe::Probe;
+use super::stranger::Stranger;
 
 /// A healthy node is ready in seven seconds; an emulated one on a busy desk takes much longer.
 pub const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -347,7 +348,9 @@ impl Drill {
         let allowed = self.interval() / LAG_DIVISOR;
         if lag > allowed {
             let (lag, allowed) = (lag.as_millis(), allowed.as_millis());
-            return Stop::Unknown(format!("{what}; but the desk lagged {lag} ms ({allowed} allowed)"));
+            return Stop::Unknown(format!(
+                "{what}; but the desk lagged {lag} ms ({allowed} allowed)"
+            ));
         }
         Stop::Violated(what)
     }
@@ -416,6 +419,14 @@ impl Drill {
     fn scene(&self, node: Node) -> Result<Scene, Stop> {
         let vip = self.vip()?;
         Ok(Scene { vrid: vip.vrid, address: vip.address, port: self.port(node) })
+    }
+
+    /// Plugs a stranger in, who is no machine: it sends the frames that the drill gives it.
+    pub fn stranger(&self) -> Result<Stranger, Stop> {
+        let socket = self.cluster.switch.socket(self.cluster.stranger);
+        let plugged = socket.map(Stranger::plug_in).transpose();
+        let plugged = plugged.map_err(|error| Stop::Unknown(format!("the stranger: {error}")))?;
+        plugged.ok_or_else(|| Stop::Unknown("there is no port for a stranger".to_owned()))
     }
 
     // The virtual address.
@@ -549,10 +560,9 @@ impl Drill {
 
     /// Clients of the address waited no longer than the budget for an answer.
     pub fn longest_gap(&mut self, history: &History, budget: Duration) -> Finding {
-        let (from, until) = self.patience.map_or_else(
-            || (Duration::ZERO, self.now()),
-            |(from, until, _)| (from, until),
-        );
+        let (from, until) = self
+            .patience
+            .map_or_else(|| (Duration::ZERO, self.now()), |(from, until, _)| (from, until));
         self.patience = Some((from, until, budget));
         let span = (from.into(), until.into());
         let finding = gap::longest_gap(history, Kind::Ping, span, budget.into());
@@ -566,7 +576,10 @@ impl Drill {
     pub fn settle(&mut self) -> Result<(), Stop> {
         for node in self.nodes() {
             if !self.machine(node)?.is_running()? {
-                return Err(Stop::Unknown(format!("{} was never turned on again", self.name(node))));
+                return Err(Stop::Unknown(format!(
+                    "{} was never turned on again",
+                    self.name(node)
+                )));
             }
             self.machine(node)?.probe.wait(READY_LIMIT)?;
         }

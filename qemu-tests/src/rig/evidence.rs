@@ -146,11 +146,8 @@ fn lane_of(drill: &Drill, node: Node, end: Micros) -> Lane {
     });
     let ready = machine.console.lines().into_iter().filter(|line| line.text.contains(READY));
     let trouble = machine.console.trouble().into_iter();
-    let mark = |line: crate::console::Line, kind| Mark {
-        at: line.after.into(),
-        text: line.text,
-        kind,
-    };
+    let mark =
+        |line: crate::console::Line, kind| Mark { at: line.after.into(), text: line.text, kind };
     let ready = ready.map(|line| mark(line, MarkKind::Good));
     let marks = ready.chain(trouble.map(|line| mark(line, MarkKind::Bad)));
     Lane { power, roles: roles.collect(), marks: marks.collect(), ..named(machine) }

@@ -438,7 +438,8 @@ fn silence(cluster: &Cluster, injected: &Injected, node: &Node) -> Proof {
         return proof(false, "there is no such node");
     };
     let since = injected.at + ON_ITS_WAY;
-    let said = cluster.switch.with_wire(|wire| wire.since(since).filter(|h| h.port == port).count());
+    let said =
+        cluster.switch.with_wire(|wire| wire.since(since).filter(|h| h.port == port).count());
     proof(said == 0, format!("QEMU said that it stood still; it said {said} things meanwhile"))
 }
 

@@ -30,3 +30,4 @@ pub mod machine;
 pub mod probe;
 pub mod reaper;
 pub mod run;
+pub mod stranger;

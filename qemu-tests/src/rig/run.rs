@@ -155,7 +155,9 @@ fn judge(drill: &mut Drill, ended: Ended) {
     let check = "the drill ran to its end";
     match ended {
         Ok(Ok(())) => {}
-        Ok(Err(Stop::Violated(why))) => drill.check(Finding::violated("every expectation is met", why)),
+        Ok(Err(Stop::Violated(why))) => {
+            drill.check(Finding::violated("every expectation is met", why))
+        }
         Ok(Err(Stop::Unknown(why))) => drill.check(Finding::unknown(check, why)),
         Err(panic) => {
             let said = panic.downcast_ref::<String>().map(String::as_str);
@@ -177,11 +179,7 @@ fn judge(drill: &mut Drill, ended: Ended) {
     let consoles: Vec<(String, Vec<crate::console::Line>)> =
         machines.map(|machine| (machine.name.clone(), machine.console.lines())).collect();
     let lines = consoles.iter().flat_map(|(name, lines)| {
-        lines.iter().map(|line| Line {
-            node: name,
-            at: Micros::from(line.after),
-            text: &line.text,
-        })
+        lines.iter().map(|line| Line { node: name, at: Micros::from(line.after), text: &line.text })
     });
     let excused: Vec<&str> = drill.excused.iter().map(String::as_str).collect();
     let finding = console_clean(lines, &excused);
