@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 use builder::qemu::command::Machine;
 use builder::qemu::program::Qemu;
 use builder::unfinished::Running;
+use rustix::process::{Pid, setpriority_process};
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::console::Console;
 use crate::qmp::{Control, Event, QmpError};
 
+/// Above what people start by hand, below what keeps the desk alive.
+const NICENESS: i32 = -10;
 const POLL: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Error)]
@@ -52,6 +55,7 @@ impl Guest {
         let mut command = qemu.command(machine);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut running = Running::spawn(&mut command).map_err(GuestError::Start)?;
+        hurry(running.child().id());
         let output = running.child().stdout.take().ok_or_else(|| {
             GuestError::Start(io::Error::other("its standard output is not a pipe"))
         })?;
@@ -105,6 +109,13 @@ impl Guest {
             thread::sleep(POLL);
         }
     }
+}
+
+/// Lets a guest go before the desk's other work, where that is allowed: its clock is measured against
+/// the desk's. Elsewhere it waits like everybody, and the rig sees by how much.
+fn hurry(id: u32) {
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+    let _not_allowed = setpriority_process(pid, NICENESS);
 }
 
 impl Drop for Guest {

@@ -139,7 +139,7 @@ fn say(title: &str, outcome: &Outcome) {
     let Outcome { verdict, reason, took, folder } = outcome;
     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let (seconds, folder) = (took.as_secs_f64(), folder.display());
-    println!("{verdict:8} {title} ({seconds:.1} s){why}\n         {folder}");
+    println!("{:8} {title} ({seconds:.1} s){why}\n         {folder}", verdict.to_string());
 }
 
 /// What all runs came to.

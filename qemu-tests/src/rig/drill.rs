@@ -38,7 +38,9 @@ use super::probe::Probe;
 use super::stranger::Stranger;
 
 /// A healthy node is ready in seven seconds; an emulated one on a busy desk takes much longer.
-pub const READY_LIMIT: Duration = Duration::from_secs(60);
+pub const READY_LIMIT: Duration = Duration::from_secs(120);
+/// How long a cluster may take to form, which no drill but those that turn nodes on is about.
+const FORM_LIMIT: Duration = Duration::from_secs(180);
 /// What a node says when it is ready.
 pub const READY: &str = "edgepair: ready";
 /// A cluster that was healed is well again within this, or it isn't healed.
@@ -123,19 +125,13 @@ pub struct Drill {
 }
 
 impl Drill {
-    pub(super) fn new(
-        cluster: Cluster,
-        log: Log,
-        (ip, seed): (Ip, u64),
-        limit: Duration,
-        step: bool,
-    ) -> Self {
+    pub(super) fn new(cluster: Cluster, log: Log, (ip, seed): (Ip, u64), step: bool) -> Self {
         let lag = LagMeter::start(cluster.origin);
         let mark = cluster.now();
         Self {
             lag,
             mark,
-            deadline: mark + limit,
+            deadline: mark + FORM_LIMIT,
             cluster,
             log,
             ip,
@@ -627,6 +623,13 @@ impl Drill {
     /// The worst lag of the desk since a time.
     pub fn worst_lag(&self, since: Duration) -> Duration {
         self.lag.worst_since(since)
+    }
+
+    /// The cluster is there: from now on the drill's own time counts.
+    pub(super) fn begin(&mut self, limit: Duration) {
+        self.mark();
+        self.formed = self.mark;
+        self.deadline = self.mark + limit;
     }
 
     fn time_left(&self) -> Result<Duration, Stop> {

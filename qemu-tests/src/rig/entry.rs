@@ -74,7 +74,7 @@ pub struct Entry {
     /// Empty if no address is involved; then it runs once.
     pub ips: &'static [Ip],
     pub begin: Begin,
-    /// From the first start of a machine to the last check.
+    /// From the formed cluster to the last check.
     pub limit: Duration,
     /// Whether it belongs to the set of `cargo test`.
     pub in_ci: bool,

@@ -30,4 +30,5 @@ pub mod machine;
 pub mod probe;
 pub mod reaper;
 pub mod run;
+pub mod state;
 pub mod stranger;

@@ -107,7 +107,7 @@ impl Runner {
         let progress = Progress::new(false);
         let log = Log::new(Box::new(move |line| progress.note(line)));
         let run = (ip.unwrap_or(Ip::V4), seed);
-        let mut drill = Drill::new(cluster, log, run, entry.limit, self.settings.step);
+        let mut drill = Drill::new(cluster, log, run, self.settings.step);
         // A panic of the rig must not cost the evidence.
         let ended = panic::catch_unwind(AssertUnwindSafe(|| {
             form(&mut drill, entry)?;
@@ -142,9 +142,8 @@ fn form(drill: &mut Drill, entry: &Entry) -> Result<(), Stop> {
             drill.wait_ready(node)?;
             drill.note(format!("{} is ready", drill.name(node)));
         }
-        drill.formed = drill.now();
     }
-    drill.mark();
+    drill.begin(entry.limit);
     Ok(())
 }
 
