@@ -56,6 +56,16 @@ const PG_WITNESS: Topology = Topology {
     tester: true,
 };
 
+/// The same pair, whose adverts are signed.
+const SIGNED_VIP_PAIR: Topology = Topology {
+    name: "pair with a signed VIP, tester",
+    site: Site::Cluster {
+        v4: "qemu-tests/clusters/vip-signed-v4.toml",
+        v6: "qemu-tests/clusters/vip-signed-v6.toml",
+    },
+    ..VIP_PAIR
+};
+
 fn main() -> ExitCode {
     rig::cli::main(&FAMILIES)
 }

@@ -60,7 +60,8 @@ pub fn run(request: &Request, say: &dyn Fn(&str)) -> Result<String, BootBenchErr
     let bench = Bench::get();
     let folder = tempfile::tempdir()
         .map_err(|source| BootBenchError::File { path: std::env::temp_dir(), source })?;
-    let ours = image::build("bench", None, &folder.path().join("image"));
+    let definition = concat!(env!("CARGO_MANIFEST_DIR"), "/images/bench.toml");
+    let ours = image::build(definition, None, &folder.path().join("image"));
     let (mut our_figures, mut peer_figures) = (Figures::default(), Figures::default());
     for round in 1..=request.rounds {
         say(&format!("round {round} of {}", request.rounds));

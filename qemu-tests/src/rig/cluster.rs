@@ -27,6 +27,8 @@ use super::machine::{Body, Machine, MachineError, Spec};
 const TESTER_HOST: u32 = 250;
 /// The tester's name, and its lane in reports.
 pub const TESTER: &str = "tester";
+/// The port where no machine is, but a drill may be.
+pub const STRANGER: &str = "stranger";
 
 #[derive(Debug, Error)]
 pub enum ClusterSetUpError {
@@ -68,6 +70,8 @@ pub struct Cluster {
     tester_addresses: Vec<String>,
     // Machines go before the switch does.
     pub switch: Switch,
+    /// Where a drill sends frames of its own.
+    pub stranger: Port,
 }
 
 /// What a cluster is made from.
@@ -97,6 +101,8 @@ impl Cluster {
         if setting.topology.tester {
             ports.push(TESTER.to_owned());
         }
+        let stranger = Port(ports.len());
+        ports.push(STRANGER.to_owned());
         let switch = Switch::start(&Plan {
             folder: setting.folder.to_owned(),
             ports: ports.clone(),
@@ -133,6 +139,7 @@ impl Cluster {
             origin: setting.origin,
             tester_addresses: tester_addresses(&parsed),
             switch,
+            stranger,
         })
     }
 

@@ -35,6 +35,7 @@ use super::lag::LagMeter;
 use super::log::Log;
 use super::machine::Machine;
 use super::probe::Probe;
+use super::stranger::Stranger;
 
 /// A healthy node is ready in seven seconds; an emulated one on a busy desk takes much longer.
 pub const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -427,6 +428,14 @@ impl Drill {
     fn scene(&self, node: Node) -> Result<Scene, Stop> {
         let vip = self.vip()?;
         Ok(Scene { vrid: vip.vrid, address: vip.address, port: self.port(node) })
+    }
+
+    /// Plugs a stranger in, who is no machine: it sends the frames that the drill gives it.
+    pub fn stranger(&self) -> Result<Stranger, Stop> {
+        let socket = self.cluster.switch.socket(self.cluster.stranger);
+        let plugged = socket.map(Stranger::plug_in).transpose();
+        let plugged = plugged.map_err(|error| Stop::Unknown(format!("the stranger: {error}")))?;
+        plugged.ok_or_else(|| Stop::Unknown("there is no port for a stranger".to_owned()))
     }
 
     // The virtual address.

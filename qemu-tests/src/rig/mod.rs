@@ -32,3 +32,4 @@ pub mod probe;
 pub mod reaper;
 pub mod run;
 pub mod state;
+pub mod stranger;
