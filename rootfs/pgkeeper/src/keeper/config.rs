@@ -205,6 +205,9 @@ pub struct Postgres {
     /// Whether a commit waits for the standby's disk.
     #[serde(default = "yes")]
     pub synchronous: bool,
+    /// The `archive_command`, if there are backups.
+    #[serde(default)]
+    pub archive_command: Option<String>,
     /// Further settings.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,

@@ -188,7 +188,7 @@ fn postgres_settings(config: &Config) -> postgres::Settings {
         shared_buffers: wanted.shared_buffers,
         synchronous: wanted.synchronous,
         settings: wanted.settings,
-        archive_command: None,
+        archive_command: wanted.archive_command,
     }
 }
 
