@@ -5,19 +5,15 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
-use std::thread;
-use std::time::Duration;
 
 use probe::hand::Hand;
 use probe::words::Role;
 use probe::{place, port};
-use rustix::process::getppid;
 
 /// The kernel's killer of processes passes over whoever has this.
 const NEVER_KILLED: &str = "-1000";
 /// So much memory is taken at once.
 const HOG_PIECE_BYTES: usize = 4 << 20;
-const PARENT_IS_GONE_POLL: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -63,19 +59,19 @@ fn serve(role: Role) -> Result<(), Box<dyn Error>> {
     Err(gone.into())
 }
 
-/// Starts processes and ends, so that PID 1 gets them all.
+/// Starts processes and ends, so that PID 1 gets them all at once: they wait for the end of a pipe that
+/// only this process has, since a thousand that looked again and again would leave no time to anybody.
 fn make_orphans(count: &str) -> Result<(), Box<dyn Error>> {
+    let (until, _the_end_of_this_process) = io::pipe()?;
     for _ in 0..count.parse::<u32>()? {
-        Command::new("/probe").arg("orphan").spawn()?;
+        Command::new("/probe").arg("orphan").stdin(until.try_clone()?).spawn()?;
     }
     Ok(())
 }
 
 /// Ends once its parent has.
 fn be_an_orphan() -> Result<(), Box<dyn Error>> {
-    while getppid().is_some_and(|parent| !parent.is_init()) {
-        thread::sleep(PARENT_IS_GONE_POLL);
-    }
+    io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
 }
 

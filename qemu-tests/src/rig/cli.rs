@@ -106,9 +106,10 @@ fn run_all(wanted: &[Wanted<'_>], arguments: &Arguments) -> Result<ExitCode, Box
     unfinished::remove_on_interrupt()?;
     let scratch = Scratch::within(&std::env::temp_dir(), "drill-")?;
     let _reaper = Reaper::start(scratch.path())?;
+    let cache = std::env::var_os("EDGEPAIR_CACHE").map(PathBuf::from);
     let place = Place {
         project: Project::find(None)?,
-        cache: project::cache_folder(None)?,
+        cache: project::cache_folder(cache.as_deref())?,
         folder: scratch.path().to_owned(),
     };
     let report = arguments.report.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_REPORT));

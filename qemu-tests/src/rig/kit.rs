@@ -1,7 +1,8 @@
 //! What all machines of an image share: QEMU, the image built once, kernels, and the probe in memory.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use ::probe::words::Role;
@@ -67,8 +68,10 @@ pub enum KitError {
 pub struct Kit {
     pub qemu: Qemu,
     pub acceleration: Acceleration,
-    /// The image without a seed; nobody writes to it.
+    /// The image without a seed; nobody writes to it. It names the open file, because the cache keeps
+    /// few images, and other builds may push this one out while drills run.
     pub image: PathBuf,
+    _open_image: File,
     /// The image's verity root hash, which names it.
     pub verity_root: String,
     kernel: PathBuf,
@@ -103,7 +106,11 @@ impl Kit {
             anew: false,
         };
         let built = build::build(&request, progress)?;
-        let open = OpenImage::open(&built.base.path)?;
+        let base = &built.base.path;
+        let file_error = |source| KitError::File { path: base.clone(), source };
+        let open_image = File::open(base).map_err(file_error)?;
+        let image = PathBuf::from(format!("/proc/self/fd/{}", open_image.as_raw_fd()));
+        let open = OpenImage::open(&image)?;
         let kernel = open.kernel(Slot::A)?;
         let linux = write(&place.folder, "kernel", open.section(&kernel, ".linux")?)?;
         let probe = build_probe(&place.project)?;
@@ -127,7 +134,8 @@ impl Kit {
             command_line: kernel.command_line.clone(),
             seed_partition: open.partition(Part::Seed)?.clone(),
             source_date: built.base.record.source_date,
-            image: built.base.path,
+            image,
+            _open_image: open_image,
         })
     }
 
