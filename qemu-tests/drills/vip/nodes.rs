@@ -101,6 +101,8 @@ pub(super) fn daemon_kill9(t: &mut Drill) -> Result<(), Stop> {
     let address = t.vip()?.address;
     let clients = t.start_clients()?;
     let _killed = t.inject(owner.kill9("vipd"))?;
+    // It was asked for through the guest, which may be slow to answer; it is dead by now.
+    t.mark();
     t.expect("the address left behind is gone", lacks_address(owner, address), t.takeover())?;
     t.expect("the peer claims the address", claims(peer), t.takeover())?;
     t.expect("the peer announces it", announces(peer), t.takeover())?;
@@ -118,6 +120,8 @@ pub(super) fn daemon_hang(t: &mut Drill) -> Result<(), Stop> {
     let address = t.vip()?.address;
     let clients = t.start_clients()?;
     let hung = t.inject(owner.hang("vipd"))?;
+    // As for a kill: it hangs by now.
+    t.mark();
     t.expect("the peer claims the address", claims(peer), t.takeover())?;
     t.expect("clients are answered again", answers(), patience(t))?;
     let reset = "watchdog: not fed because of vipd";

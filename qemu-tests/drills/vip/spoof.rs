@@ -22,7 +22,7 @@ const ADVERTS: u32 = 24;
 /// What vipd says of packets that it drops is on the disk soon after.
 const LOG_LIMIT: Duration = Duration::from_secs(20);
 const LOG: &str = "/state/logs/vipd.log";
-const REASONS: [&str; 2] = ["the signature is wrong", "no signature"];
+const REASONS: [&str; 2] = ["the signature is wrong", "the advert is not signed"];
 
 pub(super) fn spoofed_advert(t: &mut Drill) -> Result<(), Stop> {
     let (owner, peer) = t.vip_roles()?;
