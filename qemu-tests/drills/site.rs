@@ -52,14 +52,14 @@ pub(crate) const FAMILY: Family = Family {
 };
 
 const LIMIT: Duration = Duration::from_secs(300);
-const CRASH_BUDGET: Duration = Duration::from_secs(4);
-const SOLO_BUDGET: Duration = Duration::from_secs(8);
+const CRASH_BUDGET: Duration = Duration::from_secs(6);
+const SOLO_BUDGET: Duration = Duration::from_secs(10);
 const HEAL_LIMIT: Duration = Duration::from_secs(120);
 /// Longer than every window in which a node acts by itself.
 const LONG_ENOUGH: Duration = Duration::from_secs(12);
 const HOUR: i64 = 3600;
 /// What a steady pair may take for a row on a busy desk.
-const STEADY_BUDGET: Duration = Duration::from_secs(1);
+const STEADY_BUDGET: Duration = Duration::from_secs(2);
 
 fn site_stale_first(t: &mut Drill) -> Result<(), Stop> {
     let (primary, standby) = t.pair_roles()?;

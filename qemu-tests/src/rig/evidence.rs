@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ::probe::words::Ask;
 use builder::unfinished::{UnfinishedError, write_whole};
 use ledger::{Kind, Micros, Verdict};
 use report::folder::ReportError;
@@ -11,6 +12,7 @@ use report::run::{
     PowerSpan, RoleKind, RoleSpan,
 };
 use report::{Folder, Run};
+use serde_json::Value;
 use thiserror::Error;
 
 use super::cluster::TESTER;
@@ -41,6 +43,10 @@ pub struct Told<'a> {
     pub kit: &'a Kit,
 }
 
+/// Services whose words are kept.
+const LOGGED: [&str; 3] = ["vipd", "pgkeeper", "witness"];
+const LOG_LIMIT: Duration = Duration::from_secs(3);
+
 /// A run's name, such as `vip_power_cut/v6`.
 pub fn title(entry: &Entry, ip: Option<Ip>) -> String {
     ip.map_or_else(|| entry.name.to_owned(), |ip| format!("{}/{}", entry.name, ip.word()))
@@ -52,7 +58,22 @@ pub fn write(folder: &Folder, drill: &Drill, told: &Told<'_>) -> Result<(), Evid
         let path = folder.path().join(format!("consoles/{}.log", machine.name));
         write_whole(&path, machine.console.transcript().as_bytes())?;
     }
+    write_logs(folder, drill)?;
     Ok(folder.write(&run_of(drill, told), &drill.history)?)
+}
+
+/// What the services that fence said, for whoever looks for a cause. No drill is judged by it, so a
+/// node that can't be asked any more costs nothing but these.
+fn write_logs(folder: &Folder, drill: &Drill) -> Result<(), EvidenceError> {
+    for machine in &drill.cluster.nodes {
+        for service in LOGGED {
+            let ask = Ask::ReadFile { path: format!("/state/logs/{service}.log") };
+            let Ok(Value::String(text)) = machine.probe.ask_for(ask, LOG_LIMIT) else { continue };
+            let path = folder.path().join(format!("consoles/{}-{service}.log", machine.name));
+            write_whole(&path, text.as_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 fn run_of(drill: &Drill, told: &Told<'_>) -> Run {

@@ -4,6 +4,11 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+/// Whoever has an address answers a first packet within milliseconds. While nobody has it, the
+/// kernel asks again after a whole second; a client that gives up and asks anew sees sooner that
+/// the address is back.
+const FIRST_ANSWER: Duration = Duration::from_millis(400);
+
 /// The stream and the moment.
 #[derive(Debug)]
 pub(super) struct Timed {
@@ -15,7 +20,7 @@ impl Timed {
     /// Connects within `limit`, of which the rest is left for what follows.
     pub(super) fn connect(address: SocketAddr, limit: Duration) -> io::Result<Self> {
         let deadline = Instant::now() + limit;
-        let stream = TcpStream::connect_timeout(&address, limit)?;
+        let stream = TcpStream::connect_timeout(&address, limit.min(FIRST_ANSWER))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, deadline })
     }
