@@ -30,63 +30,72 @@ pub(crate) const FAMILY: Family = Family {
             pg_primary_power_cut,
         )
         .on_both()
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
         Entry::new(
             "pg_kill9",
             "PostgreSQL is killed on the primary: it comes back or the peer takes over, and nothing is lost",
             PG_PAIR,
             pg_kill9,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
         Entry::new(
             "pg_keeper_kill9",
             "the keeper of the primary is killed: its PostgreSQL ends with it, and nothing is lost",
             PG_PAIR,
             pg_keeper_kill9,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
         Entry::new(
             "pg_standby_power_cut",
             "the standby loses power: the primary goes on alone once that is certain, and is in sync again later",
             PG_PAIR,
             pg_standby_power_cut,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
         Entry::new(
             "pg_switchover",
             "a planned hand-over loses nothing, and the other node serves",
             PG_PAIR,
             pg_switchover,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
         Entry::new(
             "pg_freeze_thaw",
             "a primary that was frozen past its successor's promotion acknowledges nothing when it thaws",
             PG_WITNESS,
             pg_freeze_thaw,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
         Entry::new(
             "pg_isolated_primary",
             "a primary that nobody hears stops, its standby serves, and the two are one pair again afterwards",
             PG_PAIR,
             pg_isolated_primary,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
         Entry::new(
             "pg_disk_eio",
             "a primary whose disk breaks gives up, and its standby takes over",
             PG_WITNESS,
             pg_disk_eio,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
         Entry::new(
             "pg_fs_full",
             "a primary without room for its data hands over, and recovers when there is room again",
             PG_PAIR,
             pg_fs_full,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
     ],
 };
 

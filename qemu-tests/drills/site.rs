@@ -19,35 +19,40 @@ pub(crate) const FAMILY: Family = Family {
             PG_PAIR,
             site_stale_first,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
         Entry::new(
             "site_node_replaced",
             "a node with a blank disk and its old seed becomes the standby by itself",
             PG_PAIR,
             site_node_replaced,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
         Entry::new(
             "site_clock_steps",
             "a clock that jumps forward and back moves nobody and stops no writes",
             PG_PAIR,
             site_clock_steps,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
         Entry::new(
             "site_witness_lost",
             "while the pair is in sync, the loss of the witness changes nothing",
             PG_WITNESS,
             site_witness_lost,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
         Entry::new(
             "site_witness_and_primary_lost",
             "without witness and primary the standby doesn't promote, and serves once the witness is back",
             PG_WITNESS,
             site_witness_and_primary_lost,
         )
-        .within(LIMIT),
+        .within(LIMIT)
+        .on_demand(),
     ],
 };
 

@@ -45,70 +45,80 @@ pub(crate) const FAMILY: Family = Family {
             VIP_PAIR,
             nodes::daemon_kill9,
         )
-        .on_both(),
+        .on_both()
+        .on_demand(),
         Entry::new(
             "vip_daemon_hang",
             "vipd hangs: the peer takes over, and the hung node is made to let the address go",
             VIP_PAIR,
             nodes::daemon_hang,
         )
-        .on_both(),
+        .on_both()
+        .on_demand(),
         Entry::new(
             "vip_freeze_thaw",
             "an owner that was frozen past its takeover yields in one advert, and the survivor announces again",
             VIP_PAIR,
             nodes::freeze_thaw,
         )
-        .on_both(),
+        .on_both()
+        .on_demand(),
         Entry::new(
             "vip_stall_short",
             "an owner that stands still for two adverts keeps the address",
             VIP_PAIR,
             nodes::stall_short,
         )
-        .on_both(),
+        .on_both()
+        .on_demand(),
         Entry::new(
             "vip_unplug",
             "the owner's cable is pulled: it lets the address go, and the peer takes over",
             VIP_PAIR,
             wire::unplug,
         )
-        .on_both(),
+        .on_both()
+        .on_demand(),
         Entry::new(
             "vip_blackhole",
             "the owner's frames vanish without its noticing: the peer takes over, and one owner is left when they don't",
             VIP_PAIR,
             wire::blackhole,
         )
-        .on_both(),
+        .on_both()
+        .on_demand(),
         Entry::new(
             "vip_one_way",
             "the peer doesn't hear the owner, which hears it: the address stays reachable, and nothing flaps",
             VIP_PAIR,
             wire::one_way,
         )
-        .on_both(),
+        .on_both()
+        .on_demand(),
         Entry::new(
             "vip_loss_20",
             "a fifth of all adverts is lost: owners change rarely, and clients are answered",
             VIP_PAIR,
             wire::loss_20,
         )
-        .on_both(),
+        .on_both()
+        .on_demand(),
         Entry::new(
             "vip_dup_reorder",
             "adverts come twice and late: no stale one moves the address, not even after a takeover",
             VIP_PAIR,
             wire::dup_reorder,
         )
-        .on_both(),
+        .on_both()
+        .on_demand(),
         Entry::new(
             "vip_spoofed_advert",
             "a stranger's adverts, unsigned or signed with another key, move nobody and are reported",
             SIGNED_VIP_PAIR,
             spoof::spoofed_advert,
         )
-        .on_both(),
+        .on_both()
+        .on_demand(),
     ],
 };
 

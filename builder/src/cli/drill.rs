@@ -17,6 +17,7 @@ use crate::unfinished::Running;
 
 /// Make things go wrong in virtual machines, and see whether the claims hold
 #[derive(Args, Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Switches of a command line, each independent.
 #[command(after_help = "Examples:\n  builder drill --list\n  builder drill vip_power_cut\n  \
     builder drill vip_power_cut/v6 --seed 7 --repeat 10\n  builder drill vip boot --report /tmp/r\n\n\
     Exit codes: 0 all passed, 1 a claim was violated, 3 something stayed unknown, 4 the rig failed.")]

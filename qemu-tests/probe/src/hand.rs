@@ -131,8 +131,8 @@ fn facts() -> Result<Facts, Box<dyn Error>> {
 /// The options of the last mount on `/`, which is the one that shows.
 fn root_options(mounts: &str) -> Option<String> {
     let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let roots = fields.filter(|fields| fields.get(1) == Some(&"/"));
-    roots.last().and_then(|fields| fields.get(3).map(|options| (*options).to_owned()))
+    let mut roots = fields.filter(|fields| fields.get(1) == Some(&"/"));
+    roots.next_back().and_then(|fields| fields.get(3).map(|options| (*options).to_owned()))
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ pub enum Ask {
     /// Asks the node's database keeper, as `nodectl pg` does; answered with its answer.
     Keeper { request: PgRequest },
     /// Starts the clients of the service under test; answered when they run.
-    StartClients { settings: Settings },
+    StartClients { settings: Box<Settings> },
     /// Stops them and lets them read back what there is to read, for so long at most; answered with
     /// whether every place could be read, when the last operation was said.
     StopClients { limit_ms: u64 },

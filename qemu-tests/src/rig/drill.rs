@@ -544,7 +544,7 @@ impl Drill {
         let tester = self.cluster.tester.as_ref();
         let tester = tester.ok_or_else(|| Stop::Unknown("there is no tester".to_owned()))?;
         let offset = tester.probe.clock_offset(origin)?;
-        let ask = ::probe::words::Ask::StartClients { settings };
+        let ask = ::probe::words::Ask::StartClients { settings: Box::new(settings) };
         tester.probe.ask_for(ask, FINISH_LIMIT)?;
         let clients = Clients { from: self.now(), offset };
         self.clients = Some(clients);
