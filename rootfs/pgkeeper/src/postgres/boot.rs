@@ -8,6 +8,7 @@ use std::time::Duration;
 use failover::Data;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::discarded;
 use super::error::{DriverError, about};
 use super::processes;
 use super::settings::{Settings, standby_signal};
@@ -31,8 +32,16 @@ pub(super) fn data(settings: &Settings, say: &dyn Fn(&str)) -> Data {
     let lock = format!("{}.lock", settings.socket().display());
     let _none = fs::remove_file(lock);
     let _none = fs::remove_file(settings.receiver_ca());
-    for half_made in half_made {
-        let _none = fs::remove_dir_all(half_made);
+    let _none = fs::remove_dir_all(settings.new_data());
+    // After the swap of a copy, its place holds what was replaced.
+    match discarded::keep_replaced(settings, &settings.clone_data(), None) {
+        Ok(kept) => {
+            if let Some(kept) = kept {
+                say(&format!("a copy of the peer's data was interrupted; it replaced {kept}"));
+            }
+            let _none = fs::remove_dir_all(settings.clone_data());
+        }
+        Err(error) => say(&format!("what a copy replaced stays until it can be kept: {error}")),
     }
     what_is(&data)
 }
