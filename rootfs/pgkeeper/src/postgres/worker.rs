@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use failover::{Lsn, PgCommand, PgReport, Ticket, Timeline};
+use rustix::fs::statvfs;
 use rustix::process::Signal;
 
 use super::Say;
@@ -195,7 +196,10 @@ impl Worker {
     /// Writes the configuration for this part; PostgreSQL reads it at its start or on
     /// [`Worker::reload`].
     pub(super) fn configure(&mut self, part: Part) -> Result<(), DriverError> {
-        let text = config::render(&self.settings, part, self.major, &self.listen);
+        // A disk whose size isn't known counts as a large one.
+        let disk = statvfs(&self.settings.folder)
+            .map_or(u64::MAX, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
+        let text = config::render(&self.settings, part, self.major, &self.listen, disk);
         sys::durable::write(&self.settings.configuration(), text.as_bytes(), 0o600)?;
         self.part = Some(part);
         Ok(())
