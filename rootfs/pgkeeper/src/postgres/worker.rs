@@ -101,16 +101,17 @@ impl Worker {
         let begin = Instant::now();
         match self.obey(command) {
             Ok(()) => {
-                let (timeline, lsn) = self.position;
-                (self.say)(&format!("{command:?} done in {:?}", begin.elapsed()));
+                let ((timeline, lsn), took) = (self.position, begin.elapsed());
                 self.tell(PgReport::Done(ticket, timeline, lsn));
+                (self.say)(&format!("{command:?} done in {took:?}"));
                 self.after(command);
             }
             Err(DriverError::Overtaken) => {}
             Err(error) => {
-                (self.say)(&format!("{command:?} failed after {:?}: {error}", begin.elapsed()));
+                let took = begin.elapsed();
                 self.end_certainly();
                 self.tell(PgReport::Failed(ticket));
+                (self.say)(&format!("{command:?} failed after {took:?}: {error}"));
             }
         }
     }
@@ -170,11 +171,11 @@ impl Worker {
     /// PostgreSQL may have ended by itself.
     fn notice_end(&mut self) {
         if let Some(status) = self.server.as_mut().and_then(Server::has_ended) {
-            (self.say)(&format!("PostgreSQL ended by itself: {status}"));
             self.end_certainly();
             self.tell(PgReport::Exited);
         }
     }
+            (self.say)(&format!("PostgreSQL ended by itself: {status}"));
 
     /// A short pause in a loop that waits for PostgreSQL; ended by a stop, or by PostgreSQL's end.
     pub(super) fn pause(&mut self, time: Duration) -> Result<(), DriverError> {
