@@ -137,14 +137,16 @@ impl Worker {
 
     /// What nobody waits for.
     fn after(&mut self, command: PgCommand) {
-        let done = match command {
-            PgCommand::StartPrimary { .. } => self.make_slot().and_then(|()| self.make_roles()),
-            PgCommand::Promote => self.make_slot().and_then(|()| self.help_rewind()),
-            PgCommand::StartStandby { .. } => self.drop_slots(),
-            _ => Ok(()),
-        };
-        if let Err(error) = done {
-            (self.say)(&format!("after {command:?}: {error}"));
+        for chore in chores(command) {
+            let done = match chore {
+                Chore::MakeSlot => self.make_slot(),
+                Chore::HelpRewind => self.help_rewind(),
+                Chore::MakeRoles => self.make_roles(),
+                Chore::DropSlots => self.drop_slots(),
+            };
+            if let Err(error) = done {
+                (self.say)(&format!("after {command:?}: {error}"));
+            }
         }
     }
 
@@ -173,9 +175,9 @@ impl Worker {
         if let Some(status) = self.server.as_mut().and_then(Server::has_ended) {
             self.end_certainly();
             self.tell(PgReport::Exited);
+            (self.say)(&format!("PostgreSQL ended by itself: {status}"));
         }
     }
-            (self.say)(&format!("PostgreSQL ended by itself: {status}"));
 
     /// A short pause in a loop that waits for PostgreSQL; ended by a stop, or by PostgreSQL's end.
     pub(super) fn pause(&mut self, time: Duration) -> Result<(), DriverError> {
@@ -244,6 +246,26 @@ impl Worker {
     }
 }
 
+/// What is done after a command, when its answer is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chore {
+    MakeSlot,
+    HelpRewind,
+    MakeRoles,
+    DropSlots,
+}
+
+/// In this order, each whether or not the one before went well. Roles of a newer seed are made by
+/// whoever becomes the primary: the old one may never have seen that seed.
+fn chores(command: PgCommand) -> &'static [Chore] {
+    match command {
+        PgCommand::StartPrimary { .. } => &[Chore::MakeSlot, Chore::MakeRoles],
+        PgCommand::Promote => &[Chore::MakeSlot, Chore::HelpRewind, Chore::MakeRoles],
+        PgCommand::StartStandby { .. } => &[Chore::DropSlots],
+        _ => &[],
+    }
+}
+
 fn not_letting_in() -> DriverError {
     DriverError::Ended { status: "it lets nobody in yet".to_owned() }
 }
@@ -256,4 +278,20 @@ pub(super) fn literal(text: &str) -> String {
 /// A name in SQL.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_becomes_a_primary_has_a_slot_and_the_roles_of_its_seed() {
+        for command in [PgCommand::StartPrimary { wait: true }, PgCommand::Promote] {
+            let chores = chores(command);
+            assert!(chores.contains(&Chore::MakeSlot), "{command:?}: {chores:?}");
+            assert!(chores.contains(&Chore::MakeRoles), "{command:?}: {chores:?}");
+        }
+        let standby = PgCommand::StartStandby { receive: true };
+        assert_eq!(chores(standby), [Chore::DropSlots], "a standby can't write");
+    }
 }
