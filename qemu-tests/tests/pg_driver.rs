@@ -14,7 +14,7 @@ use std::process::Command;
 
 use failover::{Data, Lsn, PgCommand, PgReport, Timeline};
 use node::{Node, settings};
-use pgkeeper::postgres::{Driver, RepairKind};
+use pgkeeper::postgres::{Driver, RepairKind, Settings};
 use rustix::process::{Pid, Signal, kill_process};
 use support::until;
 use tempfile::TempDir;
@@ -51,10 +51,14 @@ fn bench(test: &str) -> Option<(TempDir, PathBuf)> {
     None
 }
 
+fn data_of(settings: &Settings) -> Data {
+    Driver::data(settings, &|line| println!("{line}"))
+}
+
 /// A primary and a standby that streams; commits wait for it.
 fn pair(folder: &Path, bin: &Path) -> (Node, Node) {
     let [one, two] = settings(folder, bin);
-    assert_eq!((Driver::data(&one), Driver::data(&two)), (Data::Missing, Data::Missing));
+    assert_eq!((data_of(&one), data_of(&two)), (Data::Missing, Data::Missing));
     let (mut a, mut b) = (Node::start(&one), Node::start(&two));
     a.run(PgCommand::InitDb);
     a.run(PgCommand::StartPrimary { wait: false });
@@ -223,7 +227,7 @@ fn a_copy_that_is_interrupted_leaves_the_data_as_it_was() {
         fs::create_dir_all(settings.folder.join(half)).expect("a folder");
     }
     fs::write(settings.folder.join("data/postmaster.pid"), "1\n").expect("written");
-    assert_eq!(Driver::data(&settings), Data::Standby);
+    assert_eq!(data_of(&settings), Data::Standby);
     let left: Vec<_> = fs::read_dir(&settings.folder).expect("a folder").flatten().collect();
     let names: Vec<_> = left.iter().map(fs::DirEntry::file_name).collect();
     assert_eq!(names, ["data"]);
@@ -296,7 +300,7 @@ fn a_database_ends_with_its_daemon_and_starts_again() {
     // Whether somebody reaps it is not our affair.
     until("PostgreSQL has ended too", || fs::read_link(&works_in).is_err());
     let [one, _] = settings(folder.path(), &bin);
-    assert_eq!(Driver::data(&one), Data::Primary);
+    assert_eq!(data_of(&one), Data::Primary);
     Node::start(&one).run(PgCommand::StartPrimary { wait: false });
 }
 

@@ -244,6 +244,8 @@ impl Failover {
             },
         };
         self.store = Store::new(record, !settings.rules.persist_before_effect);
+        // A database that was made just before a crash must not be made again when it is lost.
+        self.store.wanted.fresh &= data == Data::Missing;
         self.link = Link::new(nonce);
         self.nonce = Uncounted(nonce);
         self.pg = Postgres::new(data);
@@ -282,11 +284,15 @@ impl Failover {
             Some((PgCommand::Rewind | PgCommand::Reclone, true)) => {
                 self.store.wanted.rewind = false;
                 self.store.wanted.half_rewound = false;
+                self.store.wanted.fresh = false;
                 self.reinit = false;
             }
             Some((PgCommand::Rewind, false)) => self.pg.clone_needed |= self.sees_leader(),
             // Only the first database may be made out of nothing.
-            Some((PgCommand::InitDb, true)) => self.store.wanted.fresh = false,
+            Some((
+                PgCommand::InitDb | PgCommand::StartPrimary { .. } | PgCommand::Promote,
+                true,
+            )) => self.store.wanted.fresh = false,
             Some((PgCommand::RequirePeer, true)) => self.join.barrier = self.pg.barrier,
             _ => {}
         }

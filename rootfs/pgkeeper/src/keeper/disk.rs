@@ -19,7 +19,7 @@ use super::news::{News, start};
 
 const MIB: u64 = 1 << 20;
 /// Between two looks.
-const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(500);
 /// The least free space is at most this share of the whole.
 const SHARE_OF_ALL: u64 = 10;
 /// A disk that was slow is trusted again after so long without being slow.
@@ -42,7 +42,8 @@ pub(crate) struct Look {
 enum Ballast {
     Keep,
     Drop,
-    Make,
+    /// With so many bytes.
+    Make(u64),
 }
 
 impl Disk {
@@ -54,11 +55,11 @@ impl Disk {
         let least = self.least_free(look.all);
         // On a small disk the file must not be what makes it full.
         let size = self.ballast_mib.saturating_mul(MIB).min(least);
-        if is_there && look.free < least / 2 {
+        if is_there && look.free < least {
             Ballast::Drop
         } else if !is_there && size > 0 && look.free > least.saturating_add(size.saturating_mul(2))
         {
-            Ballast::Make
+            Ballast::Make(size)
         } else {
             Ballast::Keep
         }
@@ -160,12 +161,16 @@ fn look(state: &Path, limits: Disk) -> Look {
     let look = Look { free, all, flush };
     let ballast = state.join(BALLAST);
     // Neither failure matters: the next look tries again, and room is reported either way.
-    let _done = match limits.ballast(&look, ballast.exists()) {
-        Ballast::Keep => Ok(()),
-        Ballast::Drop => fs::remove_file(&ballast),
-        Ballast::Make => make(&ballast, limits.ballast_mib.saturating_mul(MIB)),
-    };
+    let _done = act(&ballast, limits.ballast(&look, ballast.exists()));
     look
+}
+
+fn act(path: &PathBuf, ballast: Ballast) -> io::Result<()> {
+    match ballast {
+        Ballast::Keep => Ok(()),
+        Ballast::Drop => fs::remove_file(path),
+        Ballast::Make(size) => make(path, size),
+    }
 }
 
 /// A small write that reaches the disk, over the same block each time.
@@ -236,10 +241,12 @@ mod tests {
 
     #[test]
     fn the_ballast_goes_before_room_does_and_comes_back_with_it() {
-        assert_eq!(LIMITS.ballast(&free(60), true), Ballast::Keep);
-        assert_eq!(LIMITS.ballast(&free(49), true), Ballast::Drop);
+        assert_eq!(LIMITS.ballast(&free(100), true), Ballast::Keep);
+        assert_eq!(LIMITS.ballast(&free(99), true), Ballast::Drop);
         assert_eq!(LIMITS.ballast(&free(199), false), Ballast::Keep);
-        assert_eq!(LIMITS.ballast(&free(201), false), Ballast::Make);
+        assert_eq!(LIMITS.ballast(&free(201), false), Ballast::Make(50 * MIB));
+        let small = Look { all: 300 * MIB, ..free(201) };
+        assert_eq!(LIMITS.ballast(&small, false), Ballast::Make(30 * MIB));
         let none = Disk { ballast_mib: 0, ..LIMITS };
         assert_eq!(none.ballast(&free(5000), false), Ballast::Keep);
     }
@@ -260,6 +267,9 @@ mod tests {
         assert!(seen.flush.is_some() && seen.free > 0 && seen.all >= seen.free);
         let ballast = folder.path().join(BALLAST);
         assert_eq!(fs::metadata(&ballast).expect("there").len(), MIB);
+        act(&ballast, Ballast::Drop).expect("dropped");
+        act(&ballast, Ballast::Make(2 * MIB)).expect("made");
+        assert_eq!(fs::metadata(&ballast).expect("there").len(), 2 * MIB, "as judged");
         // With this demand no disk has enough; with a tenth of all as the bound it must be short.
         let greedy = Disk { least_free_mib: u64::MAX, ..limits };
         let short = Look { free: seen.all / 30, ..seen };

@@ -33,15 +33,17 @@ mod role;
 mod stop;
 mod words;
 
-use std::io::Write;
 use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 pub use config::Config;
 pub use error::KeeperError;
 
-/// Where threads beside the loop say things.
+/// Where threads beside the loop say things. Like the loop, they never wait for whoever reads it.
 fn say(line: &str) {
-    let _unheard = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    static LOG: OnceLock<Mutex<log::Log>> = OnceLock::new();
+    let log = LOG.get_or_init(|| Mutex::new(log::Log::new()));
+    log.lock().unwrap_or_else(PoisonError::into_inner).line(line);
 }
 
 /// Keeps this node's half of the pair until a signal says to stop.

@@ -80,7 +80,7 @@ impl Keeper {
         let by_policy = settings.arbiter == Arbiter::Policy(Policy::Availability);
         let postgres = postgres_settings(&config);
         let driver = Driver::start(postgres.clone(), Box::new(say))?;
-        let data = move || Driver::data(&postgres);
+        let data = move || Driver::data(&postgres, &say);
         let memory = remember(&config.state, settings.cluster, side, data, outlet.clone())
             .map_err(system("no thread for the record"))?;
         disk::watch(&config.state, config.disk, outlet.clone())

@@ -68,8 +68,8 @@ impl Keeper {
     fn begin_to_stop(&mut self) {
         self.log.line("shall end");
         let order = Event::Operator(Command::Switchover);
-        let leads = self.core.status().state.is_leading();
-        if leads && self.order_step(&order).is_some_and(|reply| reply.is_ok()) {
+        let state = self.core.status().state;
+        if hands_over(state, || self.order_step(&order).is_some_and(|reply| reply.is_ok())) {
             let bound = self.settings.times.handover_bound.saturating_add(HAND_OVER_MORE);
             self.stop = Some(Stop::HandingOver(clock::boot().saturating_add(bound)));
         } else {
@@ -123,6 +123,33 @@ impl Keeper {
         let stops = matches!(self.stop, Some(Stop::Stopping(_)));
         if stops && (ticket == LAST_TICKET || self.busy.is_none()) {
             self.stop = Some(Stop::Ended);
+        }
+    }
+}
+
+/// Whether the end begins with a hand-over: one that is under way goes on, or the peer would never
+/// see its offer; a leader orders one.
+fn hands_over(state: State, order: impl FnOnce() -> bool) -> bool {
+    state == State::HandOver || (state.is_leading() && order())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hand_over_under_way_is_awaited_and_a_leader_orders_one() {
+        for state in State::ALL {
+            let ordered = std::cell::Cell::new(false);
+            let order = |accepted| {
+                ordered.set(true);
+                accepted
+            };
+            let under_way = state == State::HandOver;
+            let begun = hands_over(state, || order(true));
+            assert_eq!(begun, under_way || state.is_leading(), "{state:?}");
+            assert_eq!(ordered.get(), state.is_leading(), "{state:?}");
+            assert_eq!(hands_over(state, || order(false)), under_way, "{state:?}");
         }
     }
 }

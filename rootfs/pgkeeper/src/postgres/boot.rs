@@ -2,36 +2,60 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use failover::Data;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::discarded;
 use super::error::{DriverError, about};
 use super::processes;
 use super::settings::{Settings, standby_signal};
 
-/// What is left of a former run is killed within this time.
+/// Between two words about what is left of a former run and can't be killed.
 const SWEEP: Duration = Duration::from_secs(10);
 /// PostgreSQL's control file; without it nothing starts.
 const CONTROL_FILE: &str = "global/pg_control";
 const CONTROL_FILE_BYTES: u64 = 8192;
 
-/// Ends what runs in the data folder, clears what was half made, and says what the data is.
-pub(super) fn data(settings: &Settings) -> Data {
+/// Ends what runs in the data folder, clears what was half made, and says what the data is. Comes
+/// back only when no process is left: one that waits for a broken disk may still write, and what
+/// the data is isn't certain before.
+pub(super) fn data(settings: &Settings, say: &dyn Fn(&str)) -> Data {
     let data = settings.data();
-    let _gone = processes::kill_all_in(&data, SWEEP);
+    let half_made = [settings.new_data(), settings.clone_data()];
+    let folders: Vec<&Path> = half_made.iter().chain([&data]).map(PathBuf::as_path).collect();
+    sweep(&folders, |folder| processes::kill_all_in(folder, SWEEP), say);
     // Its number may be another process's by now, which PostgreSQL would take for itself.
     let _none = fs::remove_file(data.join("postmaster.pid"));
     let lock = format!("{}.lock", settings.socket().display());
     let _none = fs::remove_file(lock);
     let _none = fs::remove_file(settings.receiver_ca());
-    for half_made in [settings.new_data(), settings.clone_data()] {
-        let _gone = processes::kill_all_in(&half_made, SWEEP);
-        let _none = fs::remove_dir_all(half_made);
+    let _none = fs::remove_dir_all(settings.new_data());
+    // After the swap of a copy, its place holds what was replaced.
+    match discarded::keep_replaced(settings, &settings.clone_data(), None) {
+        Ok(kept) => {
+            if let Some(kept) = kept {
+                say(&format!("a copy of the peer's data was interrupted; it replaced {kept}"));
+            }
+            let _none = fs::remove_dir_all(settings.clone_data());
+        }
+        Err(error) => say(&format!("what a copy replaced stays until it can be kept: {error}")),
     }
     what_is(&data)
+}
+
+/// Kills what works in these folders until nothing does; `kill` says whether a folder is free.
+fn sweep(folders: &[&Path], kill: impl Fn(&Path) -> bool, say: &dyn Fn(&str)) {
+    for folder in folders {
+        while !kill(folder) {
+            let folder = folder.display();
+            say(&format!(
+                "processes in {folder} can't be killed, so nothing begins: is its disk ill?"
+            ));
+        }
+    }
 }
 
 /// What a data folder is.
@@ -78,4 +102,29 @@ pub(super) fn forget_own_settings(data: &Path) -> Result<(), DriverError> {
     }
     sys::durable::write(&path, b"", 0o600)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    #[test]
+    fn nothing_begins_while_a_process_is_left_in_any_folder() {
+        let folders = [Path::new("/new"), Path::new("/clone"), Path::new("/data")];
+        let (left, said) = (Cell::new(0), RefCell::new(Vec::new()));
+        let asked = RefCell::new(Vec::new());
+        let kill = |folder: &Path| {
+            asked.borrow_mut().push(folder.to_owned());
+            left.set(left.get() + 1);
+            // Each folder is free at the third look.
+            left.get() % 3 == 0
+        };
+        sweep(&folders, kill, &|line| said.borrow_mut().push(line.to_owned()));
+        let expected: Vec<&Path> = folders.iter().flat_map(|folder| [*folder; 3]).collect();
+        assert_eq!(*asked.borrow(), expected);
+        assert_eq!(said.borrow().len(), 6);
+        assert!(said.borrow().iter().any(|line| line.contains("/clone can't be killed")));
+    }
 }

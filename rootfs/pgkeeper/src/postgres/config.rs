@@ -16,10 +16,32 @@ use super::settings::Settings;
 const NOBODY: &str = "nobody at all";
 /// Connections that only superusers get; part of [`crate::gate::HEADROOM`].
 const RESERVED_CONNECTIONS: u32 = 5;
-/// WAL kept for a peer that is away. What it needs beyond this, it gets by a copy.
-const SLOT_KEEP: &str = "4GB";
-/// WAL kept in any case, so that a short absence during which the slot is remade costs no copy.
-const KEEP: &str = "256MB";
+const MIB: u64 = 1 << 20;
+
+/// How much room WAL may take, by the size of the disk that it shares with the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct WalRoom {
+    /// Kept for a peer that is away. What it needs beyond this, it gets by a copy.
+    slot: u64,
+    /// Kept in any case, so that a short absence during which the slot is remade costs no copy.
+    always: u64,
+    /// Written between two checkpoints.
+    most: u64,
+    /// Recycled rather than removed.
+    least: u64,
+}
+
+impl WalRoom {
+    fn on_disk(all: u64) -> Self {
+        let most = (all / 8).clamp(64 * MIB, 1024 * MIB);
+        Self {
+            slot: (all / 8).clamp(64 * MIB, 4096 * MIB),
+            always: (all / 32).clamp(32 * MIB, 256 * MIB),
+            most,
+            least: (80 * MIB).min(most / 2),
+        }
+    }
+}
 
 /// For whom commits wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +69,22 @@ pub(super) enum Part {
     Settling,
 }
 
-/// The file. `major` is PostgreSQL's version; `listen` are addresses that can be had now.
-pub(super) fn render(settings: &Settings, part: Part, major: u32, listen: &str) -> String {
+/// The file. `major` is PostgreSQL's version; `listen` are addresses that can be had now; `disk` is
+/// the size of the disk, in bytes.
+pub(super) fn render(
+    settings: &Settings,
+    part: Part,
+    major: u32,
+    listen: &str,
+    disk: u64,
+) -> String {
     let mut file = File(String::from("# Written by pgkeeper at every start; changes are lost.\n"));
     for (name, value) in &settings.settings {
         file.set(name, value);
     }
     connections(&mut file, settings, listen);
     durability(&mut file, settings);
+    wal(&mut file, settings, WalRoom::on_disk(disk));
     replication(&mut file, settings, part);
     if major >= 17 {
         file.set("allow_alter_system", "off");
@@ -106,12 +136,22 @@ fn durability(file: &mut File, settings: &Settings) {
     file.set("archive_command", settings.archive_command.as_deref().unwrap_or_default());
 }
 
+fn wal(file: &mut File, settings: &Settings, room: WalRoom) {
+    let mut size = |name, bytes: u64| file.set(name, &format!("{}MB", bytes / MIB));
+    size("max_slot_wal_keep_size", room.slot);
+    size("wal_keep_size", room.always);
+    // PostgreSQL refuses a least that is above the most, so the seed gives both or none.
+    let by_seed = |name| settings.settings.keys().any(|key| key.eq_ignore_ascii_case(name));
+    if !by_seed("max_wal_size") {
+        size("max_wal_size", room.most);
+        size("min_wal_size", room.least);
+    }
+}
+
 fn replication(file: &mut File, settings: &Settings, part: Part) {
     file.set("hot_standby", "on");
     file.set("max_wal_senders", "10");
     file.set("max_replication_slots", "10");
-    file.set("max_slot_wal_keep_size", SLOT_KEEP);
-    file.set("wal_keep_size", KEEP);
     file.set("wal_sender_timeout", "2s");
     file.set("wal_receiver_timeout", "2s");
     file.set("wal_receiver_status_interval", "1s");
@@ -152,7 +192,7 @@ pub(super) fn conninfo(settings: &Settings, ca: &Path, application: &str) -> Str
         ("keepalives_idle", "2".to_owned()),
         ("keepalives_interval", "1".to_owned()),
         ("keepalives_count", "3".to_owned()),
-        ("tcp_user_timeout", "5000".to_owned()),
+        ("tcp_user_timeout", "1000".to_owned()),
     ];
     let words = words.map(|(name, value)| {
         format!("{name}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
@@ -177,5 +217,53 @@ impl File {
 
     fn path(&mut self, name: &str, path: &Path) {
         self.set(name, &path.display().to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(settings: &Settings, disk: u64) -> Vec<String> {
+        let part = Part::Standby { receive: true };
+        let text = render(settings, part, 17, "", disk);
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn wal_takes_no_more_of_a_small_disk_than_it_has() {
+        let settings = Settings::example(Path::new("/state/postgres"));
+        for (disk, expected) in [
+            (256 * MIB, ["64MB", "32MB", "64MB", "32MB"]),
+            (2048 * MIB, ["256MB", "64MB", "256MB", "80MB"]),
+            (1 << 40, ["4096MB", "256MB", "1024MB", "80MB"]),
+            (u64::MAX, ["4096MB", "256MB", "1024MB", "80MB"]),
+        ] {
+            let names = ["max_slot_wal_keep_size", "wal_keep_size", "max_wal_size", "min_wal_size"];
+            let lines = lines(&settings, disk);
+            for (name, value) in names.into_iter().zip(expected) {
+                let line = format!("{name} = '{value}'");
+                assert!(lines.contains(&line), "{line} on a disk of {disk} bytes: {lines:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_seed_may_choose_how_much_wal_lies_between_checkpoints() {
+        let mut settings = Settings::example(Path::new("/state/postgres"));
+        settings.settings.insert("Max_WAL_size".to_owned(), "3GB".to_owned());
+        let lines = lines(&settings, 2048 * MIB);
+        assert!(lines.contains(&"Max_WAL_size = '3GB'".to_owned()), "{lines:?}");
+        let others = ["max_wal_size", "min_wal_size"];
+        assert!(!lines.iter().any(|line| others.iter().any(|name| line.starts_with(name))));
+        assert!(lines.contains(&"wal_keep_size = '64MB'".to_owned()), "{lines:?}");
+    }
+
+    /// A dead link must be noticed by the time that a standby's data may be wanted.
+    #[test]
+    fn a_peer_that_takes_nothing_is_given_up_within_a_second() {
+        let settings = Settings::example(Path::new("/state/postgres"));
+        let words = conninfo(&settings, &settings.certificates.ca, "one");
+        assert!(words.contains("tcp_user_timeout='1000'"), "{words}");
     }
 }

@@ -1,7 +1,10 @@
 //! A new, empty database: made beside, complete with roles and rights, then moved to its place.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
+
+use failover::Data;
 
 use super::boot;
 use super::config::{Part, Waits};
@@ -25,9 +28,9 @@ impl Worker {
     pub(super) fn create(&mut self) -> Result<(), DriverError> {
         self.must_be_stopped("InitDb")?;
         let (data, new) = (self.settings.data(), self.settings.new_data());
-        if data.exists() {
-            let (command, role) = ("InitDb".to_owned(), "a database already".to_owned());
-            return Err(DriverError::Senseless { command, role });
+        if was_made(&data)? {
+            self.role("stopped");
+            return boot::sync_folder(&self.settings.folder);
         }
         self.role("making a database");
         let _none = fs::remove_dir_all(&new);
@@ -47,12 +50,7 @@ impl Worker {
     }
 
     /// Runs statements in a server of one process, which nobody else can reach.
-    fn alone(
-        &self,
-        data: &std::path::Path,
-        database: &str,
-        statements: &[String],
-    ) -> Result<(), DriverError> {
+    fn alone(&self, data: &Path, database: &str, statements: &[String]) -> Result<(), DriverError> {
         let mut command = self.single(data);
         // An error ends it, and it says so by its status.
         command.args(["-c", "exit_on_error=on", database]);
@@ -62,7 +60,7 @@ impl Worker {
 
     /// A server of one process; it recovers from a crash, does what its input says, and shuts down
     /// with a checkpoint.
-    pub(super) fn single(&self, data: &std::path::Path) -> std::process::Command {
+    pub(super) fn single(&self, data: &Path) -> std::process::Command {
         let mut command = program::command(&self.settings.program("postgres"));
         command.arg("--single").arg("-D").arg(data).arg("-c");
         command.arg(format!("config_file={}", self.settings.configuration().display()));
@@ -118,8 +116,40 @@ impl Worker {
     }
 }
 
+/// Whether the database is in its place already: a stop may have overtaken the answer of whoever put
+/// it there. Anything else in that place may be somebody's data, and stays.
+fn was_made(data: &Path) -> Result<bool, DriverError> {
+    match boot::what_is(data) {
+        Data::Primary => Ok(true),
+        Data::Missing if !data.exists() => Ok(false),
+        Data::Missing | Data::Standby => Err(DriverError::Senseless {
+            command: "InitDb".to_owned(),
+            role: "a database already".to_owned(),
+        }),
+    }
+}
+
 fn grants() -> Vec<String> {
     let grant =
         |function| format!("grant execute on function pg_catalog.{function} to {REPLICATION_ROLE}");
     [NO_CANCEL.to_owned()].into_iter().chain(READ_BY_REWIND.map(grant)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_in_its_place_was_made_and_anything_else_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        assert!(!was_made(&data).expect("nothing there"));
+        fs::create_dir_all(data.join("global")).expect("a folder");
+        assert!(was_made(&data).is_err(), "half a database");
+        fs::write(data.join("PG_VERSION"), "17\n").expect("written");
+        fs::write(data.join("global/pg_control"), [0; 8192]).expect("written");
+        assert!(was_made(&data).expect("a primary's"));
+        boot::make_standby(&data).expect("written");
+        assert!(was_made(&data).is_err(), "a standby's");
+    }
 }

@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use super::error::{DriverError, about};
 use super::flag::Flag;
 use super::program;
 use super::rewind::Fork;
-use super::settings::Settings;
+use super::settings::{Settings, standby_signal};
 use super::status::written;
 
 /// What `initdb` makes.
@@ -223,32 +224,71 @@ fn report(
     text
 }
 
-/// Keeps the whole WAL of data that a copy has replaced: nobody knows where it parted.
+/// Keeps the whole WAL of data that a copy has replaced, if it was a primary's or nobody knows:
+/// where it parted, nobody knows either. On the disk when this returns, so that the rest can go.
+///
+/// `control` may be unknown: a control file that can't be read is no reason to lose anything.
 pub(super) fn keep_replaced(
     settings: &Settings,
     replaced: &Path,
-    control: &ControlData,
-) -> Result<Discarded, DriverError> {
-    let at = written(control.checkpoint).replace('/', "-");
-    let name = format!("timeline-{}-replaced-at-{at}", control.timeline.0);
-    let folder = settings.discarded().join(name);
+    control: Option<&ControlData>,
+) -> Result<Option<Discarded>, DriverError> {
+    let wal = replaced.join("pg_wal");
+    let Some(newest) = newest_segment(&wal)?.filter(|_| !is_copy(replaced)) else {
+        return Ok(None);
+    };
+    let name = match control {
+        Some(control) => {
+            let at = written(control.checkpoint).replace('/', "-");
+            format!("timeline-{}-replaced-at-{at}", control.timeline.0)
+        }
+        None => format!("replaced-with-{newest}"),
+    };
+    let folder = free_folder(&settings.discarded(), &name);
     make_folder(&folder)?;
     let kept = folder.join("pg_wal");
-    if !kept.exists() {
-        fs::rename(replaced.join("pg_wal"), &kept).map_err(about("keep replaced WAL in", &kept))?;
+    fs::rename(&wal, &kept).map_err(about("keep replaced WAL in", &kept))?;
+    for changed in [&folder, &settings.discarded(), &settings.folder] {
+        boot::sync_folder(changed)?;
     }
+    boot::sync_folder(replaced)?;
+    let end = match control {
+        Some(control) => format!(
+            "Its last checkpoint was at {} on timeline {}.",
+            written(control.checkpoint),
+            control.timeline.0
+        ),
+        None => "Its control file wasn't read; pg_waldump shows what is in it.".to_owned(),
+    };
     let text = format!(
-        "The whole WAL of {}, which a copy of {}'s data replaced.\n\nIts last checkpoint was at {} \
-         on timeline {}.\n",
-        settings.name,
-        settings.peer_name,
-        written(control.checkpoint),
-        control.timeline.0
+        "The whole WAL of {}, which a copy of {}'s data replaced.\n\n{end}\n",
+        settings.name, settings.peer_name,
     );
     sys::durable::write(&folder.join("report.txt"), text.as_bytes(), 0o600)?;
-    boot::sync_folder(&settings.discarded())?;
-    boot::sync_folder(&settings.folder)?;
-    Ok(Discarded { archive: Some(folder), ..Discarded::default() })
+    Ok(Some(Discarded { archive: Some(folder), ..Discarded::default() }))
+}
+
+/// Data of a standby, or a copy that was never started: what it holds, the peer has.
+fn is_copy(data: &Path) -> bool {
+    standby_signal(data).exists() || data.join("backup_label").exists()
+}
+
+/// The name of the newest segment; none if there is no WAL at all.
+fn newest_segment(wal: &Path) -> Result<Option<String>, DriverError> {
+    let entries = match fs::read_dir(wal) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries.map_err(about("read", wal))?,
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter(|name| segment(name).is_some()).max())
+}
+
+/// A folder that keeps nothing yet: what is kept is never written over.
+fn free_folder(discarded: &Path, name: &str) -> PathBuf {
+    let numbered = (2_u32..).map(|number| format!("{name}-{number}"));
+    let mut names = std::iter::once(name.to_owned()).chain(numbered);
+    let free = names.find(|name| !discarded.join(name).join("pg_wal").exists());
+    discarded.join(free.unwrap_or_else(|| name.to_owned()))
 }
 
 #[cfg(test)]
@@ -289,5 +329,68 @@ mod tests {
         let told = "96 bytes of WAL with 2 transactions, kept in /state/postgres/discarded/x";
         assert_eq!(text, told);
         assert_eq!(written(Lsn(0x1_0300_0148)), "1/3000148");
+    }
+
+    const SEGMENT: &str = "000000010000000000000003";
+
+    /// Data in the place where a copy leaves what it replaced.
+    fn replaced(settings: &Settings, marks: &[&str]) -> PathBuf {
+        let clone = settings.clone_data();
+        fs::create_dir_all(clone.join("pg_wal")).expect("a folder");
+        fs::write(clone.join("pg_wal").join(SEGMENT), "only here").expect("a segment");
+        for mark in marks {
+            fs::write(clone.join(mark), "").expect("a file");
+        }
+        clone
+    }
+
+    fn kept(settings: &Settings) -> Vec<String> {
+        let folders = fs::read_dir(settings.discarded()).into_iter().flatten().flatten();
+        let whole = folders.filter(|folder| {
+            let segment = folder.path().join("pg_wal").join(SEGMENT);
+            fs::read(segment).is_ok_and(|bytes| bytes == b"only here")
+        });
+        let mut names: Vec<String> =
+            whole.filter_map(|folder| folder.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_replaced_primary_is_kept_by_a_boot_and_never_written_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = Settings::example(folder.path());
+        let first = format!("replaced-with-{SEGMENT}");
+        for expected in [vec![first.clone()], vec![first.clone(), format!("{first}-2")]] {
+            // A control file that can't be read doesn't make it worthless.
+            let clone = replaced(&settings, &["PG_VERSION"]);
+            boot::data(&settings, &|_| {});
+            assert!(!clone.exists());
+            assert_eq!(kept(&settings), expected);
+        }
+    }
+
+    #[test]
+    fn what_the_peer_has_is_not_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = Settings::example(folder.path());
+        for mark in ["standby.signal", "backup_label"] {
+            let clone = replaced(&settings, &[mark]);
+            boot::data(&settings, &|line| panic!("{line}"));
+            assert!(!clone.exists());
+            assert!(kept(&settings).is_empty());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_kept_stays_where_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = Settings::example(folder.path());
+        let clone = replaced(&settings, &[]);
+        fs::write(settings.discarded(), "in the way").expect("a file");
+        let said = std::cell::RefCell::new(String::new());
+        boot::data(&settings, &|line| said.borrow_mut().push_str(line));
+        assert!(clone.join("pg_wal").join(SEGMENT).exists(), "{}", said.borrow());
+        assert!(said.borrow().contains("stays"), "{}", said.borrow());
     }
 }

@@ -118,9 +118,10 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// What the data is. Called once, before anything runs: it ends and clears what a crash left.
-    pub fn data(settings: &Settings) -> Data {
-        boot::data(settings)
+    /// What the data is. Called once, before anything runs: it ends and clears what a crash left,
+    /// however long that takes.
+    pub fn data(settings: &Settings, say: &dyn Fn(&str)) -> Data {
+        boot::data(settings, say)
     }
 
     /// Starts the driver; PostgreSQL itself waits for a command.

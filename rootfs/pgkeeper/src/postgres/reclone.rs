@@ -1,14 +1,16 @@
 //! A copy of the peer's data, made beside this node's own and put in its place when it is whole.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use failover::Data;
 
 use super::boot;
 use super::config;
+use super::controldata::ControlData;
 use super::detail::RepairKind;
-use super::discarded;
+use super::discarded::{self, Discarded};
 use super::error::{DriverError, about};
 use super::program;
 use super::worker::Worker;
@@ -22,7 +24,7 @@ impl Worker {
         let begin = Instant::now();
         self.role("copying the peer's data");
         let (data, clone) = (self.settings.data(), self.settings.clone_data());
-        let _none = fs::remove_dir_all(&clone);
+        self.keep_replaced(None)?;
         let ca = &self.settings.certificates.ca;
         // A name of its own: under this node's, it would count as the standby that commits wait for.
         let source = config::conninfo(&self.settings, ca, "pgkeeper copy");
@@ -41,17 +43,42 @@ impl Worker {
         boot::forget_own_settings(&clone)?;
         boot::make_standby(&clone)?;
         // Data that was a primary's may hold what nobody else has.
-        let own = boot::what_is(&data) == Data::Primary;
-        let control = if own { self.control(&data).ok() } else { None };
-        boot::swap(&clone, &data)?;
-        let discarded = match &control {
-            Some(control) => Some(discarded::keep_replaced(&self.settings, &clone, control)?),
-            None => None,
+        let control = match boot::what_is(&data) {
+            Data::Primary => self.control_if_readable(&data)?,
+            Data::Standby | Data::Missing => None,
         };
+        boot::swap(&clone, &data)?;
+        let discarded = self.keep_replaced(control.as_ref())?;
+        self.repaired(RepairKind::Reclone, begin, discarded);
+        Ok(())
+    }
+
+    /// Deletes what is in the copy's place, but only after what nobody else has is safe elsewhere:
+    /// it may be data that this copy, or an earlier one that was interrupted, replaced.
+    fn keep_replaced(
+        &self,
+        control: Option<&ControlData>,
+    ) -> Result<Option<Discarded>, DriverError> {
+        let clone = self.settings.clone_data();
+        let kept = discarded::keep_replaced(&self.settings, &clone, control)?;
+        if let Some(kept) = &kept {
+            (self.say)(&format!("the copy replaces {kept}"));
+        }
         if clone.exists() {
             fs::remove_dir_all(&clone).map_err(about("delete the replaced data in", &clone))?;
         }
-        self.repaired(RepairKind::Reclone, begin, discarded);
-        Ok(())
+        Ok(kept)
+    }
+
+    /// The control file only names what is kept; a damaged one, the copy is there to replace.
+    fn control_if_readable(&self, data: &Path) -> Result<Option<ControlData>, DriverError> {
+        match self.control(data) {
+            Ok(control) => Ok(Some(control)),
+            Err(DriverError::Overtaken) => Err(DriverError::Overtaken),
+            Err(error) => {
+                (self.say)(&format!("the data that a copy replaces isn't readable: {error}"));
+                Ok(None)
+            }
+        }
     }
 }

@@ -132,3 +132,36 @@ impl Settings {
 pub(super) fn standby_signal(data: &Path) -> PathBuf {
     data.join("standby.signal")
 }
+
+#[cfg(test)]
+impl Settings {
+    /// A node's settings with all its folders below this one.
+    pub(super) fn example(folder: &Path) -> Self {
+        let file = |name: &str| folder.join(name);
+        Self {
+            programs: file("bin"),
+            folder: folder.to_owned(),
+            socket_folder: folder.to_owned(),
+            name: "one".to_owned(),
+            peer_name: "two".to_owned(),
+            peer_addresses: Vec::new(),
+            listen: Vec::new(),
+            replication_port: 5433,
+            peer_port: 5433,
+            certificates: Certificates {
+                ca: file("ca.pem"),
+                certificate: file("node.pem"),
+                key: file("node.key"),
+                replication_certificate: file("replication.pem"),
+                replication_key: file("replication.key"),
+            },
+            database: "plant".to_owned(),
+            users: Vec::new(),
+            max_connections: 100,
+            shared_buffers: 32 << 20,
+            synchronous: true,
+            settings: BTreeMap::new(),
+            archive_command: None,
+        }
+    }
+}

@@ -19,7 +19,7 @@ use crate::gate::hba::Hba;
 /// Recovery from a crash reads all WAL since the last checkpoint, on the slowest of disks.
 const START_LIMIT: Duration = Duration::from_mins(15);
 /// A standby lets nobody in until it is consistent, for which it may need the peer.
-const STANDBY_PATIENCE: Duration = Duration::from_secs(10);
+const STANDBY_PATIENCE: Duration = Duration::from_secs(1);
 /// The last words of a server that has ended are read by then.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries to connect.
@@ -52,7 +52,10 @@ impl Worker {
         match self.await_session(STANDBY_PATIENCE) {
             Ok(()) => self.look().map(drop),
             // It runs, and streams what it needs before it can let anybody in.
-            Err(DriverError::Late { .. }) => Ok(()),
+            Err(DriverError::Late { .. }) => {
+                self.answered = Instant::now();
+                Ok(())
+            }
             Err(error @ DriverError::Ended { .. }) => {
                 // Its last words may say that it can't follow.
                 self.wait_for_log();

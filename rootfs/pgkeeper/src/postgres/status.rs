@@ -14,9 +14,9 @@ use super::worker::{Worker, literal};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Every so many looks the peer's slot is looked after.
 const SLOT_LOOKS: u32 = 10;
-/// A PostgreSQL that doesn't answer for this long is as good as ended; by then a client such as K3s
-/// has given up too.
-const HUNG_AFTER: Duration = Duration::from_secs(10);
+/// A PostgreSQL that doesn't answer for this long is as good as ended: waiting longer costs clients
+/// more than a start does. A question is given up after half of it, so it is asked twice.
+const HUNG_AFTER: Duration = Duration::from_secs(4);
 /// SQLSTATE of a server that starts, or ends, or isn't consistent yet.
 pub(super) const CANNOT_CONNECT_NOW: &str = "57P03";
 
@@ -31,8 +31,15 @@ pub(super) struct Look {
     replayed: Option<Lsn>,
     /// On a standby: a WAL receiver streams.
     streams: bool,
-    /// On a primary: the peer's slot is there and holds what the peer needs.
+    /// The peer's slot is there and holds what the peer needs.
     slot: bool,
+}
+
+impl Look {
+    /// A primary without a slot for its peer, or a standby that still has one.
+    fn slot_is_wrong(&self) -> bool {
+        self.in_recovery == self.slot
+    }
 }
 
 /// A position that only a primary or only a standby has is asked for in a branch that the other
@@ -51,8 +58,8 @@ fn question(peer: &str, slot: &str) -> String {
          application_name = {peer} and state in ('streaming', 'catchup')) end, \
          case when r then pg_last_wal_replay_lsn() end, \
          case when r then (select status from pg_stat_wal_receiver) end, \
-         case when not r then (select wal_status from pg_replication_slots where slot_name = \
-         {slot}) end from pg_is_in_recovery() r"
+         (select wal_status from pg_replication_slots where slot_name = {slot}) \
+         from pg_is_in_recovery() r"
     )
 }
 
@@ -114,10 +121,11 @@ impl Worker {
         self.look_at = Instant::now() + LOOK_EVERY;
         self.looks = self.looks.wrapping_add(1);
         match self.look() {
-            Ok(Look { timeline, lsn, peer, slot, in_recovery, .. }) => {
+            Ok(look) => {
+                let Look { timeline, lsn, peer, in_recovery, .. } = look;
                 self.tell(PgReport::Status { timeline, lsn, peer });
-                if !in_recovery && !slot && self.looks.is_multiple_of(SLOT_LOOKS) {
-                    self.mend_slot();
+                if look.slot_is_wrong() && self.looks.is_multiple_of(SLOT_LOOKS) {
+                    self.mend_slot(in_recovery);
                 }
             }
             // That is an answer too: it lives, and lets nobody in yet.
@@ -143,14 +151,16 @@ impl Worker {
         if silent < HUNG_AFTER || matches!(error, DriverError::Overtaken) {
             return;
         }
-        (self.say)(&format!("PostgreSQL has not answered for {silent:?} and is ended: {error}"));
         self.end_certainly();
         self.tell(PgReport::Exited);
+        (self.say)(&format!("PostgreSQL has not answered for {silent:?} and was ended: {error}"));
     }
 
-    fn mend_slot(&mut self) {
-        if let Err(error) = self.make_slot() {
-            (self.say)(&format!("the peer has no slot, and it can't be made: {error}"));
+    fn mend_slot(&mut self, in_recovery: bool) {
+        let mended = if in_recovery { self.drop_slots() } else { self.make_slot() };
+        if let Err(error) = mended {
+            let wrong = if in_recovery { "has a slot that nobody needs" } else { "has no slot" };
+            (self.say)(&format!("the peer {wrong}, and that can't be mended: {error}"));
         }
     }
 }
@@ -174,10 +184,12 @@ mod tests {
         let look = read(&row(primary)).expect("a look");
         assert_eq!((look.timeline, look.lsn), (Timeline(10), Lsn(0x300_0060)));
         assert_eq!((look.in_recovery, look.peer, look.slot), (false, None, false));
+        assert!(look.slot_is_wrong() && !Look { slot: true, ..look }.slot_is_wrong());
         let standby = [Some("t"), Some("10"), None, None, Some("0/1"), Some("streaming"), None];
         let look = read(&row(standby)).expect("a look");
         assert_eq!((look.timeline, look.lsn), (Timeline(10), Lsn(0)));
         assert!(look.in_recovery && look.streams);
+        assert!(!look.slot_is_wrong() && Look { slot: true, ..look }.slot_is_wrong());
         let lost = [Some("f"), Some("1"), Some("0/3"), Some("0/2"), None, None, Some("lost")];
         let look = read(&row(lost)).expect("a look");
         assert_eq!((look.peer, look.slot), (Some(Lsn(2)), false));

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use failover::{Lsn, PgCommand, PgReport, Ticket, Timeline};
+use rustix::fs::statvfs;
 use rustix::process::Signal;
 
 use super::Say;
@@ -100,16 +101,17 @@ impl Worker {
         let begin = Instant::now();
         match self.obey(command) {
             Ok(()) => {
-                let (timeline, lsn) = self.position;
-                (self.say)(&format!("{command:?} done in {:?}", begin.elapsed()));
+                let ((timeline, lsn), took) = (self.position, begin.elapsed());
                 self.tell(PgReport::Done(ticket, timeline, lsn));
+                (self.say)(&format!("{command:?} done in {took:?}"));
                 self.after(command);
             }
             Err(DriverError::Overtaken) => {}
             Err(error) => {
-                (self.say)(&format!("{command:?} failed after {:?}: {error}", begin.elapsed()));
+                let took = begin.elapsed();
                 self.end_certainly();
                 self.tell(PgReport::Failed(ticket));
+                (self.say)(&format!("{command:?} failed after {took:?}: {error}"));
             }
         }
     }
@@ -135,14 +137,16 @@ impl Worker {
 
     /// What nobody waits for.
     fn after(&mut self, command: PgCommand) {
-        let done = match command {
-            PgCommand::StartPrimary { .. } => self.make_slot().and_then(|()| self.make_roles()),
-            PgCommand::Promote => self.make_slot().and_then(|()| self.help_rewind()),
-            PgCommand::StartStandby { .. } => self.drop_slots(),
-            _ => Ok(()),
-        };
-        if let Err(error) = done {
-            (self.say)(&format!("after {command:?}: {error}"));
+        for chore in chores(command) {
+            let done = match chore {
+                Chore::MakeSlot => self.make_slot(),
+                Chore::HelpRewind => self.help_rewind(),
+                Chore::MakeRoles => self.make_roles(),
+                Chore::DropSlots => self.drop_slots(),
+            };
+            if let Err(error) = done {
+                (self.say)(&format!("after {command:?}: {error}"));
+            }
         }
     }
 
@@ -169,9 +173,9 @@ impl Worker {
     /// PostgreSQL may have ended by itself.
     fn notice_end(&mut self) {
         if let Some(status) = self.server.as_mut().and_then(Server::has_ended) {
-            (self.say)(&format!("PostgreSQL ended by itself: {status}"));
             self.end_certainly();
             self.tell(PgReport::Exited);
+            (self.say)(&format!("PostgreSQL ended by itself: {status}"));
         }
     }
 
@@ -195,7 +199,10 @@ impl Worker {
     /// Writes the configuration for this part; PostgreSQL reads it at its start or on
     /// [`Worker::reload`].
     pub(super) fn configure(&mut self, part: Part) -> Result<(), DriverError> {
-        let text = config::render(&self.settings, part, self.major, &self.listen);
+        // A disk whose size isn't known counts as a large one.
+        let disk = statvfs(&self.settings.folder)
+            .map_or(u64::MAX, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
+        let text = config::render(&self.settings, part, self.major, &self.listen, disk);
         sys::durable::write(&self.settings.configuration(), text.as_bytes(), 0o600)?;
         self.part = Some(part);
         Ok(())
@@ -239,6 +246,26 @@ impl Worker {
     }
 }
 
+/// What is done after a command, when its answer is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chore {
+    MakeSlot,
+    HelpRewind,
+    MakeRoles,
+    DropSlots,
+}
+
+/// In this order, each whether or not the one before went well. Roles of a newer seed are made by
+/// whoever becomes the primary: the old one may never have seen that seed.
+fn chores(command: PgCommand) -> &'static [Chore] {
+    match command {
+        PgCommand::StartPrimary { .. } => &[Chore::MakeSlot, Chore::MakeRoles],
+        PgCommand::Promote => &[Chore::MakeSlot, Chore::HelpRewind, Chore::MakeRoles],
+        PgCommand::StartStandby { .. } => &[Chore::DropSlots],
+        _ => &[],
+    }
+}
+
 fn not_letting_in() -> DriverError {
     DriverError::Ended { status: "it lets nobody in yet".to_owned() }
 }
@@ -251,4 +278,20 @@ pub(super) fn literal(text: &str) -> String {
 /// A name in SQL.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_becomes_a_primary_has_a_slot_and_the_roles_of_its_seed() {
+        for command in [PgCommand::StartPrimary { wait: true }, PgCommand::Promote] {
+            let chores = chores(command);
+            assert!(chores.contains(&Chore::MakeSlot), "{command:?}: {chores:?}");
+            assert!(chores.contains(&Chore::MakeRoles), "{command:?}: {chores:?}");
+        }
+        let standby = PgCommand::StartStandby { receive: true };
+        assert_eq!(chores(standby), [Chore::DropSlots], "a standby can't write");
+    }
 }
