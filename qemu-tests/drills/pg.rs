@@ -100,7 +100,7 @@ pub(crate) const FAMILY: Family = Family {
 };
 
 /// Forming a pair takes most of it.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_mins(4);
 /// From a crash of the primary to the next acknowledged row. Emulated processors are some seven
 /// times slower than real ones, and three machines share two of those: a promotion that takes a
 /// tenth of a second elsewhere takes a whole one here, and so does a client's log-in.

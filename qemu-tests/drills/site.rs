@@ -56,10 +56,10 @@ pub(crate) const FAMILY: Family = Family {
     ],
 };
 
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 const CRASH_BUDGET: Duration = Duration::from_secs(6);
 const SOLO_BUDGET: Duration = Duration::from_secs(10);
-const HEAL_LIMIT: Duration = Duration::from_secs(120);
+const HEAL_LIMIT: Duration = Duration::from_mins(2);
 /// Longer than every window in which a node acts by itself.
 const LONG_ENOUGH: Duration = Duration::from_secs(12);
 const HOUR: i64 = 3600;

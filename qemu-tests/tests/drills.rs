@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_drill"));
@@ -22,7 +22,7 @@ fn the_drills_of_the_ci_set_pass() {
     let report = Path::new(env!("CARGO_TARGET_TMPDIR")).join("drills");
     let mut drills = program();
     drills.arg("--ci").arg("--report").arg(&report).stdout(Stdio::piped());
-    let output = drills.spawn().and_then(|child| child.wait_with_output()).expect("it starts");
+    let output = drills.spawn().and_then(Child::wait_with_output).expect("it starts");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     println!("{said}");
     let counts = tally(&said);

@@ -129,7 +129,7 @@ fn run_all(wanted: &[Wanted<'_>], arguments: &Arguments) -> Result<ExitCode, Box
             outcome = runner.run_once(wanted.entry, wanted.ip, wanted.seed)?;
             say(&title, &outcome);
         }
-        tally.add(title, outcome);
+        tally.add(title, &outcome);
     }
     report::index::write(&report)?;
     println!("see {}", report.join("index.html").display());
@@ -154,7 +154,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, title: String, outcome: Outcome) {
+    fn add(&mut self, title: String, outcome: &Outcome) {
         self.took += outcome.took;
         match outcome.verdict {
             Verdict::Pass => self.passed += 1,

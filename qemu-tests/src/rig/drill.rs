@@ -38,9 +38,9 @@ use super::probe::Probe;
 use super::stranger::Stranger;
 
 /// A healthy node is ready in seven seconds; an emulated one on a busy desk takes much longer.
-pub const READY_LIMIT: Duration = Duration::from_secs(120);
+pub const READY_LIMIT: Duration = Duration::from_mins(2);
 /// How long a cluster may take to form, which no drill but those that turn nodes on is about.
-const FORM_LIMIT: Duration = Duration::from_secs(180);
+const FORM_LIMIT: Duration = Duration::from_mins(3);
 /// What a node says when it is ready.
 pub const READY: &str = "edgepair: ready";
 /// A cluster that was healed is well again within this, or it isn't healed.
@@ -267,7 +267,8 @@ impl Drill {
         Ok(injected)
     }
 
-    /// Ends a fault.
+    /// Ends a fault, which is over then.
+    #[allow(clippy::needless_pass_by_value)]
     pub fn heal(&mut self, injected: Injected) -> Result<(), Stop> {
         let number = injected.number;
         let label = self.faults.get(number).map_or("", |span| &span.label).to_owned();
@@ -309,6 +310,7 @@ impl Drill {
 
     /// Waits until something happens; it must within a time from the last mark. Gives when it did,
     /// counted from there.
+    #[allow(clippy::needless_pass_by_value)] // Conditions are written where they are expected.
     pub fn expect(
         &mut self,
         what: &str,

@@ -1,5 +1,5 @@
 //! What a run leaves behind: consoles beside the switch's capture, and the run as data, from which
-//! `report` makes verdict, JUnit and the page.
+//! `report` makes verdict, `JUnit` and the page.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use super::probe::ProbeError;
 /// A frame that was on its way when a guest was stopped may still come out.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
 /// Filling a disk takes as long as writing it.
-const FILL_LIMIT: Duration = Duration::from_secs(60);
+const FILL_LIMIT: Duration = Duration::from_mins(1);
 
 /// Why a drill ends early.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -255,7 +255,7 @@ fn proof(bit: bool, how: impl Into<String>) -> Proof {
     Proof { bit, how: how.into() }
 }
 
-fn machine<'c>(cluster: &'c mut Cluster, node: &Node) -> Result<&'c mut Machine, Stop> {
+fn machine<'c>(cluster: &'c mut Cluster, node: Node) -> Result<&'c mut Machine, Stop> {
     let missing = || Stop::Unknown(format!("the cluster has no node {}", node.0));
     cluster.nodes.get_mut(node.0).ok_or_else(missing)
 }
@@ -270,23 +270,23 @@ pub(super) fn inject(
     let at = cluster.now();
     let known = match &fault {
         Fault::Freeze(node) => {
-            let machine = machine(cluster, node)?;
+            let machine = machine(cluster, *node)?;
             machine.freeze()?;
             let frozen = machine.is_frozen()?;
             // That it was silent as well is looked at when it is thawed.
             (!frozen).then(|| proof(false, "QEMU says that it runs"))
         }
         Fault::Stall(node) => {
-            let machine = machine(cluster, node)?;
+            let machine = machine(cluster, *node)?;
             machine.stall()?;
             Some(proof(machine.is_stalled()?, "the desk's kernel says that QEMU is stopped"))
         }
         Fault::PowerCut(node, cut) => {
-            let lost = machine(cluster, node)?.power_cut(*cut)?;
+            let lost = machine(cluster, *node)?.power_cut(*cut)?;
             Some(proof(true, format!("QEMU was killed; {lost} unflushed sectors were lost")))
         }
         Fault::PowerOff(node, limit) => {
-            let machine = machine(cluster, node)?;
+            let machine = machine(cluster, *node)?;
             machine.press_power_button()?;
             if !machine.wait_for_end(*limit)? {
                 let name = &machine.name;
@@ -295,21 +295,21 @@ pub(super) fn inject(
             Some(proof(true, "it went off by itself"))
         }
         Fault::Reset(node) => {
-            let machine = machine(cluster, node)?;
+            let machine = machine(cluster, *node)?;
             let before = machine.probe.wait(super::probe::ANSWER_LIMIT)?;
             machine.reset()?;
             let after = new_boot(machine, &before)?;
             Some(proof(after, "its boot id is another one"))
         }
         Fault::Unplug(node) => {
-            let machine = machine(cluster, node)?;
+            let machine = machine(cluster, *node)?;
             machine.set_link(false)?;
             let carriers = machine.probe.facts()?.carriers;
             let gone = carriers.values().all(|carrier| !carrier);
             Some(proof(gone, format!("its cards have a carrier: {carriers:?}")))
         }
         Fault::BlackHole(node) => {
-            let port = machine(cluster, node)?.port;
+            let port = machine(cluster, *node)?.port;
             swallowed = cluster.switch.swallowed(port);
             cluster.switch.connect(port, false);
             None
@@ -320,39 +320,39 @@ pub(super) fn inject(
         }
         Fault::Kill(node, process) => {
             let ask = Ask::Kill { process: process.clone() };
-            let count = machine(cluster, node)?.probe.ask(ask)?;
+            let count = machine(cluster, *node)?.probe.ask(ask)?;
             Some(proof(true, format!("{count} killed")))
         }
         Fault::Hang(node, process) => {
             let ask = Ask::Hang { process: process.clone() };
-            let count = machine(cluster, node)?.probe.ask(ask)?;
+            let count = machine(cluster, *node)?.probe.ask(ask)?;
             Some(proof(true, format!("{count} stopped")))
         }
         Fault::FillState(node) => {
-            let probe = &machine(cluster, node)?.probe;
+            let probe = &machine(cluster, *node)?.probe;
             let bytes = probe.ask_for(Ask::FillState, FILL_LIMIT)?;
             Some(proof(bytes.as_u64() > Some(0), format!("{bytes} bytes were free, none is now")))
         }
         Fault::DiskStall(node) => {
-            let disk = machine(cluster, node)?.disk()?;
+            let disk = machine(cluster, *node)?.disk()?;
             failed = disk.counts().reads + disk.counts().writes;
             disk.stall(true);
             None
         }
         Fault::DiskBroken(node) => {
-            let disk = machine(cluster, node)?.disk()?;
+            let disk = machine(cluster, *node)?.disk()?;
             failed = disk.counts().failed;
             disk.with_store(|store| store.break_range(0..store.bytes()));
             None
         }
         Fault::DiskFull(node) => {
-            let disk = machine(cluster, node)?.disk()?;
+            let disk = machine(cluster, *node)?.disk()?;
             failed = disk.counts().failed;
             disk.with_store(|store| store.set_full(true));
             None
         }
         Fault::StepClock(node, seconds) => {
-            let probe = &machine(cluster, node)?.probe;
+            let probe = &machine(cluster, *node)?.probe;
             let before = probe.facts()?.wall_seconds;
             probe.ask(Ask::StepClock { seconds: *seconds })?;
             let after = probe.facts()?.wall_seconds;
@@ -361,7 +361,7 @@ pub(super) fn inject(
             Some(proof(near, format!("its clock showed {before}, then {after}")))
         }
         Fault::HogMemory(node) => {
-            machine(cluster, node)?.probe.ask(Ask::HogMemory)?;
+            machine(cluster, *node)?.probe.ask(Ask::HogMemory)?;
             Some(proof(true, "a program takes memory until it is killed"))
         }
     };
@@ -372,24 +372,24 @@ pub(super) fn inject(
 pub(super) fn heal(cluster: &mut Cluster, injected: &Injected) -> Result<Option<Proof>, Stop> {
     let known = match &injected.fault {
         Fault::Freeze(node) => {
-            let silent = silence(cluster, injected, node);
-            machine(cluster, node)?.thaw()?;
+            let silent = silence(cluster, injected, *node);
+            machine(cluster, *node)?.thaw()?;
             Some(silent)
         }
         Fault::Stall(node) => {
-            machine(cluster, node)?.unstall()?;
+            machine(cluster, *node)?.unstall()?;
             None
         }
         Fault::PowerCut(node, _) | Fault::PowerOff(node, _) => {
-            machine(cluster, node)?.start()?;
+            machine(cluster, *node)?.start()?;
             None
         }
         Fault::Unplug(node) => {
-            machine(cluster, node)?.set_link(true)?;
+            machine(cluster, *node)?.set_link(true)?;
             None
         }
         Fault::BlackHole(node) => {
-            let port = machine(cluster, node)?.port;
+            let port = machine(cluster, *node)?.port;
             let count = cluster.switch.swallowed(port).saturating_sub(injected.swallowed);
             cluster.switch.connect(port, true);
             Some(proof(count > 0, format!("{count} frames were swallowed")))
@@ -403,28 +403,28 @@ pub(super) fn heal(cluster: &mut Cluster, injected: &Injected) -> Result<Option<
         Fault::Hang(node, process) => {
             let ask = Ask::Resume { process: process.clone() };
             // Whoever watches over it may have ended it meanwhile.
-            let _gone = machine(cluster, node)?.probe.ask(ask);
+            let _gone = machine(cluster, *node)?.probe.ask(ask);
             None
         }
         Fault::FillState(node) => {
-            machine(cluster, node)?.probe.ask(Ask::FreeState)?;
+            machine(cluster, *node)?.probe.ask(Ask::FreeState)?;
             None
         }
         Fault::DiskStall(node) => {
-            let disk = machine(cluster, node)?.disk()?;
+            let disk = machine(cluster, *node)?.disk()?;
             disk.stall(false);
             let counts = disk.counts();
             let quiet = counts.reads + counts.writes == injected.failed;
             Some(proof(quiet, "no request was served meanwhile"))
         }
         Fault::DiskBroken(node) | Fault::DiskFull(node) => {
-            let disk = machine(cluster, node)?.disk()?;
+            let disk = machine(cluster, *node)?.disk()?;
             disk.with_store(vdisk::store::Store::heal);
             let count = disk.counts().failed.saturating_sub(injected.failed);
             Some(proof(count > 0, format!("{count} requests failed")))
         }
         Fault::StepClock(node, seconds) => {
-            machine(cluster, node)?.probe.ask(Ask::StepClock { seconds: -seconds })?;
+            machine(cluster, *node)?.probe.ask(Ask::StepClock { seconds: -seconds })?;
             None
         }
         Fault::Reset(_) | Fault::Kill(..) | Fault::HogMemory(_) => None,
@@ -433,7 +433,7 @@ pub(super) fn heal(cluster: &mut Cluster, injected: &Injected) -> Result<Option<
 }
 
 /// Whether a frozen node said anything that the wire's oracle understands.
-fn silence(cluster: &Cluster, injected: &Injected, node: &Node) -> Proof {
+fn silence(cluster: &Cluster, injected: &Injected, node: Node) -> Proof {
     let Some(port) = cluster.nodes.get(node.0).map(|machine| machine.port) else {
         return proof(false, "there is no such node");
     };

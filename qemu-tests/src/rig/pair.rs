@@ -25,7 +25,7 @@ use super::fault::{Node, Stop};
 const PAIR: usize = 2;
 /// A first boot, a new database, a copy of it, and the hold-down before synchrony; four emulated
 /// processors share two real ones meanwhile.
-const FORM_LIMIT: Duration = Duration::from_secs(120);
+const FORM_LIMIT: Duration = Duration::from_mins(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Clients: as in the pair's cluster files.
 const DATABASE_PORT: u16 = 5432;

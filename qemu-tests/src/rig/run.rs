@@ -155,7 +155,7 @@ fn judge(drill: &mut Drill, ended: Ended) {
     match ended {
         Ok(Ok(())) => {}
         Ok(Err(Stop::Violated(why))) => {
-            drill.check(Finding::violated("every expectation is met", why))
+            drill.check(Finding::violated("every expectation is met", why));
         }
         Ok(Err(Stop::Unknown(why))) => drill.check(Finding::unknown(check, why)),
         Err(panic) => {
@@ -204,8 +204,8 @@ fn reason(drill: &Drill, verdict: Verdict) -> String {
 
 /// Leaves everything as it is until Enter is pressed.
 fn wait_for_person(drill: &Drill) {
-    let all = drill.cluster.nodes.iter().chain(&drill.cluster.tester);
-    let sockets = all.filter_map(|machine| machine.probe.socket().parent()).next();
+    let mut all = drill.cluster.nodes.iter().chain(&drill.cluster.tester);
+    let sockets = all.find_map(|machine| machine.probe.socket().parent());
     if let Some(folder) = sockets {
         eprintln!("-- the cluster runs on; its sockets are in {}", folder.display());
     }

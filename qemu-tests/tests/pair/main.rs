@@ -9,7 +9,6 @@
 mod client;
 mod namespace;
 mod site;
-#[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "../../../rootfs/pgkeeper/tests/support/mod.rs"]
 mod support;
 
@@ -52,7 +51,7 @@ fn main() -> ExitCode {
         let threads: Vec<_> = tests
             .iter()
             .filter(|(name, _)| wanted(name))
-            .map(|(name, test)| (name, scope.spawn(move || test())))
+            .map(|(name, test)| (name, scope.spawn(test)))
             .collect();
         let mut passed = true;
         for (name, thread) in threads {
