@@ -255,7 +255,7 @@ fn proof(bit: bool, how: impl Into<String>) -> Proof {
     Proof { bit, how: how.into() }
 }
 
-fn machine<'c>(cluster: &'c mut Cluster, node: Node) -> Result<&'c mut Machine, Stop> {
+fn machine(cluster: &mut Cluster, node: Node) -> Result<&mut Machine, Stop> {
     let missing = || Stop::Unknown(format!("the cluster has no node {}", node.0));
     cluster.nodes.get_mut(node.0).ok_or_else(missing)
 }
