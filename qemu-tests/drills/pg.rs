@@ -12,11 +12,13 @@ use crate::{PG_PAIR, PG_WITNESS};
 
 pub(crate) const FAMILY: Family = Family {
     name: "pg",
-    about: "The database pair: no acknowledged row is lost, one node serves, and nobody repairs anything.",
+    about: "The database pair: no acknowledged row is lost, one node serves, and nobody repairs \
+            anything.",
     drills: &[
         Entry::new(
             "pg_primary_power_cut",
-            "the primary loses power: the standby acknowledges within the budget, nothing acknowledged is lost, \
+            "the primary loses power: the standby acknowledges within the budget, nothing \
+             acknowledged is lost, \
              and the old primary comes back as a standby by itself",
             PG_PAIR,
             pg_primary_power_cut,
@@ -34,7 +36,8 @@ pub(crate) const FAMILY: Family = Family {
         .on_demand(),
         Entry::new(
             "pg_kill9",
-            "PostgreSQL is killed on the primary: it comes back or the peer takes over, and nothing is lost",
+            "PostgreSQL is killed on the primary: it comes back or the peer takes over, and \
+             nothing is lost",
             PG_PAIR,
             pg_kill9,
         )
@@ -50,7 +53,8 @@ pub(crate) const FAMILY: Family = Family {
         .on_demand(),
         Entry::new(
             "pg_standby_power_cut",
-            "the standby loses power: the primary goes on alone once that is certain, and is in sync again later",
+            "the standby loses power: the primary goes on alone once that is certain, and is in \
+             sync again later",
             PG_PAIR,
             pg_standby_power_cut,
         )
@@ -66,7 +70,8 @@ pub(crate) const FAMILY: Family = Family {
         .on_demand(),
         Entry::new(
             "pg_freeze_thaw",
-            "a primary that was frozen past its successor's promotion acknowledges nothing when it thaws",
+            "a primary that was frozen past its successor's promotion acknowledges nothing when \
+             it thaws",
             PG_WITNESS,
             pg_freeze_thaw,
         )
@@ -74,7 +79,8 @@ pub(crate) const FAMILY: Family = Family {
         .on_demand(),
         Entry::new(
             "pg_isolated_primary",
-            "a primary that nobody hears stops, its standby serves, and the two are one pair again afterwards",
+            "a primary that nobody hears stops, its standby serves, and the two are one pair \
+             again afterwards",
             PG_PAIR,
             pg_isolated_primary,
         )

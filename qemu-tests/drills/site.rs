@@ -11,11 +11,13 @@ use crate::{PG_PAIR, PG_WITNESS};
 
 pub(crate) const FAMILY: Family = Family {
     name: "site",
-    about: "The whole site: power that comes back in a bad order, new hardware, clocks, a lost witness.",
+    about: "The whole site: power that comes back in a bad order, new hardware, clocks, a lost \
+            witness.",
     drills: &[
         Entry::new(
             "site_stale_first",
-            "after a power failure of the site the node that missed the last rows never serves alone",
+            "after a power failure of the site the node that missed the last rows never serves \
+             alone",
             PG_PAIR,
             site_stale_first,
         )
@@ -47,7 +49,8 @@ pub(crate) const FAMILY: Family = Family {
         .on_demand(),
         Entry::new(
             "site_witness_and_primary_lost",
-            "without witness and primary the standby doesn't promote, and serves once the witness is back",
+            "without witness and primary the standby doesn't promote, and serves once the \
+             witness is back",
             PG_WITNESS,
             site_witness_and_primary_lost,
         )

@@ -19,7 +19,8 @@ pub(crate) const FAMILY: Family = Family {
     drills: &[
         Entry::new(
             "vip_simultaneous_boot",
-            "two nodes that boot at the same time end with one owner, and nobody else claims the address",
+            "two nodes that boot at the same time end with one owner, and nobody else claims \
+             the address",
             VIP_PAIR,
             nodes::simultaneous_boot,
         )
@@ -27,14 +28,16 @@ pub(crate) const FAMILY: Family = Family {
         .from_off(),
         Entry::new(
             "vip_graceful_handover",
-            "the owner is switched off: the peer claims the address within an advert of its resignation",
+            "the owner is switched off: the peer claims the address within an advert of its \
+             resignation",
             VIP_PAIR,
             nodes::graceful_handover,
         )
         .on_both(),
         Entry::new(
             "vip_power_cut",
-            "the owner loses power: the peer has the address within three adverts and skew, and says so",
+            "the owner loses power: the peer has the address within three adverts and skew, and \
+             says so",
             VIP_PAIR,
             nodes::power_cut,
         )
@@ -57,7 +60,8 @@ pub(crate) const FAMILY: Family = Family {
         .on_demand(),
         Entry::new(
             "vip_freeze_thaw",
-            "an owner that was frozen past its takeover yields in one advert, and the survivor announces again",
+            "an owner that was frozen past its takeover yields in one advert, and the survivor \
+             announces again",
             VIP_PAIR,
             nodes::freeze_thaw,
         )
@@ -81,7 +85,8 @@ pub(crate) const FAMILY: Family = Family {
         .on_demand(),
         Entry::new(
             "vip_blackhole",
-            "the owner's frames vanish without its noticing: the peer takes over, and one owner is left when they don't",
+            "the owner's frames vanish without its noticing: the peer takes over, and one owner \
+             is left when they don't",
             VIP_PAIR,
             wire::blackhole,
         )
@@ -89,7 +94,8 @@ pub(crate) const FAMILY: Family = Family {
         .on_demand(),
         Entry::new(
             "vip_one_way",
-            "the peer doesn't hear the owner, which hears it: the address stays reachable, and nothing flaps",
+            "the peer doesn't hear the owner, which hears it: the address stays reachable, and \
+             nothing flaps",
             VIP_PAIR,
             wire::one_way,
         )
@@ -105,7 +111,8 @@ pub(crate) const FAMILY: Family = Family {
         .on_demand(),
         Entry::new(
             "vip_dup_reorder",
-            "adverts come twice and late: no stale one moves the address, not even after a takeover",
+            "adverts come twice and late: no stale one moves the address, not even after a \
+             takeover",
             VIP_PAIR,
             wire::dup_reorder,
         )
@@ -113,7 +120,8 @@ pub(crate) const FAMILY: Family = Family {
         .on_demand(),
         Entry::new(
             "vip_spoofed_advert",
-            "a stranger's adverts, unsigned or signed with another key, move nobody and are reported",
+            "a stranger's adverts, unsigned or signed with another key, move nobody and are \
+             reported",
             SIGNED_VIP_PAIR,
             spoof::spoofed_advert,
         )
