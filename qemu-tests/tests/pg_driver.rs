@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use failover::{Data, Lsn, PgCommand, PgReport, Timeline};
-use node::{Node, settings};
+use node::{NEWCOMER, Node, settings};
 use pgkeeper::postgres::{Driver, RepairKind, Settings};
 use rustix::process::{Pid, Signal, kill_process};
 use support::until;
@@ -60,6 +60,8 @@ fn pair(folder: &Path, bin: &Path) -> (Node, Node) {
     let [one, two] = settings(folder, bin);
     assert_eq!((data_of(&one), data_of(&two)), (Data::Missing, Data::Missing));
     let (mut a, mut b) = (Node::start(&one), Node::start(&two));
+    a.run(PgCommand::InitDb);
+    // Asked again, since a stop may have overtaken the answer.
     a.run(PgCommand::InitDb);
     a.run(PgCommand::StartPrimary { wait: false });
     a.ask("create table notes (note text)");
@@ -109,6 +111,8 @@ fn a_pair_replicates_fails_over_and_the_old_primary_rejoins() {
     assert_eq!(b.ask(&has), "t", "what was acknowledged is on the standby");
 
     fail_over(&mut a, &mut b);
+    let roles = format!("select count(*) from pg_roles where rolname = '{NEWCOMER}'");
+    until("the new primary has the roles of its seed", || b.ask(&roles) == "1");
     a.run(PgCommand::Rewind);
     let repair = a.driver.detail().last_repair.expect("a repair");
     assert_eq!((repair.kind, repair.transactions_discarded), (RepairKind::Rewind, Some(1)));

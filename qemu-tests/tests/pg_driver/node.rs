@@ -17,6 +17,9 @@ use crate::support::{CLIENT, DATABASE, Files, ROLE, Site};
 /// Far longer than anything takes here.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// A role that only the second node's seed has.
+pub(crate) const NEWCOMER: &str = "newcomer";
+
 /// A node.
 pub(crate) struct Node {
     pub(crate) settings: Settings,
@@ -66,7 +69,11 @@ pub(crate) fn settings(folder: &Path, bin: &Path) -> [Settings; 2] {
             archive_command: None,
         }
     };
-    [make("node-1", 0, "node-2"), make("node-2", 1, "node-1")]
+    let (one, mut two) = (make("node-1", 0, "node-2"), make("node-2", 1, "node-1"));
+    // The second node has a newer seed.
+    let user = gate::User { role: NEWCOMER.to_owned(), clients: vec![CLIENT.to_owned()] };
+    two.users.push(User { user, owner: false });
+    [one, two]
 }
 
 fn free_port() -> u16 {

@@ -1,7 +1,7 @@
 //! Lines on standard error, written without ever waiting for whoever reads them.
 //!
-//! A full pipe must hold up neither a heartbeat nor what PostgreSQL's driver does. So a pipe is opened anew without blocking, and what
-//! doesn't fit is counted and said later.
+//! A full pipe must hold up neither a heartbeat nor what PostgreSQL's driver does. So a pipe is
+//! opened anew without blocking, and what doesn't fit is counted and said later.
 
 use std::fmt::Display;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
