@@ -26,7 +26,7 @@ use control::{
 };
 use pgkeeper::control::Server;
 use rustix::event::{PollFd, Timespec, poll};
-use support::postgres::{PORT, Postgres, give_away, give_file};
+use support::postgres::{NOBODY, PORT, Postgres, give_away, give_file};
 use support::until;
 use tempfile::TempDir;
 
@@ -238,15 +238,21 @@ fn pgbackrest(folder: &Path) -> PathBuf {
     let root = folder.join("pgbackrest");
     let copied = Command::new("cp").arg("-a").arg(tool.file("")).arg(&root).status();
     assert!(copied.expect("cp starts").success());
-    root.join("bin/pgbackrest")
+    // It starts itself again for its work, by the name that it was started by.
+    let script = root.join("bin/pgbackrest");
+    let root = root.display();
+    let text = format!(
+        "#!/bin/sh\nexec {root}/usr/lib64/ld-linux-x86-64.so.2 --library-path \
+         {root}/usr/lib/x86_64-linux-gnu --argv0 \"$0\" {root}/usr/bin/pgbackrest \"$@\"\n"
+    );
+    fs::write(&script, text).expect("written");
+    script
 }
 
 fn open(path: &Path) -> Server {
-    let server = Server::bind(path, None).expect("a socket");
-    // The service is another user here, and on a node it is the keeper's.
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    fs::set_permissions(path, open).expect("open");
-    server
+    // Where we are root the service is another user; on a node it is the keeper's own.
+    let group = rustix::process::geteuid().is_root().then_some(NOBODY);
+    Server::bind(path, group).expect("a socket")
 }
 
 /// One turn of a keeper's loop.
@@ -288,6 +294,12 @@ fn what_was_archived_comes_back_up_to_a_moment_and_to_the_end() {
     });
     assert!(status.archive.is_some() && status.next_unix_ms.is_some(), "{status:?}");
 
+    // pgBackRest counts whole seconds, and a moment in the backup's own last one has no backup yet.
+    let ended = status.backups[0].until_unix;
+    until("the backup's last second is over", || {
+        let now = bench.sql("select floor(extract(epoch from clock_timestamp()))::bigint");
+        now.parse::<u64>().expect("a number") > ended
+    });
     bench.write("after-the-backup");
     let moment = bench.sql("select (extract(epoch from clock_timestamp()) * 1000)::bigint + 1");
     let unix_ms = moment.parse().expect("a number");

@@ -10,7 +10,7 @@ use pgkeeper::gate::hba::{Hba, NO_CANCEL};
 use super::{DATABASE, ROLE, until};
 
 /// `nobody`: PostgreSQL refuses to run as root.
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 /// Where no TCP is wanted, the port is but a part of the socket's name.
 pub(crate) const PORT: u16 = 5432;
 
