@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use builder::build::seeds;
 use builder::build::source::Reach;
 use builder::build::{self, Request};
 use builder::image::formats::Format;
@@ -197,4 +198,13 @@ pub fn tamper_with_root(disk: &Path, slot: Slot) {
 pub fn lab_seed(node: &str) -> PathBuf {
     let project = Project::find(None).expect("the tests run in a checkout");
     project.root().join(format!("images/lab/{node}.toml"))
+}
+
+/// The same with its secrets, as a node needs it: what is on a SEED partition or a stick.
+pub fn sealed_lab_seed(node: &str) -> String {
+    // The site's secrets are made by one build, not by two at a time.
+    let _there = Bench::get();
+    let sealed = seeds::seal_all(&[lab_seed(node)], &Progress::quiet());
+    let sealed = sealed.unwrap_or_else(|error| panic!("{error}"));
+    sealed.into_iter().map(|seed| seed.text).collect()
 }

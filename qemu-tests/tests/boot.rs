@@ -77,8 +77,7 @@ fn a_bad_seed_is_explained_on_the_console_and_nothing_is_configured() {
 
 /// The two files of a NoCloud volume that makes a machine the lab's second node.
 fn nocloud_files() -> [(&'static str, Vec<u8>); 2] {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
-    let seed = std::fs::read_to_string(root.join("images/lab/node2.toml")).expect("a seed");
+    let seed = image::sealed_lab_seed("node2");
     let indented: String = seed.lines().map(|line| format!("  {line}\n")).collect();
     let user_data = format!("#cloud-config\nhostname: node2\nseed: |\n{indented}");
     [("meta-data", b"local-hostname: node2\n".to_vec()), ("user-data", user_data.into_bytes())]
@@ -138,9 +137,8 @@ fn a_stick_helps_a_node_whose_own_seed_is_bad() {
     image::write_seed(&machine.disks[0].file, "format = 1\n\n[node]\nnmae = \"node1\"\n");
     let time = fat::Timestamp::EPOCH;
     let spec = fat::Spec { size_bytes: 1 << 20, serial: 1, label: "SEED", time };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
-    let seed = std::fs::read(root.join("images/lab/node2.toml")).expect("a seed");
-    let files = [fat::NewFile { path: "seed.toml", content: &seed }];
+    let seed = image::sealed_lab_seed("node2");
+    let files = [fat::NewFile { path: "seed.toml", content: seed.as_bytes() }];
     let stick = folder.path().join("stick.img");
     std::fs::write(&stick, fat::format_to_vec(&spec, &files).expect("formatted")).expect("written");
     machine.disks.push(stick.into());
