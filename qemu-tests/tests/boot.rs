@@ -137,8 +137,8 @@ fn a_stick_helps_a_node_whose_own_seed_is_bad() {
     image::write_seed(&machine.disks[0].file, "format = 1\n\n[node]\nnmae = \"node1\"\n");
     let time = fat::Timestamp::EPOCH;
     let spec = fat::Spec { size_bytes: 1 << 20, serial: 1, label: "SEED", time };
-    let seed = image::sealed_lab_seed("node2");
-    let files = [fat::NewFile { path: "seed.toml", content: seed.as_bytes() }];
+    let seed = image::sealed_lab_seed("node2").into_bytes();
+    let files = [fat::NewFile { path: "seed.toml", content: &seed }];
     let stick = folder.path().join("stick.img");
     std::fs::write(&stick, fat::format_to_vec(&spec, &files).expect("formatted")).expect("written");
     machine.disks.push(stick.into());

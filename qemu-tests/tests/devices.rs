@@ -78,10 +78,10 @@ fn a_stick_and_a_card_that_are_plugged_in_later_are_noticed() {
     assert!(waiting.is_some(), "{}", guest.console.transcript());
 
     let stick = folder.path().join("stick.img");
-    let seed = image::sealed_lab_seed("node2");
+    let seed = image::sealed_lab_seed("node2").into_bytes();
     let time = fat::Timestamp::EPOCH;
     let spec = fat::Spec { size_bytes: 1 << 20, serial: 1, label: "SEED", time };
-    let files = [fat::NewFile { path: "seed.toml", content: seed.as_bytes() }];
+    let files = [fat::NewFile { path: "seed.toml", content: &seed }];
     std::fs::write(&stick, fat::format_to_vec(&spec, &files).expect("formatted")).expect("written");
     let file = json!({ "driver": "file", "filename": stick });
     let node = json!({ "driver": "raw", "node-name": "stick", "file": file });
