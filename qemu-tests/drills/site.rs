@@ -59,10 +59,10 @@ pub(crate) const FAMILY: Family = Family {
     ],
 };
 
-const LIMIT: Duration = Duration::from_mins(5);
+const LIMIT: Duration = Duration::from_mins(6);
 const CRASH_BUDGET: Duration = Duration::from_secs(6);
 const SOLO_BUDGET: Duration = Duration::from_secs(10);
-const HEAL_LIMIT: Duration = Duration::from_mins(2);
+const HEAL_LIMIT: Duration = Duration::from_mins(3);
 /// Longer than every window in which a node acts by itself.
 const LONG_ENOUGH: Duration = Duration::from_secs(12);
 const HOUR: i64 = 3600;

@@ -15,8 +15,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Every so many looks the peer's slot is looked after.
 const SLOT_LOOKS: u32 = 10;
 /// A PostgreSQL that doesn't answer for this long is as good as ended: waiting longer costs clients
-/// more than a start does. A question is given up after half of it, so it is asked twice.
-const HUNG_AFTER: Duration = Duration::from_secs(4);
+/// more than a start does, and K3s gives up after ten seconds. With half of it a drill on a busy desk
+/// ended a PostgreSQL that was only slow, twice. A question is given up after half, so it is asked
+/// twice.
+const HUNG_AFTER: Duration = Duration::from_secs(8);
 /// SQLSTATE of a server that starts, or ends, or isn't consistent yet.
 pub(super) const CANNOT_CONNECT_NOW: &str = "57P03";
 
