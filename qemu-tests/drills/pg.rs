@@ -133,21 +133,17 @@ fn pg_primary_power_cut(t: &mut Drill) -> Result<(), Stop> {
 }
 
 fn pg_kill9(t: &mut Drill) -> Result<(), Stop> {
-    let (primary, _) = t.pair_roles()?;
-    let clients = t.start_writers()?;
-    let killed = t.inject(primary.kill9("postgres"))?;
-    t.expect("a row is acknowledged again", answers(), CRASH_BUDGET)?;
-    t.heal(killed)?;
-    t.settle_pair(HEAL_LIMIT)?;
-    t.finish_writers(clients, CRASH_BUDGET)?;
-    t.check(t.single_owner());
-    Ok(())
+    primary_loses(t, "postgres")
 }
 
 fn pg_keeper_kill9(t: &mut Drill) -> Result<(), Stop> {
+    primary_loses(t, "pgkeeper")
+}
+
+fn primary_loses(t: &mut Drill, process: &str) -> Result<(), Stop> {
     let (primary, _) = t.pair_roles()?;
     let clients = t.start_writers()?;
-    let killed = t.inject(primary.kill9("pgkeeper"))?;
+    let killed = t.inject(primary.kill9(process))?;
     t.expect("a row is acknowledged again", answers(), CRASH_BUDGET)?;
     t.heal(killed)?;
     t.settle_pair(HEAL_LIMIT)?;
