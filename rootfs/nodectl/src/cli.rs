@@ -30,7 +30,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 node unreachabl
 
 /// Looks at a node and steers it: on the node, or from afar with an operator's certificate.
 #[derive(Debug, Parser)]
-#[command(name = "nodectl", version, after_help = EXAMPLES)]
+#[command(name = "nodectl", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
     #[command(flatten)]
     place: Place,

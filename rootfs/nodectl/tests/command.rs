@@ -11,7 +11,8 @@ use support::{FakeAgent, Siblings};
 
 fn nodectl(socket: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nodectl"));
-    command.env_remove("EDGEPAIR_NODE").env_remove("EDGEPAIR_OPERATOR");
+    // The terminal of whoever runs the tests isn't the page that they compare.
+    command.env_remove("EDGEPAIR_NODE").env_remove("EDGEPAIR_OPERATOR").env("COLUMNS", "100");
     command.arg("--socket").arg(socket).args(arguments).stdin(Stdio::null());
     command.output().expect("it runs")
 }

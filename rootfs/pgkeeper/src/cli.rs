@@ -20,7 +20,7 @@ const BACKUP_CONFIG_PATH: &str = "/etc/edgepair/backup.toml";
 
 /// Keeps a PostgreSQL pair in one piece.
 #[derive(Debug, Parser)]
-#[command(name = "pgkeeper", version)]
+#[command(name = "pgkeeper", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
