@@ -90,6 +90,12 @@ impl Guest {
         self.command("system_powerdown").map(drop)
     }
 
+    /// Presses Ctrl-Alt-Del on its keyboard.
+    pub fn press_ctrl_alt_delete(&mut self) -> Result<(), GuestError> {
+        let keys = ["ctrl", "alt", "delete"].map(|key| json!({ "type": "qcode", "data": key }));
+        self.command_with("send-key", &json!({ "keys": keys })).map(drop)
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>, GuestError> {
         self.running.child().try_wait().map_err(GuestError::Start)

@@ -66,6 +66,25 @@ fn check_status(desk: &Desk) {
     desk.until(&["status"], |said| said.contains("slot a (") && said.contains("; b: absent"));
 }
 
+/// What PID 1 was told to set is what the kernel has: the cgroups that K3s needs, and settings.
+fn check_kernel(desk: &Desk) {
+    let said = desk.ask(&["logs", "kernel"]);
+    let controllers = said.lines().find_map(|line| line.split_once("subtree_control:"));
+    let (_, controllers) = controllers.unwrap_or_else(|| panic!("{said}"));
+    for controller in ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"] {
+        assert!(controllers.split(' ').any(|there| there == controller), "{controller}: {said}");
+    }
+    for setting in [
+        "kernel/panic:10",
+        "kernel/panic_on_oops:1",
+        "kernel/sysrq:0",
+        "fs/protected_symlinks:1",
+        "conf/all/arp_ignore:1",
+    ] {
+        assert!(said.contains(setting), "{setting}: {said}");
+    }
+}
+
 fn check_services(desk: &Desk, folder: &Path) {
     let words = |said: &str| said.matches("a steady word").count();
     assert_eq!(words(&desk.ask(&["logs", "steady"])), 1);
@@ -115,6 +134,7 @@ fn a_node_answers_root_its_operator_and_no_stranger() {
         "OOM KILLS",
         "stranger: done",
         "from-afar: done",
+        "kernel: done",
         "edgepair: ready node=node1",
     ] {
         let found = guest.console.wait_for(line, BOOT_LIMIT);
@@ -123,6 +143,7 @@ fn a_node_answers_root_its_operator_and_no_stranger() {
     check_status(&desk);
     let refusal = desk.ask(&["logs", "stranger"]);
     assert!(refusal.contains("root") && !refusal.contains("node1 of lab"), "{refusal}");
+    check_kernel(&desk);
     check_services(&desk, folder.path());
     for stranger in &strangers {
         is_refused(&desk, stranger);

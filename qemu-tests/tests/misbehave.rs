@@ -94,10 +94,13 @@ fn a_node_outlives_its_services_and_a_full_disk_and_goes_down_in_time() {
 }
 
 #[test]
-fn a_service_that_hangs_takes_the_machine_down_with_it() {
+fn a_service_that_hangs_is_killed_and_one_that_can_not_be_takes_the_machine_with_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut guest = start(&machine("mute", folder.path()));
-    let line = "watchdog: not fed because of mute; it resets the machine in 30 s";
+    expect(&guest, "mute: doesn't say that it is alive; killing it");
+    expect(&guest, "mute: was killed; starts again in");
+    expect(&guest, "stuck: still not gone after a kill; killing it again");
+    let line = "watchdog: not fed because of stuck; it resets the machine in 30 s";
     let said = guest.console.wait_for(line, BOOT_LIMIT);
     assert!(said.is_some(), "{}", guest.console.transcript());
     // Nobody asks for it: QEMU ends because the machine restarts.

@@ -29,6 +29,7 @@
 //!  Starting|Running --Leave|Unwanted|Timer--> Stopping --Timer|Hurry--> Killing --Timer--> Killing
 //!  Ready            --Leave|Unwanted-->       Stopping
 //!  Starting|Running|Ready --Hurry--> Killing
+//!  Ready --Timer--> Killing
 //!
 //!  Starting|Running|Ready|Stopping|Killing --JobDone-->       Finished
 //!  Starting|Running|Ready|Stopping|Killing --EndsWell-->      Ended
@@ -50,7 +51,8 @@
 //! 4. A service that crashes is started again without a pause, or with a pause shorter than
 //!    [`SHORTEST_DELAY`]. Pauses double up to the service's longest.
 //! 5. A state without a way out: every state that waits for a process has a deadline, except a
-//!    service that is ready. A history that gets no more events settles in bounded time.
+//!    service that is ready and needn't say that it is alive. A history that gets no more events
+//!    settles in bounded time.
 //! 6. A shutdown outlives its bound by more than [`KILL_GRACE`], whatever refuses to die.
 //! 7. An event without a defined effect. The table is total, and an event about a service or a run
 //!    that doesn't exist has no effect at all.
@@ -77,5 +79,5 @@ pub use graph::{GraphError, MAX_SERVICES};
 pub use service::KILL_AGAIN;
 pub use state::{Effect, Input, State};
 pub use status::ServiceStatus;
-pub use supervisor::{KILL_GRACE, LATEST_TIME, Supervisor};
+pub use supervisor::{ABSENCE, KILL_GRACE, LATEST_TIME, Supervisor};
 pub use watchdog::{LOOP_SILENCE, UNKILLABLE_AFTER};

@@ -26,12 +26,10 @@ pub(crate) struct Supervised {
     pub(crate) desired: bool,
     /// Whether the operator wants this run to end and another to follow.
     pub(crate) restarting: bool,
-    /// Whether this run ends because it wasn't ready in time.
+    /// Whether this run ends because it wasn't ready in time, or fell silent.
     late: bool,
     pub(crate) run: Run,
     ready_since: Option<Duration>,
-    /// When it last said that it is alive; becoming ready counts.
-    pub(crate) last_alive: Duration,
     pub(crate) last_exit: Option<Exit>,
     backoff: BackOff,
 }
@@ -48,7 +46,6 @@ impl Supervised {
             late: false,
             run: Run::default(),
             ready_since: None,
-            last_alive: Duration::ZERO,
             last_exit: None,
             backoff: BackOff::default(),
         }
@@ -82,17 +79,17 @@ impl Supervised {
                 self.late = false;
                 self.ready_since = None;
             }
-            State::Ready => {
-                self.ready_since = Some(now);
-                self.last_alive = now;
-            }
+            State::Ready => self.ready_since = Some(now),
             State::Stopping => self.late = because == Input::Timer,
+            // One that doesn't even say that it is alive isn't asked to end.
+            State::Killing if self.state == State::Ready => self.late = because == Input::Timer,
             _ => {}
         }
         self.deadline = match to {
             State::Starting => Some(now.saturating_add(self.service.ready_timeout.duration())),
             // The time to become ready counts from the start.
             State::Running => self.deadline,
+            State::Ready => self.silent_from(now),
             State::Stopping => Some(now.saturating_add(self.service.stop.timeout.duration())),
             State::Killing => Some(now.saturating_add(KILL_AGAIN)),
             State::BackOff => Some(now.saturating_add(self.pause(now))),
@@ -105,6 +102,26 @@ impl Supervised {
             self.since = now;
         }
         self.state = to;
+    }
+
+    /// It said that it is alive.
+    pub(crate) fn is_alive(&mut self, now: Duration) {
+        if self.state == State::Ready {
+            self.deadline = self.silent_from(now);
+        }
+    }
+
+    /// Nobody listened for that long, so whoever should have spoken gets that much longer.
+    pub(crate) fn forgive(&mut self, absence: Duration) {
+        if self.state == State::Ready {
+            self.deadline = self.deadline.map(|deadline| deadline.saturating_add(absence));
+        }
+    }
+
+    /// Until when one that spoke now must speak again, if it has to.
+    fn silent_from(&self, now: Duration) -> Option<Duration> {
+        let interval = self.service.watchdog?;
+        Some(now.saturating_add(interval.duration()))
     }
 
     fn pause(&mut self, now: Duration) -> Duration {

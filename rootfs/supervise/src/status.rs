@@ -35,13 +35,15 @@ impl Supervisor {
         let name = |i: usize| self.services[i].service.name.to_string();
         let one = |(i, supervised): (usize, &crate::service::Supervised)| {
             let waiting = supervised.state == State::Waiting;
+            // That a service must speak again is no end of its state.
+            let deadline = supervised.deadline.filter(|_| supervised.state != State::Ready);
             let obstacles = if waiting { levels.obstacles(i, &self.graph) } else { Vec::new() };
             ServiceStatus {
                 name: name(i),
                 state: supervised.state,
                 desired: supervised.desired,
                 since_ms: milliseconds(supervised.since),
-                until_ms: supervised.deadline.map(milliseconds),
+                until_ms: deadline.map(milliseconds),
                 restarts: supervised.run.0.saturating_sub(1),
                 last_exit: supervised.last_exit,
                 waits_for: obstacles.into_iter().map(name).collect(),

@@ -17,6 +17,11 @@ use crate::state::{Input, State};
 /// busy machine.
 pub const KILL_GRACE: Duration = Duration::from_secs(2);
 
+/// The longest time between two steps of a loop that isn't starved: it wakes every second to feed the
+/// watchdog. A loop that was away for longer (the machine stood still, or was busy beyond measure)
+/// can't tell who was silent meanwhile.
+pub const ABSENCE: Duration = Duration::from_secs(2);
+
 /// No time is later; about a thousand years. It keeps every deadline a finite time away.
 pub const LATEST_TIME: Duration = Duration::from_secs(1 << 35);
 
@@ -53,7 +58,12 @@ impl Supervisor {
     /// Takes an event at a time since start, and says what to do. Time never runs backwards here:
     /// an earlier time counts as that of the last step.
     pub fn step(&mut self, now: Duration, event: Event) -> Vec<Action> {
-        self.now = now.min(LATEST_TIME).max(self.now);
+        let before = self.now;
+        self.now = now.min(LATEST_TIME).max(before);
+        let away = self.now.saturating_sub(before);
+        if away > ABSENCE {
+            self.services.iter_mut().for_each(|service| service.forgive(away));
+        }
         let mut actions = Vec::new();
         if self.ending == Some(Ending::Over) {
             return actions;
@@ -148,7 +158,7 @@ impl Supervisor {
             Report::Ready => {
                 service.apply(id, Input::BecameReady, now, actions);
             }
-            Report::Alive => service.last_alive = now,
+            Report::Alive => service.is_alive(now),
             Report::SpawnFailed => self.end_run(id, Exit::NotStarted, actions),
             Report::Exited(exit) => self.end_run(id, exit, actions),
         }

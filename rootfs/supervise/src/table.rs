@@ -44,7 +44,7 @@ pub const TABLE: [[Cell; Input::ALL.len()]; State::ALL.len()] = [
 /* Waiting  */ [____, SPWN, ____, DOWN, ____, ____, ____, ____, ____, ____, ____, ____, ____, ____],
 /* Starting */ [____, ____, STOP, STOP, KILL, ____, PROB, ____, DONE, PAUS, ENDD, FAIL, BACK, STOP],
 /* Running  */ [____, ____, STOP, STOP, KILL, ____, ____, REDY, DONE, PAUS, ENDD, FAIL, BACK, STOP],
-/* Ready    */ [____, ____, STOP, STOP, KILL, ____, ____, ____, DONE, PAUS, ENDD, FAIL, BACK, ____],
+/* Ready    */ [____, ____, STOP, STOP, KILL, ____, ____, ____, DONE, PAUS, ENDD, FAIL, BACK, KILL],
 /* Stopping */ [____, ____, ____, ____, KILL, ____, ____, ____, DONE, PAUS, ENDD, FAIL, BACK, KILL],
 /* Killing  */ [____, ____, ____, ____, ____, ____, ____, ____, DONE, PAUS, ENDD, FAIL, BACK, KILL],
 /* BackOff  */ [____, ____, ____, DOWN, ____, WAIT, ____, ____, ____, ____, ____, ____, ____, WAIT],

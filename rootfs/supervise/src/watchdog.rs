@@ -4,11 +4,12 @@
 //! to stop. So the question is not "is all well?" but "is anything alive that doesn't listen?":
 //!
 //! - the supervision loop must have stepped lately;
-//! - a ready service that declares `watchdog` must have said "alive" within its interval;
-//! - such a service must die when it is killed: one that hangs in the kernel may still hold a
-//!   socket open for clients.
+//! - a service that declares `watchdog` must die when it is killed: one that hangs in the kernel may
+//!   still hold a socket open for clients.
 //!
-//! A service that is down, pausing or on its way up harms nobody: its states have deadlines.
+//! A ready service that declares `watchdog` and doesn't say "alive" within its interval is killed,
+//! with all that is in its cgroup: that is sooner over than a reset, and takes nothing else along.
+//! One that is down, pausing or on its way up harms nobody: its states have deadlines.
 
 use std::time::Duration;
 
@@ -38,10 +39,7 @@ impl Supervisor {
 }
 
 fn is_fresh(supervised: &Supervised, now: Duration) -> bool {
-    let Some(interval) = supervised.service.watchdog else { return true };
-    match supervised.state {
-        State::Ready => now.saturating_sub(supervised.last_alive) <= interval.duration(),
-        State::Killing => now.saturating_sub(supervised.since) <= UNKILLABLE_AFTER,
-        _ => true,
-    }
+    supervised.service.watchdog.is_none()
+        || supervised.state != State::Killing
+        || now.saturating_sub(supervised.since) <= UNKILLABLE_AFTER
 }

@@ -35,6 +35,9 @@ pub(crate) fn words(
         (State::Killing, Input::Hurry) => {
             (ConsoleLevel::Warning, "time is over; killing it".to_owned())
         }
+        (State::Killing, _) if from == State::Ready => {
+            (ConsoleLevel::Error, "doesn't say that it is alive; killing it".to_owned())
+        }
         (State::Killing, _) if from == State::Killing => {
             (ConsoleLevel::Error, "still not gone after a kill; killing it again".to_owned())
         }
@@ -120,6 +123,16 @@ mod tests {
         let (level, text) = words(State::Ready, State::BackOff, Input::EndsForAWhile, &status, now);
         assert_eq!(level, ConsoleLevel::Warning);
         assert_eq!(text, "ended with exit code 3; starts again in 0.4 s");
+    }
+
+    #[test]
+    fn a_kill_says_why() {
+        let status = status(None, None);
+        let text = |from, because| words(from, State::Killing, because, &status, Duration::ZERO).1;
+        assert!(text(State::Ready, Input::Timer).contains("doesn't say that it is alive"));
+        assert!(text(State::Ready, Input::Hurry).contains("time is over"));
+        assert!(text(State::Stopping, Input::Timer).contains("does not stop when asked"));
+        assert!(text(State::Killing, Input::Timer).contains("killing it again"));
     }
 
     #[test]

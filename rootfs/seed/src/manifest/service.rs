@@ -73,8 +73,8 @@ pub struct Service {
     /// Priority 1 to 99 of the real-time scheduler; a normal program if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub realtime_priority: Option<u8>,
-    /// The service must say "alive" on the notify socket at least this often; the hardware
-    /// watchdog is fed only while it does.
+    /// The service must say "alive" on the notify socket at least this often, or it is killed. The
+    /// hardware watchdog isn't fed while it can't be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watchdog: Option<DurationText>,
     /// Directories that are made before it starts.

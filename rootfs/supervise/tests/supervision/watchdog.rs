@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use supervise::{Event, LOOP_SILENCE, Report, Run, ServiceId, Supervisor, UNKILLABLE_AFTER, Wish};
+use supervise::{
+    ABSENCE, Action, Event, Exit, LOOP_SILENCE, Report, Run, ServiceId, State, Supervisor,
+    UNKILLABLE_AFTER, Wish,
+};
 
 use crate::world::{ms, service};
 
@@ -23,21 +26,37 @@ fn fed(supervisor: &mut Supervisor, now: Duration) -> bool {
     supervisor.may_feed_watchdog(now)
 }
 
+/// Whether a step at a time kills the keeper's first run.
+fn kills(supervisor: &mut Supervisor, id: ServiceId, now: Duration) -> bool {
+    supervisor.step(now, Event::Tick).contains(&Action::KillGroup(id, Run(1)))
+}
+
 #[test]
-fn a_source_must_speak_within_its_interval() {
+fn a_source_that_falls_silent_is_killed_and_started_again_after_a_pause() {
     let (mut supervisor, id) = keeper();
-    assert!(fed(&mut supervisor, ms(3000)));
-    assert!(!fed(&mut supervisor, ms(3001)));
-    assert_eq!(supervisor.stale(ms(3001)).collect::<Vec<_>>(), ["keeper"]);
-    supervisor.step(ms(3002), Event::Process(id, Run(1), Report::Alive));
-    assert!(fed(&mut supervisor, ms(5002)));
+    assert!(!kills(&mut supervisor, id, ms(2000)));
+    supervisor.step(ms(2500), Event::Process(id, Run(1), Report::Alive));
+    assert!(!kills(&mut supervisor, id, ms(4499)));
+    assert!(kills(&mut supervisor, id, ms(4500)));
+    assert!(fed(&mut supervisor, ms(4501)), "a kill is a fence");
+    supervisor.step(ms(4502), Event::Process(id, Run(1), Report::Exited(Exit::Signal(9))));
+    assert_eq!(supervisor.state(id), Some(State::BackOff), "it has failed");
 }
 
 #[test]
 fn a_life_sign_of_an_earlier_run_does_not_count() {
     let (mut supervisor, id) = keeper();
-    supervisor.step(ms(3000), Event::Process(id, Run(0), Report::Alive));
-    assert!(!fed(&mut supervisor, ms(3001)));
+    supervisor.step(ms(2500), Event::Process(id, Run(0), Report::Alive));
+    assert!(kills(&mut supervisor, id, ms(3000)));
+}
+
+#[test]
+fn a_loop_that_was_away_blames_nobody() {
+    let (mut supervisor, id) = keeper();
+    let back = ms(1000) + ABSENCE + ms(7000);
+    assert!(!kills(&mut supervisor, id, back), "it may have spoken meanwhile");
+    assert!(!kills(&mut supervisor, id, back + ms(1999)));
+    assert!(kills(&mut supervisor, id, back + ms(2000)));
 }
 
 #[test]
@@ -50,8 +69,7 @@ fn the_loop_must_step() {
 #[test]
 fn a_source_without_a_process_harms_nobody() {
     let (mut supervisor, id) = keeper();
-    supervisor
-        .step(ms(2000), Event::Process(id, Run(1), Report::Exited(supervise::Exit::Signal(11))));
+    supervisor.step(ms(2000), Event::Process(id, Run(1), Report::Exited(Exit::Signal(11))));
     assert!(fed(&mut supervisor, ms(2100)));
     assert!(fed(&mut supervisor, ms(30_000)));
 }
