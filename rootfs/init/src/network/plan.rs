@@ -254,7 +254,7 @@ impl<'a> Planner<'a> {
             });
             // A link that isn't ready has its addresses again before long.
             let in_work = |seen: &Seen| {
-                self.wanted.link(seen.name()).is_some()
+                self.wanted.link(seen.name()).is_some_and(|link| self.is_its(link, seen))
                     && !ready.iter().any(|(_, other)| other.index() == *index)
             };
             let Some(seen) = self.there.numbered(*index) else { continue };
@@ -263,6 +263,12 @@ impl<'a> Planner<'a> {
                 self.plan.changes.push(Change::DropAddress { link, address });
             }
         }
+    }
+
+    /// Whether what has a link's name is that link: a card may have it by chance.
+    fn is_its(&self, link: &Link, seen: &Seen) -> bool {
+        link.kind != LinkKind::Plain
+            || self.claims.card(link, self.there).is_some_and(|card| card.index() == seen.index())
     }
 
     fn addresses(&mut self, link: &Link, seen: &Seen) {

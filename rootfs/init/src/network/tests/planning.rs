@@ -2,11 +2,12 @@
 
 use netlink::{Check, owner};
 use proptest::prelude::*;
+use seed::section::{Link, LinkKind};
 
 use super::world::{World, mac, wanted};
 use crate::network::change::{Change, Trouble};
 use crate::network::plan::{forget_duplicates, plan};
-use crate::network::there::{ACCEPT_RA, INHERITED};
+use crate::network::there::{ACCEPT_RA, INHERITED, Seen};
 use crate::network::wanted::{self, Wanted};
 
 const PLAIN: &str = "[[links]]\nname = \"lan\"\nmatch = { mac = \"52:54:00:00:00:01\" }\n\
@@ -46,13 +47,19 @@ fn with_cards() -> World {
     world
 }
 
+/// A link of the seed as it is. A card that only happens to have its name isn't it.
+fn in_place<'a>(world: &'a World, link: &Link) -> Option<&'a Seen> {
+    match link.kind {
+        LinkKind::Plain => world.claims.card(link, &world.there),
+        LinkKind::Bond | LinkKind::Vlan => world.there.named(link.name.as_str()),
+    }
+}
+
 /// Everything that the seed wants and that can be there is there.
 fn assert_finished(world: &World, wanted: &Wanted) {
     let there = &world.there;
     for link in &wanted.links {
-        let Some(seen) = there.named(link.name.as_str()) else {
-            continue;
-        };
+        let Some(seen) = in_place(world, link) else { continue };
         assert!(seen.link.up, "{} is down", link.name);
         for own in wanted::addresses(link) {
             let found = there.addresses_of(seen.index()).any(|address| address.ip == own.ip);
@@ -64,7 +71,7 @@ fn assert_finished(world: &World, wanted: &Wanted) {
     }
     for route in &wanted.routes {
         let link = wanted.link_of(route).expect("validated");
-        if there.named(link.name.as_str()).is_some() {
+        if in_place(world, link).is_some() {
             let found = there
                 .routes
                 .iter()
@@ -74,6 +81,19 @@ fn assert_finished(world: &World, wanted: &Wanted) {
     }
     let again = plan(wanted, there, &world.claims);
     assert_eq!(again.changes, [], "nothing is left to do");
+}
+
+#[test]
+fn a_card_that_happens_to_have_a_links_name_is_left_alone() {
+    let wanted = wanted(SWAPPED_BY_NAME);
+    let mut world = World::new();
+    let stranger = world.add_card("eth1", 2, "e1000e");
+    world.add_card("usb1", 1, "virtio_net");
+    let troubles = world.settle(&wanted);
+    assert_eq!(troubles.len(), 2, "no card is called eth0, and two fit *1: {troubles:?}");
+    assert!(!world.seen(stranger).link.up);
+    assert_eq!(world.there.addresses_of(stranger).count(), 0);
+    assert_finished(&world, &wanted);
 }
 
 #[test]
