@@ -11,7 +11,7 @@ mod vip;
 use std::process::ExitCode;
 
 use qemu_tests::rig;
-use qemu_tests::rig::entry::{Family, Site, Topology};
+use qemu_tests::rig::entry::{Family, Site, Steady, Topology};
 
 const FAMILIES: [Family; 5] = [boot::FAMILY, agent::FAMILY, vip::FAMILY, pg::FAMILY, site::FAMILY];
 
@@ -21,6 +21,7 @@ const ONE_NODE: Topology = Topology {
     site: Site::Seeds(&["images/lab/node1.toml"]),
     image: "lab",
     tester: false,
+    steady: Steady::Ready,
 };
 
 /// Two nodes that share a virtual address without any permit, and a tester.
@@ -32,6 +33,7 @@ const VIP_PAIR: Topology = Topology {
     },
     image: "lab",
     tester: true,
+    steady: Steady::Owner,
 };
 
 /// A database pair that decides by policy, and a tester.
@@ -43,6 +45,7 @@ const PG_PAIR: Topology = Topology {
     },
     image: "lab",
     tester: true,
+    steady: Steady::InSync,
 };
 
 /// A database pair with a witness, and a tester.
@@ -54,6 +57,7 @@ const PG_WITNESS: Topology = Topology {
     },
     image: "lab",
     tester: true,
+    steady: Steady::InSync,
 };
 
 /// The same pair, whose adverts are signed.

@@ -1,7 +1,7 @@
 //! A running virtual machine that ends with its test.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +16,10 @@ use thiserror::Error;
 use crate::console::Console;
 use crate::qmp::{Control, Event, QmpError};
 
+/// How long a guest's memory takes to be written or read on a busy desk.
+const MOVE_LIMIT: Duration = Duration::from_mins(1);
+/// In bytes a second; QEMU is careful with a network that isn't there.
+const MOVE_SPEED: u64 = 1 << 40;
 /// Above what people start by hand, below what keeps the desk alive.
 const NICENESS: i32 = -10;
 const POLL: Duration = Duration::from_millis(10);
@@ -28,6 +32,8 @@ pub enum GuestError {
     Control(#[from] QmpError),
     #[error("the guest was still running after {0:?}")]
     StillRunning(Duration),
+    #[error("{}: the guest can't be saved there or read from it: {why}", path.display())]
+    Moved { path: PathBuf, why: String },
 }
 
 /// A guest; dropping it ends it, and so does an interrupt of this process.
@@ -73,6 +79,39 @@ impl Guest {
     /// The same, for a command that takes arguments.
     pub fn command_with(&mut self, command: &str, arguments: &Value) -> Result<Value, GuestError> {
         Ok(self.control.ask(command, arguments)?)
+    }
+
+    /// Writes its memory and the state of its devices to a new file. It stands still afterwards.
+    pub fn save(&mut self, path: &Path) -> Result<(), GuestError> {
+        let parameters = json!({ "max-bandwidth": MOVE_SPEED });
+        self.command_with("migrate-set-parameters", &parameters)?;
+        self.command_with("migrate", &json!({ "uri": format!("file:{}", path.display()) }))?;
+        self.wait_for_move(path)
+    }
+
+    /// Reads them from the file, in a machine that was started for it; it stands still afterwards.
+    pub fn load(&mut self, path: &Path) -> Result<(), GuestError> {
+        // It hasn't moved to another port of a switch, so nobody needs to be told where it is.
+        self.command_with("migrate-set-parameters", &json!({ "announce-rounds": 0 }))?;
+        let uri = json!({ "uri": format!("file:{}", path.display()) });
+        self.command_with("migrate-incoming", &uri)?;
+        self.wait_for_move(path)
+    }
+
+    fn wait_for_move(&mut self, path: &Path) -> Result<(), GuestError> {
+        let failed = |why| GuestError::Moved { path: path.to_owned(), why };
+        let deadline = Instant::now() + MOVE_LIMIT;
+        loop {
+            let state = self.command("query-migrate")?;
+            match state.get("status").and_then(Value::as_str) {
+                Some("completed") => return Ok(()),
+                Some("failed" | "cancelled") => return Err(failed(state.to_string())),
+                _ if Instant::now() > deadline => {
+                    return Err(failed(format!("it takes more than {MOVE_LIMIT:?}")));
+                }
+                _ => thread::sleep(POLL),
+            }
+        }
     }
 
     /// What QEMU told by itself so far.

@@ -109,6 +109,7 @@ impl Bench {
             control: Some(folder.join("control")),
             clock: None,
             end_on_restart: true,
+            incoming: false,
         }
     }
 }

@@ -43,6 +43,9 @@ pub struct Arguments {
     /// Leave the machines of a run that didn't pass running until Enter is pressed
     #[arg(long)]
     pub keep: bool,
+    /// Form each cluster anew, instead of going on from one that was formed earlier
+    #[arg(long)]
+    pub cold: bool,
     /// Wait for Enter before each fault and each heal
     #[arg(long)]
     pub step: bool,

@@ -122,6 +122,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         control: None,
         clock: None,
         end_on_restart: false,
+        incoming: false,
     };
     context.progress.note(&format!("{} with {acceleration:?}; Ctrl-A X ends it", qemu.describe()));
     wait_for(qemu.command(&machine))

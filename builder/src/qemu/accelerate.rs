@@ -70,6 +70,7 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
         control: None,
         clock: None,
         end_on_restart: true,
+        incoming: false,
     };
     let mut command = qemu.command(&machine);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());

@@ -105,6 +105,8 @@ pub struct Machine {
     pub clock: Option<String>,
     /// End QEMU when the guest restarts, instead of starting it again.
     pub end_on_restart: bool,
+    /// Wait for a saved guest instead of starting one, and don't let it run before it is told to.
+    pub incoming: bool,
 }
 
 impl Machine {
@@ -152,6 +154,9 @@ impl Machine {
         }
         if self.end_on_restart {
             arguments.flag("-no-reboot");
+        }
+        if self.incoming {
+            arguments.pair("-incoming", "defer").flag("-S");
         }
         arguments.list
     }
@@ -259,6 +264,7 @@ mod tests {
             control: None,
             clock: None,
             end_on_restart: true,
+            incoming: false,
         }
     }
 
@@ -314,6 +320,15 @@ mod tests {
         assert!(line.contains("drive=disk0,rerror=report,werror=report"), "{line}");
         assert!(line.contains("-chardev socket,id=channel0,path=/p,,1"), "{line}");
         assert!(line.contains("bus=channels.0,chardev=channel0,name=probe"), "{line}");
+    }
+
+    #[test]
+    fn a_saved_guest_is_waited_for() {
+        let start = Start::Uefi { firmware: "/f".into(), variables: "/v".into() };
+        let usual = machine(start);
+        assert!(!line(&usual).contains("-incoming"));
+        let saved = Machine { incoming: true, ..usual };
+        assert!(line(&saved).ends_with("-incoming defer -S"), "{}", line(&saved));
     }
 
     #[test]

@@ -113,8 +113,8 @@ fn run_all(wanted: &[Wanted<'_>], arguments: &Arguments) -> Result<ExitCode, Box
         folder: scratch.path().to_owned(),
     };
     let report = arguments.report.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_REPORT));
-    let (step, keep) = (arguments.step, arguments.keep);
-    let settings = Settings { place, report: report.clone(), step, keep };
+    let Arguments { step, keep, cold, .. } = *arguments;
+    let settings = Settings { place, report: report.clone(), step, keep, cold };
     let mut runner = Runner::new(settings, Progress::new(false));
     let mut tally = Tally::default();
     let count = wanted.len();

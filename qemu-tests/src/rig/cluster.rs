@@ -22,6 +22,7 @@ use vswitch::server::{Plan, Server as Switch, ServerError};
 use super::entry::{Ip, Site, Topology};
 use super::kit::Kit;
 use super::machine::{Body, Machine, MachineError, Spec};
+use super::warm::{self, Record, Warm, WarmError};
 
 /// The tester's place in each network; no node of a cluster file is called that.
 const TESTER_HOST: u32 = 250;
@@ -42,6 +43,8 @@ pub enum ClusterSetUpError {
     Switch(#[from] ServerError),
     #[error(transparent)]
     Machine(#[from] MachineError),
+    #[error(transparent)]
+    Warm(#[from] WarmError),
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
 }
@@ -68,6 +71,7 @@ pub struct Cluster {
     pub seeds: Vec<SealedSeed>,
     pub origin: Instant,
     tester_addresses: Vec<String>,
+    folder: PathBuf,
     // Machines go before the switch does.
     pub switch: Switch,
     /// Where a drill sends frames of its own.
@@ -87,12 +91,17 @@ pub struct Setting<'a> {
     pub origin: Instant,
     /// Where the capture of the wire goes.
     pub capture: PathBuf,
+    /// The formed cluster that it goes on from, if there is one.
+    pub warm: Option<&'a Warm>,
 }
 
 impl Cluster {
     /// Puts a cluster together; nothing runs yet.
     pub fn new(setting: &Setting<'_>) -> Result<Self, ClusterSetUpError> {
-        let sealed = seal(setting)?;
+        let sealed = match setting.warm {
+            Some(warm) => unpack(warm, setting.folder)?,
+            None => seal(setting)?,
+        };
         let parsed: Vec<Seed> = sealed
             .iter()
             .map(|sealed| seed::parse(&sealed.node, &sealed.text).map_err(ClusterSetUpError::Seed))
@@ -138,6 +147,7 @@ impl Cluster {
             seeds: sealed,
             origin: setting.origin,
             tester_addresses: tester_addresses(&parsed),
+            folder: setting.folder.to_owned(),
             switch,
             stranger,
         })
@@ -153,6 +163,37 @@ impl Cluster {
         Ok(())
     }
 
+    /// Saves a cluster that is as it should be. All of it is off then.
+    pub fn save(&mut self, warm: &Warm) -> Result<(), ClusterSetUpError> {
+        for machine in self.nodes.iter_mut().chain(&mut self.tester) {
+            machine.freeze()?;
+        }
+        let mut boot_ids = Vec::new();
+        for machine in self.nodes.iter_mut().chain(&mut self.tester) {
+            boot_ids.push((machine.name.clone(), machine.save(&warm.folder)?));
+        }
+        warm::copy(&self.folder.join("site"), &warm.site)?;
+        let seeds = self.seeds.iter().map(|seed| (seed.node.clone(), seed.text.clone())).collect();
+        Ok(warm.write(&Record { seeds, boot_ids })?)
+    }
+
+    /// Puts all machines where they were saved, and lets them go on at the same time.
+    pub fn resume(&mut self, warm: &Warm) -> Result<(), ClusterSetUpError> {
+        let record = warm.record()?;
+        let said = |name: &str| {
+            let of = record.boot_ids.iter().find(|(machine, _)| machine == name);
+            of.map_or("", |(_, boot_id)| boot_id)
+        };
+        for machine in self.nodes.iter_mut().chain(&mut self.tester) {
+            let boot_id = said(&machine.name).to_owned();
+            machine.resume(&warm.folder, &boot_id)?;
+        }
+        for machine in self.nodes.iter_mut().chain(&mut self.tester) {
+            machine.thaw()?;
+        }
+        Ok(())
+    }
+
     /// The time since the run's beginning.
     pub fn now(&self) -> Duration {
         self.origin.elapsed()
@@ -163,6 +204,18 @@ impl Cluster {
         let all = self.nodes.iter().chain(&self.tester);
         all.into_iter().find(|machine| machine.port == port).map_or("?", |machine| &machine.name)
     }
+}
+
+/// The seeds and secrets of a formed cluster, in the run's own folder: the other may be removed.
+fn unpack(warm: &Warm, folder: &Path) -> Result<Vec<SealedSeed>, ClusterSetUpError> {
+    let site = folder.join("site");
+    warm::copy(&warm.site, &site)?;
+    let seeds = warm.record()?.seeds.into_iter();
+    let sealed = |(node, text): (String, String)| {
+        let path = site.join(format!("{node}.toml"));
+        SealedSeed { path, node, text }
+    };
+    Ok(seeds.map(sealed).collect())
 }
 
 /// Seeds with their secrets, in a folder that goes with the run.

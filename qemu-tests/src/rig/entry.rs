@@ -40,6 +40,17 @@ pub enum Site {
     Seeds(&'static [&'static str]),
 }
 
+/// What a formed cluster has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steady {
+    /// Its nodes are ready.
+    Ready,
+    /// And one of them has the virtual address.
+    Owner,
+    /// And the database pair is in sync.
+    InSync,
+}
+
 /// Which machines there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topology {
@@ -49,6 +60,8 @@ pub struct Topology {
     pub image: &'static str,
     /// Whether there is a machine for clients.
     pub tester: bool,
+    /// What it has reached when a drill on a formed cluster begins.
+    pub steady: Steady,
 }
 
 /// How the cluster is when the drill begins.

@@ -12,6 +12,7 @@ use vswitch::rule::{Effect, Pick, Rule, RuleId};
 use super::cluster::{Cluster, ClusterSetUpError};
 use super::machine::{Machine, MachineError};
 use super::probe::ProbeError;
+use super::warm::WarmError;
 
 /// A frame that was on its way when a guest was stopped may still come out.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
@@ -35,6 +36,12 @@ impl From<MachineError> for Stop {
 
 impl From<ProbeError> for Stop {
     fn from(error: ProbeError) -> Self {
+        Self::Unknown(error.to_string())
+    }
+}
+
+impl From<WarmError> for Stop {
+    fn from(error: WarmError) -> Self {
         Self::Unknown(error.to_string())
     }
 }

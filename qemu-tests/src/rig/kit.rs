@@ -24,6 +24,7 @@ use builder::root::definition::Architecture;
 use builder::root::tree::{Node, Origin, Tree, TreeError, TreePath};
 use disk::boot::Slot;
 use disk::gpt::Partition;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::machine::Body;
@@ -74,6 +75,10 @@ pub struct Kit {
     _open_image: File,
     /// The image's verity root hash, which names it.
     pub verity_root: String,
+    /// Where its kernel and archives are.
+    pub folder: PathBuf,
+    /// A hash over all that a machine is started from.
+    pub fingerprint: String,
     kernel: PathBuf,
     node_initramfs: PathBuf,
     tester_initramfs: PathBuf,
@@ -112,7 +117,8 @@ impl Kit {
         let image = PathBuf::from(format!("/proc/self/fd/{}", open_image.as_raw_fd()));
         let open = OpenImage::open(&image)?;
         let kernel = open.kernel(Slot::A)?;
-        let linux = write(&place.folder, "kernel", open.section(&kernel, ".linux")?)?;
+        let linux_bytes = open.section(&kernel, ".linux")?;
+        let linux = write(&place.folder, "kernel", linux_bytes)?;
         let probe = build_probe(&place.project)?;
         let mut modules = build::kernel_modules(&request, &TESTER_MODULES, progress)?;
         let alone = archive(&probe, &modules)?;
@@ -122,12 +128,17 @@ impl Kit {
         let mut node = open.section(&kernel, ".initrd")?.to_vec();
         node.resize(node.len().next_multiple_of(ARCHIVE_ALIGNMENT), 0);
         node.extend(beside);
+        let verity_root = built.base.record.verity_root;
+        let parts = [linux_bytes, &*node, &*alone, verity_root.as_bytes()];
+        let fingerprint = fingerprint(&parts);
         let qemu = Qemu::find(&place.cache, &Reach::default(), progress)?;
         let acceleration = accelerate::probe(&qemu, &linux, &place.cache);
         Ok(Self {
             qemu,
             acceleration,
-            verity_root: built.base.record.verity_root,
+            verity_root,
+            folder: place.folder.clone(),
+            fingerprint,
             kernel: linux,
             node_initramfs: write(&place.folder, "node.initramfs", &node)?,
             tester_initramfs: write(&place.folder, "tester.initramfs", &alone)?,
@@ -165,6 +176,15 @@ impl Kit {
         let volume = identity::volume(&self.seed_partition, seed, self.source_date)?;
         Ok((self.seed_partition.offset_bytes(), volume))
     }
+}
+
+fn fingerprint(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn build_probe(project: &Project) -> Result<Vec<u8>, KitError> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,41 @@ pub enum Body {
     Tester,
 }
 
+impl Spec {
+    /// The path of one of its sockets.
+    fn below(&self, what: &str) -> PathBuf {
+        self.folder.join(format!("{}.{what}", self.name))
+    }
+}
+
+/// What QEMU is asked for, without the disk.
+fn plan(kit: &Kit, spec: &Spec) -> command::Machine {
+    let network = spec.network.display().to_string().replace(',', ",,");
+    command::Machine {
+        name: spec.name.clone(),
+        acceleration: kit.acceleration,
+        memory_mib: kit.memory_mib(&spec.body),
+        processors: 1,
+        start: kit.start(&spec.body),
+        disks: Vec::new(),
+        sockets: false,
+        cards: vec![Card {
+            mac: spec.mac.clone(),
+            backend: format!("stream,server=off,addr.type=unix,addr.path={network}"),
+        }],
+        channels: vec![Channel { name: PORT.to_owned(), socket: spec.below("probe") }],
+        console: command::Console::Output,
+        control: Some(spec.below("control")),
+        clock: None,
+        end_on_restart: false,
+        incoming: false,
+    }
+}
+
+fn served_disk(socket: PathBuf) -> Disk {
+    Disk { storage: Storage::NbdSocket, ..Disk::from(socket) }
+}
+
 /// A machine. Dropping it ends it.
 #[derive(Debug)]
 pub struct Machine {
@@ -91,27 +126,8 @@ pub struct Machine {
 impl Machine {
     /// Puts a machine together, without starting it.
     pub fn new(kit: &Arc<Kit>, spec: Spec) -> Result<Self, MachineError> {
-        let below = |what: &str| spec.folder.join(format!("{}.{what}", spec.name));
-        let probe = Probe::listen(&spec.name, &below("probe"))?;
-        let network = spec.network.display().to_string().replace(',', ",,");
-        let plan = command::Machine {
-            name: spec.name.clone(),
-            acceleration: kit.acceleration,
-            memory_mib: kit.memory_mib(&spec.body),
-            processors: 1,
-            start: kit.start(&spec.body),
-            disks: Vec::new(),
-            sockets: false,
-            cards: vec![Card {
-                mac: spec.mac.clone(),
-                backend: format!("stream,server=off,addr.type=unix,addr.path={network}"),
-            }],
-            channels: vec![Channel { name: PORT.to_owned(), socket: probe.socket().to_owned() }],
-            console: command::Console::Output,
-            control: Some(below("control")),
-            clock: None,
-            end_on_restart: false,
-        };
+        let probe = Probe::listen(&spec.name, &spec.below("probe"))?;
+        let plan = plan(kit, &spec);
         let mut machine = Self {
             name: spec.name.clone(),
             port: spec.port,
@@ -127,22 +143,87 @@ impl Machine {
         Ok(machine)
     }
 
+    /// What QEMU is asked for, apart from what each machine has of its own.
+    pub fn shape(kit: &Kit, body: &Body) -> String {
+        let nowhere = PathBuf::new();
+        let spec = Spec {
+            name: String::new(),
+            port: Port(0),
+            mac: String::new(),
+            network: nowhere.clone(),
+            folder: nowhere,
+            origin: Instant::now(),
+            body: body.clone(),
+        };
+        let mut plan = plan(kit, &spec);
+        if matches!(body, Body::Node { .. }) {
+            plan.disks = vec![served_disk(spec.below("disk"))];
+        }
+        let words: Vec<String> =
+            plan.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let folder = kit.folder.display().to_string();
+        format!("{} {DISK_BYTES}", words.join(" ").replace(&folder, ""))
+    }
+
     /// Gives a node a new disk: the image, its seed, and nothing that it ever wrote.
     fn fit_disk(&mut self) -> Result<(), MachineError> {
         let Body::Node { seed } = &self.spec.body else { return Ok(()) };
         let name = || self.name.clone();
-        self.disk = None;
         let mut store = Store::over(&self.kit.image, DISK_BYTES)
             .map_err(|source| MachineError::Disk { name: name(), source })?;
         let (offset, volume) = self.kit.seed_volume(seed)?;
         let written = store.write(offset, &volume).and_then(|()| store.flush());
         written.map_err(|fault| MachineError::DiskWrite { name: name(), fault })?;
-        let path = self.spec.folder.join(format!("{}.disk", self.name));
+        self.serve_disk(store)
+    }
+
+    fn serve_disk(&mut self, store: Store) -> Result<(), MachineError> {
+        // The old one's socket goes with it.
+        self.disk = None;
+        let path = self.spec.below("disk");
         let server = DiskServer::start(&path, store)
-            .map_err(|source| MachineError::DiskServer { name: name(), source })?;
-        self.plan.disks = vec![Disk { storage: Storage::NbdSocket, ..Disk::from(path) }];
+            .map_err(|source| MachineError::DiskServer { name: self.name.clone(), source })?;
+        self.plan.disks = vec![served_disk(path)];
         self.disk = Some(server);
         Ok(())
+    }
+
+    /// Saves it in a folder as it is: memory, devices, disk. It must stand still, and is off then.
+    /// Gives the boot id that its probe said.
+    pub fn save(&mut self, folder: &Path) -> Result<String, MachineError> {
+        let boot_id = self.probe.wait(VANISH_LIMIT)?;
+        let (memory, disk) = self.saved_in(folder);
+        let saved = self.guest()?.save(&memory);
+        saved.map_err(|source| self.failed(source))?;
+        self.kill()?;
+        if let Some(server) = &self.disk {
+            let saved = server.with_store(|store| store.save(&disk));
+            saved.map_err(|source| MachineError::Disk { name: self.name.clone(), source })?;
+        }
+        Ok(boot_id)
+    }
+
+    /// Puts it where a machine of the same shape was saved. It stands still, and its probe is there.
+    pub fn resume(&mut self, folder: &Path, boot_id: &str) -> Result<(), MachineError> {
+        self.must_be_off()?;
+        let (memory, disk) = self.saved_in(folder);
+        if matches!(self.spec.body, Body::Node { .. }) {
+            let store = Store::resume(&self.kit.image, DISK_BYTES, &disk)
+                .map_err(|source| MachineError::Disk { name: self.name.clone(), source })?;
+            self.serve_disk(store)?;
+        }
+        self.plan.incoming = true;
+        let started = self.start();
+        self.plan.incoming = false;
+        started?;
+        let loaded = self.guest()?.load(&memory);
+        loaded.map_err(|source| self.failed(source))?;
+        Ok(self.probe.greet(boot_id, VANISH_LIMIT)?)
+    }
+
+    fn saved_in(&self, folder: &Path) -> (PathBuf, PathBuf) {
+        let below = |what: &str| folder.join(format!("{}.{what}", self.name));
+        (below("memory"), below("disk"))
     }
 
     /// Turns it on.

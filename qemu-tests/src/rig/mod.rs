@@ -33,3 +33,4 @@ pub mod reaper;
 pub mod run;
 pub mod state;
 pub mod stranger;
+pub mod warm;

@@ -107,6 +107,24 @@ impl Probe {
         }
     }
 
+    /// Waits for the line to a guest that goes on from where it was saved: its probe said who it is
+    /// when it came, and won't again.
+    pub fn greet(&self, boot_id: &str, limit: Duration) -> Result<(), ProbeError> {
+        let deadline = Instant::now() + limit;
+        let mut state = self.shared.state();
+        while state.stream.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ProbeError::Absent { node: self.node.clone(), limit });
+            }
+            state = self.shared.wait(state, left);
+        }
+        state.boot_id = Some(boot_id.to_owned());
+        drop(state);
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
     /// Asks, and waits for the answer.
     pub fn ask(&self, ask: Ask) -> Result<Value, ProbeError> {
         self.ask_for(ask, ANSWER_LIMIT)

@@ -1,7 +1,7 @@
 //! Runs drills one after the other, and decides what each comes to.
 //!
 //! ```text
-//!   form the cluster ─> the drill's body ─> consoles are clean? ─> verdict ─┬─ pass, violated: said
+//!   form the cluster, or go on from one ─> the drill's body ─> consoles are clean? ─> verdict ─┬─ pass, violated: said
 //!                                                                           └─ unknown: once more
 //! ```
 //! A violation is never tried again: it happened. What is unknown is, once, and that is counted: a
@@ -19,14 +19,16 @@ use builder::unfinished::Scratch;
 use ledger::check::console::{Line, console_clean};
 use ledger::{Finding, Micros, Verdict};
 use report::Folder;
+use report::run::Power;
 
 use super::cluster::{Cluster, Setting};
-use super::drill::{Drill, READY_LIMIT};
-use super::entry::{Begin, Entry, Ip};
+use super::drill::{Drill, PowerChange, READY_LIMIT};
+use super::entry::{Begin, Entry, Ip, Steady};
 use super::evidence::{self, Told};
 use super::fault::Stop;
 use super::kit::{Kit, KitError, Place};
 use super::log::Log;
+use super::warm::{self, Warm};
 
 /// How a run is made.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Settings {
     pub step: bool,
     /// Leave the cluster of a run that didn't pass as it is until somebody has looked.
     pub keep: bool,
+    /// Form each cluster anew.
+    pub cold: bool,
 }
 
 /// What came of a run.
@@ -79,6 +83,23 @@ impl Runner {
         Ok(kit)
     }
 
+    /// What there is of the formed cluster that a drill begins with.
+    fn warmth(
+        &self,
+        entry: &Entry,
+        ip: Option<Ip>,
+        kit: &Kit,
+    ) -> Result<Option<Warmth>, warm::WarmError> {
+        if self.settings.cold || entry.begin == Begin::Off {
+            return Ok(None);
+        }
+        let place = &self.settings.place;
+        let key = warm::key(kit, &entry.topology, ip, place.project.root())?;
+        let store = warm::Store::within(&place.cache);
+        let found = store.find(&key);
+        Ok(Some(Warmth { store, key, found }))
+    }
+
     /// Runs a drill once.
     pub fn run_once(
         &mut self,
@@ -94,6 +115,7 @@ impl Runner {
         let (report, unix) = (&self.settings.report, started.as_secs());
         let folder = Folder::create(report, entry.name, &variant, seed, unix)?;
         let origin = Instant::now();
+        let warmth = self.warmth(entry, ip, &kit)?;
         let cluster = Cluster::new(&Setting {
             kit: &kit,
             project: &self.settings.place.project,
@@ -103,6 +125,7 @@ impl Runner {
             seed,
             origin,
             capture: folder.path().join("wire.pcapng"),
+            warm: warmth.as_ref().and_then(|warmth| warmth.found.as_ref()),
         })?;
         let progress = Progress::new(false);
         let log = Log::new(Box::new(move |line| progress.note(line)));
@@ -110,7 +133,7 @@ impl Runner {
         let mut drill = Drill::new(cluster, log, run, self.settings.step);
         // A panic of the rig must not cost the evidence.
         let ended = panic::catch_unwind(AssertUnwindSafe(|| {
-            form(&mut drill, entry)?;
+            form(&mut drill, entry, warmth.as_ref())?;
             (entry.body)(&mut drill)
         }));
         judge(&mut drill, ended);
@@ -128,23 +151,62 @@ impl Runner {
     }
 }
 
+/// Where the cluster of a drill is kept once it is formed.
+struct Warmth {
+    store: warm::Store,
+    key: String,
+    found: Option<Warm>,
+}
+
 /// Brings the cluster to where the drill begins.
-fn form(drill: &mut Drill, entry: &Entry) -> Result<(), Stop> {
+fn form(drill: &mut Drill, entry: &Entry, warmth: Option<&Warmth>) -> Result<(), Stop> {
     drill.mark();
-    if entry.begin == Begin::Formed {
-        for node in drill.nodes() {
-            drill.start(node)?;
+    match (entry.begin, warmth) {
+        (Begin::Off, _) => drill.cluster.start_tester(READY_LIMIT)?,
+        (Begin::Formed, None) => form_anew(drill, entry.topology.steady)?,
+        (Begin::Formed, Some(Warmth { store, key, found: Some(warm) })) => {
+            if let Err(error) = drill.cluster.resume(warm) {
+                // The next run doesn't find it, and forms one.
+                let _gone = store.remove(key);
+                return Err(Stop::Unknown(format!("the formed cluster can't go on: {error}")));
+            }
+            note_resumed(drill, "formed earlier");
         }
-    }
-    drill.cluster.start_tester(READY_LIMIT)?;
-    if entry.begin == Begin::Formed {
-        for node in drill.nodes() {
-            drill.wait_ready(node)?;
-            drill.note(format!("{} is ready", drill.name(node)));
+        (Begin::Formed, Some(Warmth { store, key, found: None })) => {
+            form_anew(drill, entry.topology.steady)?;
+            let (_scratch, saved) = store.begin()?;
+            drill.cluster.save(&saved)?;
+            let warm = store.keep(&saved, key)?;
+            drill.cluster.resume(&warm)?;
+            note_resumed(drill, "just formed");
         }
     }
     drill.begin(entry.limit);
     Ok(())
+}
+
+fn form_anew(drill: &mut Drill, steady: Steady) -> Result<(), Stop> {
+    for node in drill.nodes() {
+        drill.start(node)?;
+    }
+    drill.cluster.start_tester(READY_LIMIT)?;
+    for node in drill.nodes() {
+        drill.wait_ready(node)?;
+        drill.note(format!("{} is ready", drill.name(node)));
+    }
+    match steady {
+        Steady::Ready => Ok(()),
+        Steady::Owner => drill.vip_roles().map(drop),
+        Steady::InSync => drill.pair_roles().map(drop),
+    }
+}
+
+fn note_resumed(drill: &mut Drill, which: &str) {
+    let at = drill.now();
+    drill.note(format!("goes on from a cluster that was {which}"));
+    for node in drill.nodes() {
+        drill.power.push(PowerChange { node, at, power: Power::On });
+    }
 }
 
 type Ended = Result<Result<(), Stop>, Box<dyn Any + Send>>;

@@ -8,11 +8,13 @@
 //!   guest ── NBD ──> volatile: writes in their order ──flush──> durable: a sparse file
 //!                         │ power cut: lost, or torn               │
 //!                         v                                        v
-//!                       gone                     what is nowhere: the built image, never written
+//!                       gone                     what is nowhere: a saved disk, if it goes on
+//!                                                from one; else the built image, never written
 //! ```
 //!
 //! [`store`] is the disk itself, [`protocol`] the words of NBD, [`server`] its socket and thread.
 
+mod layer;
 pub mod protocol;
 pub mod server;
 pub mod store;

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::layer::Layer;
+
 pub const SECTOR: u64 = 512;
 const SECTOR_BYTES: usize = 512;
 /// What may wait for a flush; a real disk's cache is no larger, and then it writes by itself.
@@ -25,6 +27,8 @@ pub enum StoreError {
     Base { path: PathBuf, source: io::Error },
     #[error("can't make a scratch file for what the guest writes: {0}")]
     Scratch(io::Error),
+    #[error("the saved disk {}: {source}", path.display())]
+    Saved { path: PathBuf, source: io::Error },
     #[error("a disk of {0} bytes has no whole number of sectors")]
     Size(u64),
 }
@@ -57,9 +61,9 @@ pub struct Store {
     base: File,
     base_bytes: u64,
     bytes: u64,
-    durable: File,
-    /// Which sectors of `durable` were written, one bit each.
-    written: Vec<u64>,
+    /// What an earlier disk had written when it was saved; it is never written.
+    saved: Option<Layer>,
+    durable: Layer,
     volatile: BTreeMap<u64, Pending>,
     /// Numbers the writes since the last flush.
     write: u64,
@@ -90,6 +94,15 @@ pub struct Counts {
 impl Store {
     /// A disk of `bytes`, which begins with the content of the image; beyond that it is zeros.
     pub fn over(base: &Path, bytes: u64) -> Result<Self, StoreError> {
+        Self::build(base, bytes, None)
+    }
+
+    /// A disk over the same image that goes on from where another was [saved](Self::save).
+    pub fn resume(base: &Path, bytes: u64, saved: &Path) -> Result<Self, StoreError> {
+        Self::build(base, bytes, Some(saved))
+    }
+
+    fn build(base: &Path, bytes: u64, saved: Option<&Path>) -> Result<Self, StoreError> {
         let opened = File::open(base).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (base_bytes, base) =
             opened.map_err(|source| StoreError::Base { path: base.to_owned(), source })?;
@@ -97,21 +110,30 @@ impl Store {
         if !bytes.is_multiple_of(SECTOR) {
             return Err(StoreError::Size(bytes));
         }
-        let durable = tempfile::tempfile().map_err(StoreError::Scratch)?;
-        durable.set_len(bytes).map_err(StoreError::Scratch)?;
-        let words = usize::try_from((bytes / SECTOR).div_ceil(64)).unwrap_or(usize::MAX);
+        let open = |path: &Path| {
+            let layer = Layer::open(path, bytes);
+            layer.map_err(|source| StoreError::Saved { path: path.to_owned(), source })
+        };
         Ok(Self {
             base,
             base_bytes,
             bytes,
-            durable,
-            written: vec![0; words],
+            saved: saved.map(open).transpose()?,
+            durable: Layer::empty(bytes).map_err(StoreError::Scratch)?,
             volatile: BTreeMap::new(),
             write: 0,
             broken: Vec::new(),
             full: false,
             counts: Counts::default(),
         })
+    }
+
+    /// Writes what it has over its image to a new file; what waits for a flush becomes durable before.
+    pub fn save(&mut self, path: &Path) -> Result<(), StoreError> {
+        let fail = |source| StoreError::Saved { path: path.to_owned(), source };
+        self.settle().map_err(|fault| fail(io::Error::other(format!("{fault:?}"))))?;
+        let layers: Vec<&Layer> = [&self.durable].into_iter().chain(&self.saved).collect();
+        Layer::save(&layers, self.bytes, path).map_err(fail)
     }
 
     pub fn bytes(&self) -> u64 {
@@ -204,12 +226,7 @@ impl Store {
 
     fn make_durable(&mut self, sector: u64, bytes: &Sector) -> Result<(), Fault> {
         // The desk's own disk is full or broken: the guest sees what it would see of its own.
-        self.durable.write_all_at(bytes, sector * SECTOR).map_err(|_| Fault::InputOutput)?;
-        let (word, bit) = place(sector);
-        if let Some(word) = self.written.get_mut(word) {
-            *word |= bit;
-        }
-        Ok(())
+        self.durable.write(sector, bytes).map_err(|_| Fault::InputOutput)
     }
 
     fn read_sector(&self, sector: u64, buffer: &mut [u8]) -> io::Result<()> {
@@ -217,11 +234,11 @@ impl Store {
             buffer.copy_from_slice(&*pending.bytes);
             return Ok(());
         }
-        let (word, bit) = place(sector);
-        let offset = sector * SECTOR;
-        if self.written.get(word).is_some_and(|word| word & bit != 0) {
-            return self.durable.read_exact_at(buffer, offset);
+        let mut layers = [&self.durable].into_iter().chain(&self.saved);
+        if let Some(layer) = layers.find(|layer| layer.has(sector)) {
+            return layer.read(sector, buffer);
         }
+        let offset = sector * SECTOR;
         buffer.fill(0);
         let there = usize::try_from(self.base_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
         let there = there.min(buffer.len());
@@ -240,11 +257,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-/// The word and the bit of a sector in the map of written sectors.
-fn place(sector: u64) -> (usize, u64) {
-    (usize::try_from(sector / 64).unwrap_or(usize::MAX), 1 << (sector % 64))
 }
 
 /// Falls the same way for the same seed and number.

@@ -39,6 +39,45 @@ fn it_begins_as_the_image_and_the_image_is_never_written() {
 }
 
 #[test]
+fn a_saved_disk_goes_on_where_it_was_and_is_not_written_either() {
+    let (mut store, image) = disk();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("disk");
+    store.write(0, &[9; 512]).expect("written");
+    store.write(50 * SECTOR, &[8; 1024]).expect("written, and not flushed");
+    store.save(&path).expect("saved");
+    let saved = std::fs::read(&path).expect("there");
+    let resume = || Store::resume(image.path(), SECTORS * SECTOR, &path).expect("a disk");
+    let mut again = resume();
+    let sectors = [0, 1, 50, 51, 52].map(|sector| read(&mut again, sector));
+    assert_eq!(sectors, [9, 1, 8, 8, 0]);
+    again.write(0, &[7; 512]).expect("written");
+    again.write(SECTOR, &[6; 512]).expect("written");
+    again.cut(Cut::All).expect("cut");
+    assert_eq!((read(&mut again, 0), read(&mut again, 1)), (9, 1), "a cut leaves what was saved");
+    again.write(0, &[7; 512]).expect("written");
+    // What is saved once more has what both wrote.
+    let second = folder.path().join("second");
+    again.save(&second).expect("saved");
+    let mut third = Store::resume(image.path(), SECTORS * SECTOR, &second).expect("a disk");
+    assert_eq!((read(&mut third, 0), read(&mut third, 50)), (7, 8));
+    assert_eq!(read(&mut resume(), 0), 9);
+    assert_eq!(std::fs::read(&path).expect("there"), saved);
+}
+
+#[test]
+fn a_saved_disk_of_another_size_or_none_is_refused() {
+    let (mut store, image) = disk();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("disk");
+    store.save(&path).expect("saved");
+    assert!(Store::resume(image.path(), 2 * SECTORS * SECTOR, &path).is_err());
+    let error = Store::resume(image.path(), SECTORS * SECTOR, &folder.path().join("none"));
+    assert!(error.expect_err("nothing is there").to_string().contains("none"));
+    assert!(store.save(&path).is_err(), "a saved disk is never written over");
+}
+
+#[test]
 fn a_cut_loses_what_was_not_flushed_and_nothing_else() {
     let (mut store, _image) = disk();
     store.write(0, &[1; 512]).expect("written");
