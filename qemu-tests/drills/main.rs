@@ -1,10 +1,15 @@
 //! The drills, one file per family, and the table of them.
 //!
+//! The same program has the simulator (`sim`) and the measurements in the rig (`bench`), so that
+//! `cargo run --release -p qemu-tests --` is the way to all proofs.
+//!
 //! A new drill is a function and a line in its family's table; `INDEX.md` is written from here.
 
 mod agent;
+mod bench;
 mod boot;
 mod pg;
+mod seed000;
 mod site;
 mod vip;
 
@@ -13,7 +18,8 @@ use std::process::ExitCode;
 use qemu_tests::rig;
 use qemu_tests::rig::entry::{Family, Site, Steady, Topology};
 
-const FAMILIES: [Family; 5] = [boot::FAMILY, agent::FAMILY, vip::FAMILY, pg::FAMILY, site::FAMILY];
+const FAMILIES: [Family; 6] =
+    [boot::FAMILY, agent::FAMILY, vip::FAMILY, pg::FAMILY, site::FAMILY, seed000::FAMILY];
 
 /// The lab's first node, alone.
 const ONE_NODE: Topology = Topology {
@@ -71,7 +77,12 @@ const SIGNED_VIP_PAIR: Topology = Topology {
 };
 
 fn main() -> ExitCode {
-    rig::cli::main(&FAMILIES)
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.split_first() {
+        Some((first, rest)) if first == "sim" => sim::cli::run(rest.iter().cloned()),
+        Some((first, rest)) if first == "bench" => bench::main(rest),
+        _ => rig::cli::main(&FAMILIES),
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! The database pair: no acknowledged row is lost, one node serves, and nobody repairs anything.
 
+pub(crate) mod disks;
+pub(crate) mod machines;
+pub(crate) mod orders;
+pub(crate) mod wire;
+
 use std::time::Duration;
 
-use control::{Answer, PgRequest};
-use qemu_tests::rig::drill::Drill;
 use qemu_tests::rig::entry::{Entry, Family};
-use qemu_tests::rig::expect::{answers, claims, is, keeper, yields};
-use qemu_tests::rig::fault::{Node, Stop};
+use qemu_tests::rig::expect::{Condition, keeper};
+use qemu_tests::rig::fault::Node;
 
 use crate::{PG_PAIR, PG_WITNESS};
 
@@ -21,14 +24,14 @@ pub(crate) const FAMILY: Family = Family {
              acknowledged is lost, \
              and the old primary comes back as a standby by itself",
             PG_PAIR,
-            pg_primary_power_cut,
+            machines::primary_power_cut,
         )
         .within(LIMIT),
         Entry::new(
             "pg_witness_power_cut",
             "the same with a witness, which decides instead of time windows",
             PG_WITNESS,
-            pg_primary_power_cut,
+            machines::primary_power_cut,
         )
         .on_both()
         .within(LIMIT)
@@ -38,7 +41,7 @@ pub(crate) const FAMILY: Family = Family {
             "PostgreSQL is killed on the primary: it comes back or the peer takes over, and \
              nothing is lost",
             PG_PAIR,
-            pg_kill9,
+            machines::kill9,
         )
         .within(LIMIT)
         .on_demand(),
@@ -46,7 +49,7 @@ pub(crate) const FAMILY: Family = Family {
             "pg_keeper_kill9",
             "the keeper of the primary is killed: its PostgreSQL ends with it, and nothing is lost",
             PG_PAIR,
-            pg_keeper_kill9,
+            machines::keeper_kill9,
         )
         .within(LIMIT)
         .on_demand(),
@@ -55,7 +58,7 @@ pub(crate) const FAMILY: Family = Family {
             "the standby loses power: the primary goes on alone once that is certain, and is in \
              sync again later",
             PG_PAIR,
-            pg_standby_power_cut,
+            machines::standby_power_cut,
         )
         .within(LIMIT)
         .on_demand(),
@@ -63,16 +66,15 @@ pub(crate) const FAMILY: Family = Family {
             "pg_switchover",
             "a planned hand-over loses nothing, and the other node serves",
             PG_PAIR,
-            pg_switchover,
+            orders::switchover,
         )
-        .within(LIMIT)
-        .on_demand(),
+        .within(LIMIT),
         Entry::new(
             "pg_freeze_thaw",
             "a primary that was frozen past its successor's promotion acknowledges nothing when \
              it thaws",
             PG_WITNESS,
-            pg_freeze_thaw,
+            machines::freeze_thaw,
         )
         .within(LIMIT)
         .on_demand(),
@@ -81,7 +83,7 @@ pub(crate) const FAMILY: Family = Family {
             "a primary that nobody hears stops, its standby serves, and the two are one pair \
              again afterwards",
             PG_PAIR,
-            pg_isolated_primary,
+            wire::isolated_primary,
         )
         .within(LIMIT)
         .on_demand(),
@@ -89,7 +91,7 @@ pub(crate) const FAMILY: Family = Family {
             "pg_disk_eio",
             "a primary whose disk breaks gives up, and its standby takes over",
             PG_WITNESS,
-            pg_disk_eio,
+            disks::disk_eio,
         )
         .within(LIMIT)
         .on_demand(),
@@ -97,7 +99,52 @@ pub(crate) const FAMILY: Family = Family {
             "pg_fs_full",
             "a primary without room for its data hands over, and recovers when there is room again",
             PG_PAIR,
-            pg_fs_full,
+            disks::fs_full,
+        )
+        .within(LIMIT)
+        .on_demand(),
+        Entry::new(
+            "pg_disk_stall",
+            "a primary whose disk answers nothing is noticed, and its standby takes over",
+            PG_WITNESS,
+            disks::disk_stall,
+        )
+        .within(LIMIT)
+        .on_demand(),
+        Entry::new(
+            "pg_torn_cuts",
+            "twenty power cuts that tear what was being written: the pair is whole each time, and \
+             nothing is lost",
+            PG_PAIR,
+            machines::torn_cuts,
+        )
+        .within(Duration::from_mins(40))
+        .on_demand(),
+        Entry::new(
+            "pg_client_side_partition",
+            "a primary that still reaches its clients, but neither its standby nor the witness, \
+             acknowledges nothing more",
+            PG_WITNESS,
+            wire::client_side_partition,
+        )
+        .on_both()
+        .within(LIMIT)
+        .on_demand(),
+        Entry::new(
+            "pg_swizzle",
+            "links that are cut one by one and come back in another order make no more than one \
+             promotion",
+            PG_WITNESS,
+            wire::swizzle,
+        )
+        .within(LIMIT)
+        .on_demand(),
+        Entry::new(
+            "pg_guard_data_loss",
+            "a standby that lacks acknowledged rows is never promoted, unless an operator accepts \
+             the loss",
+            PG_PAIR,
+            orders::guard_data_loss,
         )
         .within(LIMIT)
         .on_demand(),
@@ -105,145 +152,27 @@ pub(crate) const FAMILY: Family = Family {
 };
 
 /// Forming a pair takes most of it.
-const LIMIT: Duration = Duration::from_mins(6);
+pub(crate) const LIMIT: Duration = Duration::from_mins(6);
 /// From a crash of the primary to the next acknowledged row. Emulated processors are some seven
 /// times slower than real ones, and three machines share two of those: a promotion that takes a
 /// tenth of a second elsewhere takes a whole one here, and so does a client's log-in.
-const CRASH_BUDGET: Duration = Duration::from_secs(6);
+pub(crate) const CRASH_BUDGET: Duration = Duration::from_secs(6);
+/// A PostgreSQL that was killed gets two seconds to come back, which a real one doesn't need; an emulated
+/// one does, and then the peer leads. Meanwhile nobody has the address, so a client may have to wait
+/// for its own time limit (three seconds) before it asks again.
+pub(crate) const RESTART_BUDGET: Duration = Duration::from_secs(10);
 /// Without a witness a primary goes on alone five seconds after it lost its peer.
-const SOLO_BUDGET: Duration = Duration::from_secs(10);
-/// A clean stop, a promotion and a log-in, one after the other, and emulated.
-const HAND_OVER_BUDGET: Duration = Duration::from_secs(4);
+pub(crate) const SOLO_BUDGET: Duration = Duration::from_secs(10);
+/// A clean stop, a promotion and a log-in, one after the other, and emulated: three to five seconds were
+/// seen, of which the two nodes need three. At the desk's own speed it is a quarter of one (`bench pair`).
+const HAND_OVER_BUDGET: Duration = Duration::from_secs(8);
 /// A boot, a rewind or a copy, and the hold-down.
-const HEAL_LIMIT: Duration = Duration::from_mins(3);
+pub(crate) const HEAL_LIMIT: Duration = Duration::from_mins(3);
 
-fn pg_primary_power_cut(t: &mut Drill) -> Result<(), Stop> {
-    let (primary, standby) = t.pair_roles()?;
-    let clients = t.start_writers()?;
-    let cut = t.inject(primary.power_cut())?;
-    t.expect("a row is acknowledged again", answers(), CRASH_BUDGET)?;
-    t.expect("by the standby, which has the address", claims(standby), CRASH_BUDGET)?;
-    t.heal(cut)?;
-    t.wait_ready(primary)?;
-    t.settle_pair(HEAL_LIMIT)?;
-    t.finish_writers(clients, CRASH_BUDGET)?;
-    t.check(t.single_owner());
-    t.check(t.owner_changes(1));
-    Ok(())
-}
-
-fn pg_kill9(t: &mut Drill) -> Result<(), Stop> {
-    primary_loses(t, "postgres")
-}
-
-fn pg_keeper_kill9(t: &mut Drill) -> Result<(), Stop> {
-    primary_loses(t, "pgkeeper")
-}
-
-fn primary_loses(t: &mut Drill, process: &str) -> Result<(), Stop> {
-    let (primary, _) = t.pair_roles()?;
-    let clients = t.start_writers()?;
-    let killed = t.inject(primary.kill9(process))?;
-    t.expect("a row is acknowledged again", answers(), CRASH_BUDGET)?;
-    t.heal(killed)?;
-    t.settle_pair(HEAL_LIMIT)?;
-    t.finish_writers(clients, CRASH_BUDGET)?;
-    t.check(t.single_owner());
-    Ok(())
-}
-
-fn pg_standby_power_cut(t: &mut Drill) -> Result<(), Stop> {
-    let (primary, standby) = t.pair_roles()?;
-    let clients = t.start_writers()?;
-    let cut = t.inject(standby.power_cut())?;
-    t.expect("the primary goes on alone", is(primary, "solo"), SOLO_BUDGET)?;
-    t.expect("a row is acknowledged again", answers(), SOLO_BUDGET)?;
-    t.heal(cut)?;
-    t.wait_ready(standby)?;
-    t.settle_pair(HEAL_LIMIT)?;
-    t.finish_writers(clients, SOLO_BUDGET)?;
-    t.check(t.owner_changes(0));
-    Ok(())
-}
-
-fn pg_switchover(t: &mut Drill) -> Result<(), Stop> {
-    let (primary, standby) = t.pair_roles()?;
-    let clients = t.start_writers()?;
-    t.mark();
-    let answer = t.order(primary, PgRequest::Switchover)?;
-    t.assert("the order is accepted", answer == Answer::Accepted, format!("{answer:?}"));
-    t.expect("the standby has the address", claims(standby), CRASH_BUDGET)?;
-    t.expect("the old primary says nothing any more", yields(primary), CRASH_BUDGET)?;
-    t.settle_pair(HEAL_LIMIT)?;
-    t.finish_writers(clients, HAND_OVER_BUDGET)?;
-    t.check(t.single_owner());
-    t.check(t.owner_changes(1));
-    Ok(())
-}
-
-fn pg_freeze_thaw(t: &mut Drill) -> Result<(), Stop> {
-    let (primary, standby) = t.pair_roles()?;
-    let clients = t.start_writers()?;
-    let frozen = t.inject(primary.freeze())?;
-    t.expect("the standby has the address", claims(standby), CRASH_BUDGET)?;
-    t.expect("a row is acknowledged again", answers(), CRASH_BUDGET)?;
-    t.let_pass(t.adverts(8))?;
-    t.heal(frozen)?;
-    t.expect("the old primary yields the address", yields(primary), t.adverts(1))?;
-    t.settle_pair(HEAL_LIMIT)?;
-    t.finish_writers(clients, CRASH_BUDGET)?;
-    t.check(t.single_owner());
-    Ok(())
-}
-
-fn pg_isolated_primary(t: &mut Drill) -> Result<(), Stop> {
-    let (primary, standby) = t.pair_roles()?;
-    let clients = t.start_writers()?;
-    let hole = t.inject(primary.black_hole())?;
-    t.expect("the standby has the address", claims(standby), CRASH_BUDGET)?;
-    t.expect("a row is acknowledged again", answers(), CRASH_BUDGET)?;
-    t.expect("the old primary's door is shut", shut(primary), CRASH_BUDGET)?;
-    t.heal(hole)?;
-    t.settle_pair(HEAL_LIMIT)?;
-    t.finish_writers(clients, CRASH_BUDGET)?;
-    t.check(t.single_owner());
-    Ok(())
-}
-
-fn pg_disk_eio(t: &mut Drill) -> Result<(), Stop> {
-    let (primary, standby) = t.pair_roles()?;
-    t.excuse("I/O error");
-    t.excuse("error");
-    let clients = t.start_writers()?;
-    let broken = t.inject(primary.disk_broken())?;
-    t.expect("the standby has the address", claims(standby), SOLO_BUDGET)?;
-    t.expect("a row is acknowledged again", answers(), SOLO_BUDGET)?;
-    t.heal(broken)?;
-    let off = t.inject(primary.power_cut())?;
-    t.heal(off)?;
-    t.wait_ready(primary)?;
-    t.settle_pair(HEAL_LIMIT)?;
-    t.finish_writers(clients, SOLO_BUDGET)?;
-    t.check(t.single_owner());
-    Ok(())
-}
-
-fn pg_fs_full(t: &mut Drill) -> Result<(), Stop> {
-    let (primary, standby) = t.pair_roles()?;
-    let clients = t.start_writers()?;
-    let full = t.inject(primary.fill_state())?;
-    t.expect("the standby leads", leads(standby), SOLO_BUDGET)?;
-    t.heal(full)?;
-    t.settle_pair(HEAL_LIMIT)?;
-    t.finish_writers(clients, SOLO_BUDGET)?;
-    t.check(t.single_owner());
-    Ok(())
-}
-
-fn shut(node: Node) -> qemu_tests::rig::expect::Condition {
+fn shut(node: Node) -> Condition {
     keeper(node, |status| !status.gate_open)
 }
 
-fn leads(node: Node) -> qemu_tests::rig::expect::Condition {
+fn leads(node: Node) -> Condition {
     keeper(node, |status| status.gate_open)
 }

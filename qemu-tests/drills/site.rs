@@ -5,7 +5,10 @@ use std::time::Duration;
 use qemu_tests::rig::drill::Drill;
 use qemu_tests::rig::entry::{Entry, Family};
 use qemu_tests::rig::expect::{answers, claims, is};
-use qemu_tests::rig::fault::{Fault, Stop};
+use qemu_tests::rig::fault::{Fault, Node, Stop};
+use vdisk::store::Cut;
+use vswitch::random::Random;
+use vswitch::rule::Pick;
 
 use crate::{PG_PAIR, PG_WITNESS};
 
@@ -56,6 +59,24 @@ pub(crate) const FAMILY: Family = Family {
         )
         .within(LIMIT)
         .on_demand(),
+        Entry::new(
+            "site_rtc_dead",
+            "two machines whose clocks start in 1970 form a pair that serves",
+            PG_PAIR,
+            site_rtc_dead,
+        )
+        .from_off()
+        .within(LIMIT)
+        .on_demand(),
+        Entry::new(
+            "site_soak_swarm",
+            "whatever goes wrong, one thing after the other, nothing acknowledged is lost and the \
+             pair is whole each time",
+            PG_WITNESS,
+            site_soak_swarm,
+        )
+        .within(SOAK_LIMIT)
+        .on_demand(),
     ],
 };
 
@@ -66,6 +87,14 @@ const HEAL_LIMIT: Duration = Duration::from_mins(3);
 /// Longer than every window in which a node acts by itself.
 const LONG_ENOUGH: Duration = Duration::from_secs(12);
 const HOUR: i64 = 3600;
+/// A date before any that this software has seen.
+const DEAD_CLOCK: &str = "1970-01-01";
+/// So many faults in a soak; `--repeat` and `--seed` give others.
+const FAULTS_OF_SOAK: u32 = 12;
+const SOAK_LIMIT: Duration = Duration::from_mins(40);
+/// How long a fault of a soak lasts: from too short to be noticed to longer than any window.
+const SHORTEST_MS: u64 = 200;
+const LONGEST_MS: u64 = 15_000;
 /// What a steady pair may take for a row on a busy desk.
 const STEADY_BUDGET: Duration = Duration::from_secs(2);
 
@@ -155,4 +184,62 @@ fn site_witness_and_primary_lost(t: &mut Drill) -> Result<(), Stop> {
     t.finish_writers(clients, LIMIT)?;
     t.check(t.single_owner());
     Ok(())
+}
+
+fn site_rtc_dead(t: &mut Drill) -> Result<(), Stop> {
+    for node in t.nodes() {
+        t.machine(node)?.boot_at(DEAD_CLOCK);
+        t.start(node)?;
+    }
+    for node in t.nodes() {
+        t.wait_ready(node)?;
+    }
+    t.pair_roles()?;
+    let clients = t.start_writers()?;
+    t.let_pass(t.adverts(20))?;
+    t.settle_pair(HEAL_LIMIT)?;
+    t.finish_writers(clients, STEADY_BUDGET)?;
+    t.check(t.single_owner());
+    t.check(t.owner_changes(0));
+    Ok(())
+}
+
+fn site_soak_swarm(t: &mut Drill) -> Result<(), Stop> {
+    t.pair_roles()?;
+    let clients = t.start_writers()?;
+    let mut dice = Random::new(t.seed);
+    for _ in 0..FAULTS_OF_SOAK {
+        let nodes = t.nodes();
+        let place = usize::try_from(dice.below(nodes.len() as u64)).unwrap_or_default();
+        let node = nodes.get(place).copied().unwrap_or(Node(0));
+        let (fault, restarts) = any_fault(node, &mut dice);
+        let injected = t.inject(fault)?;
+        let lasts = SHORTEST_MS + dice.below(LONGEST_MS - SHORTEST_MS);
+        t.let_pass(Duration::from_millis(lasts))?;
+        t.heal(injected)?;
+        if restarts {
+            t.wait_ready(node)?;
+        }
+        t.settle_pair(HEAL_LIMIT)?;
+        t.mark();
+        t.expect("a row is acknowledged again", answers(), SOLO_BUDGET)?;
+    }
+    t.finish_writers(clients, SOAK_LIMIT)?;
+    t.check(t.single_owner());
+    Ok(())
+}
+
+/// Something that goes wrong with a node, and whether it boots anew because of it.
+fn any_fault(node: Node, dice: &mut Random) -> (Fault, bool) {
+    let seed = dice.number();
+    match dice.below(8) {
+        0 => (node.power_cut(), true),
+        1 => (node.power_cut_with(Cut::Torn { seed }), true),
+        2 => (node.freeze(), false),
+        3 => (node.stall(), false),
+        4 => (node.unplug(), false),
+        5 => (node.black_hole(), false),
+        6 => (node.disk_stall(), false),
+        _ => (Fault::loss_of(Pick::Everything, 200), false),
+    }
 }

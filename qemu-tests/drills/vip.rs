@@ -48,16 +48,14 @@ pub(crate) const FAMILY: Family = Family {
             VIP_PAIR,
             nodes::daemon_kill9,
         )
-        .on_both()
-        .on_demand(),
+        .on_both(),
         Entry::new(
             "vip_daemon_hang",
             "vipd hangs: the peer takes over, and the hung node is made to let the address go",
             VIP_PAIR,
             nodes::daemon_hang,
         )
-        .on_both()
-        .on_demand(),
+        .on_both(),
         Entry::new(
             "vip_freeze_thaw",
             "an owner that was frozen past its takeover yields in one advert, and the survivor \
@@ -73,16 +71,14 @@ pub(crate) const FAMILY: Family = Family {
             VIP_PAIR,
             nodes::stall_short,
         )
-        .on_both()
-        .on_demand(),
+        .on_both(),
         Entry::new(
             "vip_unplug",
             "the owner's cable is pulled: it lets the address go, and the peer takes over",
             VIP_PAIR,
             wire::unplug,
         )
-        .on_both()
-        .on_demand(),
+        .on_both(),
         Entry::new(
             "vip_blackhole",
             "the owner's frames vanish without its noticing: the peer takes over, and one owner \
@@ -90,8 +86,7 @@ pub(crate) const FAMILY: Family = Family {
             VIP_PAIR,
             wire::blackhole,
         )
-        .on_both()
-        .on_demand(),
+        .on_both(),
         Entry::new(
             "vip_one_way",
             "the peer doesn't hear the owner, which hears it: the address stays reachable, and \

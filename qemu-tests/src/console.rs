@@ -74,6 +74,12 @@ impl Console {
         self.shared.state().readers.push(reader);
     }
 
+    /// Adds what a guest said before it was saved, as if it had been said at the beginning.
+    pub fn remember(&self, lines: impl IntoIterator<Item = String>) {
+        let lines = lines.into_iter().map(|text| Line { after: Duration::ZERO, text });
+        self.shared.state().lines.extend(lines);
+    }
+
     /// Waits for a line that contains `part`; none when the console ends or the time is over.
     pub fn wait_for(&self, part: &str, limit: Duration) -> Option<Line> {
         self.wait_since(Duration::ZERO, part, limit)

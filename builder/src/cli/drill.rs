@@ -19,7 +19,8 @@ use crate::unfinished::Running;
 #[derive(Args, Clone, Debug)]
 #[allow(clippy::struct_excessive_bools)] // Switches of a command line, each independent.
 #[command(after_help = "Examples:\n  builder drill --list\n  builder drill vip_power_cut\n  \
-    builder drill vip_power_cut/v6 --seed 7 --repeat 10\n  builder drill vip boot --report /tmp/r\n\n\
+    builder drill vip_power_cut/v6 --seed 7 --repeat 10\n  builder drill vip boot --report /tmp/r\n  \
+    builder drill pg_switchover --shell\n\n\
     Exit codes: 0 all passed, 1 a claim was violated, 3 something stayed unknown, 4 the rig failed.")]
 pub struct Arguments {
     /// Drills, families, or one version of a drill (`vip_power_cut/v6`) [default: all]
@@ -46,6 +47,9 @@ pub struct Arguments {
     /// Form each cluster anew, instead of going on from one that was formed earlier
     #[arg(long)]
     pub cold: bool,
+    /// Form the cluster of one drill, and do by hand what the drill would do
+    #[arg(long)]
+    pub shell: bool,
     /// Wait for Enter before each fault and each heal
     #[arg(long)]
     pub step: bool,

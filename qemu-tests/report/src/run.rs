@@ -46,6 +46,9 @@ pub struct Run {
     /// What the checkers found.
     #[serde(default)]
     pub findings: Vec<Finding>,
+    /// What the drill measured itself, by name; the name ends with the unit.
+    #[serde(default)]
+    pub measures: Vec<Measure>,
     /// Which clients' longest gap is shown.
     #[serde(default)]
     pub patience: Option<Patience>,
@@ -79,6 +82,15 @@ impl Run {
             format!("{} ({})", self.drill, self.variant)
         }
     }
+}
+
+/// Something that a drill measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measure {
+    /// What, with its unit: `in_sync_again_ms`, `lost_rows`.
+    pub name: String,
+    /// How much.
+    pub value: u64,
 }
 
 /// Something worth knowing.

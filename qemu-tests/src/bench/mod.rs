@@ -1,6 +1,7 @@
 //! Measurements side by side with a peer: same machine, same QEMU, same run, in turns.
 
 pub mod boot;
+pub mod failover;
 
 use std::time::Duration;
 
@@ -18,6 +19,20 @@ impl Sample {
 
     pub fn add_seconds(&mut self, value: Duration) {
         self.add(value.as_secs_f64());
+    }
+
+    pub fn extend(&mut self, values: impl IntoIterator<Item = f64>) {
+        values.into_iter().for_each(|value| self.add(value));
+    }
+
+    pub fn count(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The smallest value that so many of a hundred don't exceed.
+    pub fn percentile(&self, percent: usize) -> f64 {
+        let place = (self.values.len() * percent).div_ceil(100).saturating_sub(1);
+        self.values.get(place).copied().unwrap_or(f64::NAN)
     }
 
     pub fn smallest(&self) -> f64 {
@@ -47,6 +62,8 @@ mod tests {
             sample.add(value);
         }
         assert!((sample.median() - 3.0).abs() < f64::EPSILON);
+        assert!((sample.percentile(99) - 9.0).abs() < f64::EPSILON);
+        assert!((sample.percentile(50) - 3.0).abs() < f64::EPSILON);
         assert!((sample.smallest() - 1.0).abs() < f64::EPSILON);
         assert!((sample.largest() - 9.0).abs() < f64::EPSILON);
     }

@@ -20,12 +20,13 @@ use super::evidence;
 use super::index;
 use super::kit::Place;
 use super::reaper::{self, Reaper};
+pub use super::run::Manner;
 use super::run::{Outcome, Runner, Settings};
 
 const VIOLATED: u8 = 1;
-const USAGE: u8 = 2;
+pub const USAGE: u8 = 2;
 const UNKNOWN: u8 = 3;
-const FAILED: u8 = 4;
+pub const FAILED: u8 = 4;
 const DEFAULT_REPORT: &str = "out/drills";
 
 /// One run that was asked for.
@@ -102,26 +103,45 @@ fn choose<'a>(families: &'a [Family], arguments: &Arguments) -> Result<Vec<Wante
     Ok(wanted)
 }
 
-fn run_all(wanted: &[Wanted<'_>], arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
+/// What a runner needs as long as it is there: the folder of its machines, and who ends them if it
+/// can't any more.
+#[derive(Debug)]
+pub struct Guards {
+    _reaper: Reaper,
+    _scratch: Scratch,
+}
+
+/// Makes ready for runs whose evidence goes into a folder.
+pub fn prepare(report: &Path, manner: Manner) -> Result<(Runner, Guards), Box<dyn Error>> {
     unfinished::remove_on_interrupt()?;
     let scratch = Scratch::within(&std::env::temp_dir(), "drill-")?;
-    let _reaper = Reaper::start(scratch.path())?;
+    let reaper = Reaper::start(scratch.path())?;
     let cache = std::env::var_os("EDGEPAIR_CACHE").map(PathBuf::from);
     let place = Place {
         project: Project::find(None)?,
         cache: project::cache_folder(cache.as_deref())?,
         folder: scratch.path().to_owned(),
     };
+    let settings = Settings { place, report: report.to_owned(), manner };
+    let runner = Runner::new(settings, Progress::new(false));
+    Ok((runner, Guards { _reaper: reaper, _scratch: scratch }))
+}
+
+fn run_all(wanted: &[Wanted<'_>], arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let report = arguments.report.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_REPORT));
-    let Arguments { step, keep, cold, .. } = *arguments;
-    let settings = Settings { place, report: report.clone(), step, keep, cold };
-    let mut runner = Runner::new(settings, Progress::new(false));
+    let Arguments { step, keep, cold, shell, .. } = *arguments;
+    let (mut runner, _guards) = prepare(&report, Manner { step, keep, cold, shell })?;
     let mut tally = Tally::default();
     let count = wanted.len();
     for (number, wanted) in (1..).zip(wanted) {
         let title = evidence::title(wanted.entry, wanted.ip);
         eprintln!("== {number}/{count} {title}: {}", wanted.entry.claim);
         let mut outcome = runner.run_once(wanted.entry, wanted.ip, wanted.seed)?;
+        if shell {
+            // A person judges; what was seen is written down all the same.
+            println!("the evidence is in {}", outcome.folder.display());
+            return Ok(ExitCode::SUCCESS);
+        }
         say(&title, &outcome);
         if outcome.verdict == Verdict::Unknown {
             tally.again += 1;
@@ -137,7 +157,7 @@ fn run_all(wanted: &[Wanted<'_>], arguments: &Arguments) -> Result<ExitCode, Box
 }
 
 fn say(title: &str, outcome: &Outcome) {
-    let Outcome { verdict, reason, took, folder } = outcome;
+    let Outcome { verdict, reason, took, folder, .. } = outcome;
     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let (seconds, folder) = (took.as_secs_f64(), folder.display());
     println!("{:8} {title} ({seconds:.1} s){why}\n         {folder}", verdict.to_string());

@@ -49,6 +49,8 @@ pub enum Steady {
     Owner,
     /// And the database pair is in sync.
     InSync,
+    /// And one of them has one of the texts in this service's log: for peers, which can't be asked.
+    Logged(&'static str, &'static str),
 }
 
 /// Which machines there are.
@@ -116,6 +118,12 @@ impl Entry {
     #[must_use]
     pub const fn on_both(self) -> Self {
         Self { ips: &[Ip::V4, Ip::V6], ..self }
+    }
+
+    /// About an address, of the older version only.
+    #[must_use]
+    pub const fn on_v4(self) -> Self {
+        Self { ips: &[Ip::V4], ..self }
     }
 
     /// The drill turns the nodes on itself.

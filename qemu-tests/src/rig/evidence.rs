@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use ::probe::words::Ask;
 use builder::unfinished::{UnfinishedError, write_whole};
-use ledger::{Kind, Micros, Verdict};
+use ledger::{Micros, Verdict};
 use report::folder::ReportError;
 use report::run::{
-    Address, Announcement, Assertion, Fact, Fault, Lane, Mark, MarkKind, Patience, Power,
-    PowerSpan, RoleKind, RoleSpan,
+    Address, Announcement, Assertion, Fact, Fault, Lane, Mark, MarkKind, Power, PowerSpan,
+    RoleKind, RoleSpan,
 };
 use report::{Folder, Run};
 use serde_json::Value;
@@ -99,12 +99,6 @@ fn run_of(drill: &Drill, told: &Told<'_>) -> Run {
         deadline: expected.deadline.into(),
         met: expected.met.map(Micros::from),
     });
-    let patience = drill.patience.map(|(from, until, budget)| Patience {
-        kind: Kind::Ping,
-        from: from.into(),
-        until: until.into(),
-        budget: (!budget.is_zero()).then(|| budget.into()),
-    });
     Run {
         drill: told.entry.name.to_owned(),
         family: told.entry.family().to_owned(),
@@ -121,7 +115,8 @@ fn run_of(drill: &Drill, told: &Told<'_>) -> Run {
         faults: faults.collect(),
         assertions: assertions.collect(),
         findings: drill.findings.clone(),
-        patience,
+        measures: drill.measures.clone(),
+        patience: drill.patience,
         log: drill.log.moments().into_iter().map(mark_of).collect(),
     }
 }

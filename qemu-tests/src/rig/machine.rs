@@ -45,8 +45,17 @@ pub enum MachineError {
     On { name: String },
     #[error("{name} has no disk")]
     NoDisk { name: String },
+    #[error("{}: {source}", path.display())]
+    Said { path: PathBuf, source: io::Error },
     #[error("{name}: its process can't be signalled: {source}")]
     Signal { name: String, source: io::Error },
+}
+
+impl MachineError {
+    fn said(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Said { path, source }
+    }
 }
 
 /// What a machine is made of, apart from the kit that all share.
@@ -192,7 +201,7 @@ impl Machine {
     /// Gives the boot id that its probe said.
     pub fn save(&mut self, folder: &Path) -> Result<String, MachineError> {
         let boot_id = self.probe.wait(VANISH_LIMIT)?;
-        let (memory, disk) = self.saved_in(folder);
+        let (memory, disk, said) = self.saved_in(folder);
         let saved = self.guest()?.save(&memory);
         saved.map_err(|source| self.failed(source))?;
         self.kill()?;
@@ -200,13 +209,17 @@ impl Machine {
             let saved = server.with_store(|store| store.save(&disk));
             saved.map_err(|source| MachineError::Disk { name: self.name.clone(), source })?;
         }
+        let lines = self.console.lines().into_iter().map(|line| line.text + "\n");
+        fs::write(&said, lines.collect::<String>()).map_err(MachineError::said(&said))?;
         Ok(boot_id)
     }
 
     /// Puts it where a machine of the same shape was saved. It stands still, and its probe is there.
     pub fn resume(&mut self, folder: &Path, boot_id: &str) -> Result<(), MachineError> {
         self.must_be_off()?;
-        let (memory, disk) = self.saved_in(folder);
+        let (memory, disk, said) = self.saved_in(folder);
+        let lines = fs::read_to_string(&said).map_err(MachineError::said(&said))?;
+        self.console.remember(lines.lines().map(str::to_owned));
         if matches!(self.spec.body, Body::Node { .. }) {
             let store = Store::resume(&self.kit.image, DISK_BYTES, &disk)
                 .map_err(|source| MachineError::Disk { name: self.name.clone(), source })?;
@@ -221,9 +234,10 @@ impl Machine {
         Ok(self.probe.greet(boot_id, VANISH_LIMIT)?)
     }
 
-    fn saved_in(&self, folder: &Path) -> (PathBuf, PathBuf) {
+    /// The files of a saved machine: its memory and devices, its disk, what its console had said.
+    fn saved_in(&self, folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
         let below = |what: &str| folder.join(format!("{}.{what}", self.name));
-        (below("memory"), below("disk"))
+        (below("memory"), below("disk"), below("console"))
     }
 
     /// Turns it on.

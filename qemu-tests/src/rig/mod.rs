@@ -31,6 +31,7 @@ pub mod pair;
 pub mod probe;
 pub mod reaper;
 pub mod run;
+pub mod shell;
 pub mod state;
 pub mod stranger;
 pub mod warm;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ::probe::words::Ask;
 use control::{Answer, DatabaseStatus, PgRequest};
 use ledger::check::converged::{self, Role};
+use ledger::check::rows::lost_in_last_read;
 use ledger::check::{enough, gap, promises};
 use ledger::client::Settings;
 use ledger::client::postgres::{Certificates, Target};
@@ -32,6 +33,9 @@ const DATABASE_PORT: u16 = 5432;
 const DATABASE: &str = "ledger";
 const ROLE: &str = "ledger";
 const TABLE: &str = "rows";
+/// Those of the images of peers.
+const PEER_ROLE: &str = "k3s";
+const PEER_DATABASE: &str = "kubernetes";
 const WRITERS: u32 = 3;
 const WRITE_EVERY_MS: u64 = 50;
 /// A client waits for less than the time in which the pair may be expected to be back, and asks
@@ -42,6 +46,12 @@ const STATEMENT_MS: u64 = 1000;
 const PREPARE_MS: u64 = 20_000;
 /// With fewer acknowledged rows a run proves nothing.
 const ROWS_LEAST: usize = 40;
+
+/// What drills of the pair measure: the longest time without an acknowledged row, rows that were
+/// acknowledged and are gone, and the time from the end of the fault to two nodes in sync.
+pub const GAP: &str = "gap_ms";
+pub const LOST: &str = "lost_rows";
+pub const IN_SYNC_AGAIN: &str = "in_sync_again_ms";
 
 impl Drill {
     /// The two nodes of the pair.
@@ -106,13 +116,28 @@ impl Drill {
 
     /// Starts clients in the tester that append rows through the virtual address.
     pub fn start_writers(&mut self) -> Result<Clients, Stop> {
+        let certificates = Some(self.client_certificates()?);
+        self.start_writers_as(ROLE, DATABASE, certificates)
+    }
+
+    /// The same at a peer that is measured, which lets everybody in.
+    pub fn start_plain_writers(&mut self) -> Result<Clients, Stop> {
+        self.start_writers_as(PEER_ROLE, PEER_DATABASE, None)
+    }
+
+    fn start_writers_as(
+        &mut self,
+        role: &str,
+        database: &str,
+        certificates: Option<Certificates>,
+    ) -> Result<Clients, Stop> {
         let address = SocketAddr::new(self.vip()?.address, DATABASE_PORT);
         let target = Target {
             address,
-            role: ROLE.to_owned(),
-            database: DATABASE.to_owned(),
+            role: role.to_owned(),
+            database: database.to_owned(),
             table: TABLE.to_owned(),
-            certificates: Some(self.client_certificates()?),
+            certificates,
             connect_ms: CONNECT_MS,
             statement_ms: STATEMENT_MS,
         };
@@ -147,6 +172,9 @@ impl Drill {
     /// longer than the budget.
     pub fn finish_writers(&mut self, clients: Clients, budget: Duration) -> Result<History, Stop> {
         let history = self.finish_clients(clients)?;
+        if let Some(lost) = lost_in_last_read(&history) {
+            self.measure(LOST, u64::try_from(lost).unwrap_or(u64::MAX));
+        }
         for finding in promises(&history) {
             self.check(finding);
         }
@@ -156,7 +184,7 @@ impl Drill {
         if let Some((from, until)) = self.span()
             && let Some(gap) = gap::longest(&history, Kind::Append, from, until)
         {
-            self.note(format!("longest gap between two acknowledged rows: {}", gap.length()));
+            self.measure(GAP, gap.length().0 / 1000);
         }
         Ok(history)
     }
@@ -170,10 +198,10 @@ impl Drill {
                 return Err(Stop::Unknown(format!("{name} was never turned on again")));
             }
         }
-        let began = self.now();
         let (primary, _) = self.wait_for_sync(limit)?;
-        let took = (self.now().saturating_sub(began)).as_millis();
-        self.note(format!("in sync again after {took} ms; {} leads", self.name(primary)));
+        let took = self.now().saturating_sub(self.last_mark()).as_millis();
+        self.measure(IN_SYNC_AGAIN, u64::try_from(took).unwrap_or(u64::MAX));
+        self.note(format!("{} leads", self.name(primary)));
         let address = self.vip()?.address;
         let mut nodes = Vec::new();
         for node in self.pair() {

@@ -1,8 +1,9 @@
 //! Runs drills one after the other, and decides what each comes to.
 //!
 //! ```text
-//!   form the cluster, or go on from one ─> the drill's body ─> consoles are clean? ─> verdict ─┬─ pass, violated: said
-//!                                                                           └─ unknown: once more
+//!   form the cluster,        the drill's     consoles
+//!   or go on from one  ───>  body       ───> are clean? ─> verdict ─┬─ pass, violated: said
+//!                                                                   └─ unknown: once more
 //! ```
 //! A violation is never tried again: it happened. What is unknown is, once, and that is counted: a
 //! rig that often doesn't know is a rig to mend.
@@ -19,7 +20,7 @@ use builder::unfinished::Scratch;
 use ledger::check::console::{Line, console_clean};
 use ledger::{Finding, Micros, Verdict};
 use report::Folder;
-use report::run::Power;
+use report::run::{Measure, Power};
 
 use super::cluster::{Cluster, Setting};
 use super::drill::{Drill, PowerChange, READY_LIMIT};
@@ -28,18 +29,32 @@ use super::evidence::{self, Told};
 use super::fault::Stop;
 use super::kit::{Kit, KitError, Place};
 use super::log::Log;
+use super::shell;
 use super::warm::{self, Warm};
+
+/// Whoever tries things out by hand isn't hurried.
+const A_PERSONS_TIME: Duration = Duration::from_hours(24);
 
 /// How a run is made.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub place: Place,
     pub report: PathBuf,
+    pub manner: Manner,
+}
+
+/// What a person wants of all runs.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // Switches of a command line, each independent.
+pub struct Manner {
+    /// Wait for Enter before each fault and each heal.
     pub step: bool,
     /// Leave the cluster of a run that didn't pass as it is until somebody has looked.
     pub keep: bool,
     /// Form each cluster anew.
     pub cold: bool,
+    /// Give the cluster to whoever is at the terminal, instead of running the drill.
+    pub shell: bool,
 }
 
 /// What came of a run.
@@ -50,6 +65,8 @@ pub struct Outcome {
     pub reason: String,
     pub took: Duration,
     pub folder: PathBuf,
+    /// What the drill measured, by name.
+    pub measures: Vec<Measure>,
 }
 
 /// Kits of the images that drills asked for so far.
@@ -90,7 +107,7 @@ impl Runner {
         ip: Option<Ip>,
         kit: &Kit,
     ) -> Result<Option<Warmth>, warm::WarmError> {
-        if self.settings.cold || entry.begin == Begin::Off {
+        if self.settings.manner.cold || entry.begin == Begin::Off {
             return Ok(None);
         }
         let place = &self.settings.place;
@@ -130,11 +147,16 @@ impl Runner {
         let progress = Progress::new(false);
         let log = Log::new(Box::new(move |line| progress.note(line)));
         let run = (ip.unwrap_or(Ip::V4), seed);
-        let mut drill = Drill::new(cluster, log, run, self.settings.step);
+        let mut drill = Drill::new(cluster, log, run, self.settings.manner.step);
         // A panic of the rig must not cost the evidence.
         let ended = panic::catch_unwind(AssertUnwindSafe(|| {
             form(&mut drill, entry, warmth.as_ref())?;
-            (entry.body)(&mut drill)
+            drill.begin(if self.settings.manner.shell { A_PERSONS_TIME } else { entry.limit });
+            if self.settings.manner.shell {
+                shell::run(&mut drill)
+            } else {
+                (entry.body)(&mut drill)
+            }
         }));
         judge(&mut drill, ended);
         let verdict = verdict(&drill);
@@ -142,12 +164,13 @@ impl Runner {
         let took = origin.elapsed();
         let told = Told { entry, ip, started, took, verdict, kit: &kit };
         let written = evidence::write(&folder, &drill, &told);
-        if self.settings.keep && verdict != Verdict::Pass {
+        if self.settings.manner.keep && verdict != Verdict::Pass {
             wait_for_person(&drill);
         }
+        let measures = drill.measures.clone();
         drop(drill);
         written?;
-        Ok(Outcome { verdict, reason, took, folder: folder.path().to_owned() })
+        Ok(Outcome { verdict, reason, took, folder: folder.path().to_owned(), measures })
     }
 }
 
@@ -181,7 +204,6 @@ fn form(drill: &mut Drill, entry: &Entry, warmth: Option<&Warmth>) -> Result<(),
             note_resumed(drill, "just formed");
         }
     }
-    drill.begin(entry.limit);
     Ok(())
 }
 
@@ -198,6 +220,7 @@ fn form_anew(drill: &mut Drill, steady: Steady) -> Result<(), Stop> {
         Steady::Ready => Ok(()),
         Steady::Owner => drill.vip_roles().map(drop),
         Steady::InSync => drill.pair_roles().map(drop),
+        Steady::Logged(service, text) => drill.wait_logged(service, text),
     }
 }
 

@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use builder::unfinished::Scratch;
 use serde::{Deserialize, Serialize};
@@ -25,9 +25,12 @@ use super::kit::Kit;
 use super::machine::{Body, Machine};
 
 /// Counts up whenever what is in a folder changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// So many clusters are kept, the latest used: three machines take half a gigabyte.
 const KEPT: usize = 6;
+/// How folders are called while they are filled, and when nobody fills them any more.
+const UNFINISHED: &str = ".new-";
+const ABANDONED: Duration = Duration::from_hours(1);
 const RECORD: &str = "warm.json";
 const SITE: &str = "site";
 
@@ -99,7 +102,7 @@ impl Store {
     pub fn begin(&self) -> Result<(Scratch, Warm), WarmError> {
         let mut private = fs::DirBuilder::new();
         private.recursive(true).mode(0o700).create(&self.folder).map_err(in_file(&self.folder))?;
-        let scratch = Scratch::within(&self.folder, ".new-").map_err(in_file(&self.folder))?;
+        let scratch = Scratch::within(&self.folder, UNFINISHED).map_err(in_file(&self.folder))?;
         let warm = Warm::at(scratch.path().to_owned());
         Ok((scratch, warm))
     }
@@ -125,9 +128,13 @@ impl Store {
     fn let_go(&self, kept: usize) -> Result<(), WarmError> {
         let mut all: Vec<(SystemTime, PathBuf)> = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(in_file(&self.folder))?.flatten() {
-            let of_a_run = entry.file_name().to_string_lossy().starts_with('.');
-            if let (false, Ok(data)) = (of_a_run, entry.metadata()) {
-                all.push((data.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
+            let Ok(data) = entry.metadata() else { continue };
+            let used = data.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                all.push((used, entry.path()));
+            } else if used.elapsed().is_ok_and(|age| age > ABANDONED) {
+                // Its run was killed before it could tidy up.
+                let _gone = fs::remove_dir_all(entry.path());
             }
         }
         all.sort();
@@ -238,6 +245,19 @@ mod tests {
         store.let_go(2).expect("let go");
         assert!(store.find("a").is_some() && store.find("c").is_some());
         assert!(store.find("b").is_none());
+    }
+
+    #[test]
+    fn what_a_killed_run_left_goes_and_what_is_being_filled_stays() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let store = Store::within(cache.path());
+        let (_scratch, young) = store.begin().expect("begun");
+        let old = store.folder.join(format!("{UNFINISHED}old"));
+        fs::create_dir(&old).expect("made");
+        let long_ago = SystemTime::now() - 2 * ABANDONED;
+        File::open(&old).and_then(|old| old.set_modified(long_ago)).expect("set");
+        store.let_go(KEPT).expect("let go");
+        assert!(young.folder.is_dir() && !old.exists());
     }
 
     #[test]

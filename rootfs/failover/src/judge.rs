@@ -6,7 +6,7 @@ use crate::state::{Input, State};
 use crate::words::Members;
 
 /// After a hand-over that was called off, an ailing leader keeps serving for so many bounds.
-const HANDOVER_RESTS: u32 = 10;
+const HANDOVER_RESTS: u32 = 6;
 
 impl Failover {
     pub(crate) fn holds(&self, input: Input) -> bool {

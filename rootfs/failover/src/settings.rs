@@ -134,7 +134,7 @@ impl Default for Times {
             blocked_grace: ms(250),
             stream_loss: ms(2000),
             restart_bound: ms(2000),
-            handover_bound: ms(3000),
+            handover_bound: ms(5000),
             hold_down: ms(5000),
             hold_down_longest: ms(300_000),
             permit: ms(500),

@@ -53,6 +53,17 @@ fn each_read(
     Finding::from_violations(check, violations, seen)
 }
 
+/// How many rows that were acknowledged before the last read are not in it; none if nothing was read.
+pub fn lost_in_last_read(history: &History) -> Option<usize> {
+    let all = reads(history);
+    let last = all.iter().max_by_key(|found| found.operation.invoked)?;
+    let there: BTreeSet<u64> = last.rows.iter().map(|row| row.1).collect();
+    let promised = history
+        .acknowledged(Kind::Append)
+        .filter(|append| append.completed <= last.operation.invoked);
+    Some(promised.filter(|a| a.value.is_some_and(|value| !there.contains(&value))).count())
+}
+
 /// Every row that was acknowledged before a read began is in what it found. The last read must have
 /// begun after the last acknowledgement, else what came between was never looked for.
 pub fn nothing_lost(history: &History) -> Finding {

@@ -180,6 +180,7 @@ pub(crate) fn freeze(seed: u64, gap: u64, started_unix: u64) -> Run {
             asserted("node1 streams from node2", 21_000, 31_000, Some(24_800)),
         ],
         findings: findings(),
+        measures: Vec::new(),
         patience: Some(Patience {
             kind: Kind::Append,
             from: ms(12_000),

@@ -119,10 +119,19 @@ impl Health {
         self.ill.as_deref()
     }
 
+    /// Whether the disk answers nothing at all, neither well nor badly. Nothing that needs a record can
+    /// be done then, a hand-over least of all.
+    pub(crate) fn is_silent(&self, now: Duration) -> bool {
+        self.silence(now) > PAUSE + self.slow()
+    }
+
+    fn silence(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.last.map_or(self.started, |(at, _)| at))
+    }
+
     fn why(&self, now: Duration) -> Option<String> {
-        let heard = self.last.map_or(self.started, |(at, _)| at);
-        let silence = now.saturating_sub(heard);
-        if silence > PAUSE + self.slow() {
+        if self.is_silent(now) {
+            let silence = self.silence(now);
             return Some(format!("the disk hasn't confirmed a write for {} s", silence.as_secs()));
         }
         let (_, look) = self.last?;
@@ -235,7 +244,9 @@ mod tests {
             let later = 2 * SECOND + RECOVERY;
             health.hear(later, free(5000));
             assert_eq!(health.judge(later), Some(Turn::Well));
+            assert!(!health.is_silent(later + SECOND), "it said something a second ago");
             assert!(fell_ill(&mut health, later + 5 * SECOND).contains("for 5 s"));
+            assert!(health.is_silent(later + 5 * SECOND));
         }
     }
 

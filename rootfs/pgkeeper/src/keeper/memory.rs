@@ -9,10 +9,10 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use failover::{Data, Recall, Record, Side, Ticket};
-use sys::durable;
+use sys::durable::{self, DurableError};
 
 use super::inbox::Outlet;
-use super::news::{News, start};
+use super::news::{News, NotWritten, start};
 
 /// The record's name in the state folder.
 const RECORD: &str = "record";
@@ -54,11 +54,20 @@ fn recall(path: &Path, cluster: u64, side: Side) -> Recall {
 fn write_all(path: &Path, jobs: &Receiver<Job>, news: &Outlet<News>) {
     while let Ok((ticket, record)) = jobs.recv() {
         let written = durable::write(path, &record.encode(), MODE);
-        let written = written.map_err(|error| error.to_string());
+        let written = written.map_err(|error| not_written(&error));
         if !news.put(News::Written(ticket, written)) {
             return;
         }
     }
+}
+
+fn not_written(error: &DurableError) -> NotWritten {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    let for_want_of_room = match error {
+        DurableError::Unchanged { source, .. } => full.contains(&source.kind()),
+        _ => false,
+    };
+    NotWritten { why: error.to_string(), for_want_of_room }
 }
 
 #[cfg(test)]
@@ -118,7 +127,9 @@ mod tests {
         let (_, jobs, inbox) = recalled(&folder.path().join("absent"), Side::A);
         jobs.send((Ticket(4), Record::blank(7, Side::A))).expect("taken");
         match next(&inbox) {
-            News::Written(Ticket(4), Err(why)) => assert!(why.contains("absent/record"), "{why}"),
+            News::Written(Ticket(4), Err(NotWritten { why, for_want_of_room: false })) => {
+                assert!(why.contains("absent/record"), "{why}");
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -19,13 +19,21 @@ pub(crate) enum News {
     /// What the disk remembers.
     Recalled(Recall, Data),
     /// A record is durable, or isn't and why.
-    Written(Ticket, Result<(), String>),
+    Written(Ticket, Result<(), NotWritten>),
     /// The witness answered, or didn't and why.
     Witness(Result<Answer, String>),
     /// The fence command confirmed that the peer is off, or didn't and why.
     Fenced(Ticket, Result<(), String>),
     /// How the disk is.
     Disk(Look),
+}
+
+/// Why a record isn't durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotWritten {
+    pub(crate) why: String,
+    /// There was no room for it. The old one is whole, and there may be room later.
+    pub(crate) for_want_of_room: bool,
 }
 
 /// Starts a thread. As a child of the loop's thread it is a normal one: the loop's priority is not

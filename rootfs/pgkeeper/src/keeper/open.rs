@@ -114,6 +114,7 @@ impl Keeper {
             told: String::new(),
             log,
             stop: None,
+            lacks_room: false,
             actions: Vec::new(),
             last: now,
             config,

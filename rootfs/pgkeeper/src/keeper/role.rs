@@ -30,7 +30,7 @@ use super::gateways::Gateways;
 use super::inbox::{Inbox, Outlet};
 use super::log::Log;
 use super::memory::Job;
-use super::news::News;
+use super::news::{News, NotWritten};
 use super::permit::Holder;
 use super::stop::Stop;
 use super::words::Pair;
@@ -80,6 +80,8 @@ pub(crate) struct Keeper {
     pub(super) told: String,
     pub(super) log: Log,
     pub(super) stop: Option<Stop>,
+    /// A record wasn't written for want of room.
+    pub(super) lacks_room: bool,
     pub(super) actions: Vec<Action>,
     /// When the last turn began.
     pub(super) last: Duration,
@@ -189,6 +191,12 @@ impl Keeper {
             }
             Some(Turn::Well) => {
                 self.log.line("the disk is well again");
+                if self.lacks_room {
+                    // What is true of a node that couldn't write its record is what the record says,
+                    // and that is read at the start.
+                    self.log.line("there is room for the record again: the keeper starts anew");
+                    self.begin_to_stop();
+                }
                 self.step(&Event::Trouble(false));
             }
             None => {}
@@ -282,8 +290,9 @@ impl Keeper {
                 self.step(&Event::Boot { recall, data, nonce: self.nonce });
             }
             News::Written(ticket, Ok(())) => self.step(&Event::Persisted(ticket)),
-            News::Written(ticket, Err(why)) => {
-                self.log.line(why);
+            News::Written(ticket, Err(failed)) => {
+                self.log.line(failed.why);
+                self.lacks_room |= failed.for_want_of_room;
                 self.step(&Event::PersistFailed(ticket));
             }
             News::Witness(Ok(answer)) => {
@@ -368,10 +377,14 @@ impl Keeper {
             }
             Action::Persist(ticket, record) => {
                 if self.memory.send((ticket, record)).is_err() {
-                    let gone = Err("the record's thread is gone".to_owned());
-                    let _told = self.outlet.put(News::Written(ticket, gone));
+                    let why = "the record's thread is gone".to_owned();
+                    let gone = NotWritten { why, for_want_of_room: false };
+                    let _told = self.outlet.put(News::Written(ticket, Err(gone)));
                 }
             }
+            // A node whose disk answers nothing can neither lead nor consent, and a peer that hears it
+            // waits for it. Silence is what any network may do to it, so it is always allowed.
+            Action::Send(_) if self.health.is_silent(clock::boot()) => {}
             Action::Send(heartbeat) => {
                 for line in self.channels.send(&heartbeat) {
                     self.log.line(line);

@@ -65,7 +65,7 @@ impl Keeper {
         }
     }
 
-    fn begin_to_stop(&mut self) {
+    pub(super) fn begin_to_stop(&mut self) {
         self.log.line("shall end");
         let order = Event::Operator(Command::Switchover);
         let state = self.core.status().state;

@@ -24,14 +24,16 @@ impl Worker {
         }
         // What follows is for later; a standby reads no names of standbys.
         self.configure(Part::Primary(Waits::No))?;
+        let end = Instant::now() + LIMIT;
+        // A server that is still starting throws the wish away: it removes the file that it finds, and
+        // has nobody yet to pass the signal on to.
+        if self.session.is_none() {
+            self.await_session(LIMIT)?;
+        }
         let asked = self.settings.data().join("promote");
         std::fs::write(&asked, "").map_err(about("write", &asked))?;
         if let Some(server) = &self.server {
             server.signal(Signal::USR1);
-        }
-        let end = Instant::now() + LIMIT;
-        if self.session.is_none() {
-            self.await_session(LIMIT)?;
         }
         while self.ask_one(RECOVERS)? == "t" {
             if Instant::now() >= end {

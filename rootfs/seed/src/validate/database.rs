@@ -2,7 +2,8 @@
 
 use super::links::link_exists;
 use super::{Findings, Rule, repeated, rule};
-use crate::section::{Permit, Role, Seed};
+use crate::scalar::Destination;
+use crate::section::{Permit, Policy, Role, Seed};
 
 pub(super) const RULES: &[Rule] = &[
     rule(&["database", "vips", "node"], primary_can_be_found),
@@ -11,6 +12,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(&["failover"], heartbeat_has_margin),
     rule(&["failover", "cluster"], witness_is_a_third),
     rule(&["failover", "links"], channels_exist),
+    rule(&["failover", "links", "routes"], somebody_is_beyond_the_switch),
     rule(&["patroni"], patroni_timers),
     rule(&["patroni", "cluster", "node"], patroni_has_etcd),
     rule(&["etcd"], etcd_timers),
@@ -202,6 +204,23 @@ fn channels_exist(seed: &Seed, findings: &mut Findings<'_, '_>) {
                 "name the router or another address beyond the switch",
             );
         }
+    }
+}
+
+/// Without a witness a node goes on alone only while it reaches a gateway: otherwise it may be the one
+/// that is cut off. Where there is none to reach, nobody ever goes on.
+fn somebody_is_beyond_the_switch(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let Some(failover) = &seed.failover else { return };
+    let by_policy = failover.policy == Some(Policy::Availability) && failover.witness.is_none();
+    let advertised = seed.links.iter().any(|link| link.accept_router_advertisements);
+    let routed = seed.routes.iter().any(|route| route.to == Destination::Default);
+    if by_policy && failover.gateways.is_empty() && !routed && !advertised {
+        findings.at(
+            "failover.policy",
+            "a node goes on alone only while it reaches a gateway",
+            "has no gateway to ask",
+            "add `gateways = [\"192.0.2.1\"]` with the router's address, or a default route",
+        );
     }
 }
 
