@@ -97,12 +97,7 @@ fn main() -> ExitCode {
 
 /// One pair, struck again and again. Whoever follows when a fault is over leads at the next one.
 fn measure(programs: &site::Programs, arbiter: Arbiter, faults: u32) -> Vec<Figures> {
-    let mut site = Site::new(programs, arbiter);
-    site.start(0);
-    site.start(1);
-    site.await_state(0, "primary, in sync");
-    site.await_state(1, "standby, in sync");
-    site.await_enrolled();
+    let mut site = Site::in_sync(programs, arbiter);
     let writer = Writer::start(&site);
     let mut figures: Vec<Figures> = CLASSES.iter().map(|_| Figures::default()).collect();
     let (mut leader, mut follower) = (0, 1);

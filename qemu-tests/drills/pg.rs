@@ -7,9 +7,10 @@ pub(crate) mod wire;
 
 use std::time::Duration;
 
+use qemu_tests::rig::drill::{Clients, Drill};
 use qemu_tests::rig::entry::{Entry, Family};
-use qemu_tests::rig::expect::{Condition, keeper};
-use qemu_tests::rig::fault::Node;
+use qemu_tests::rig::expect::{Condition, answers, is, keeper};
+use qemu_tests::rig::fault::{Injected, Node, Stop};
 
 use crate::{PG_PAIR, PG_WITNESS};
 
@@ -166,8 +167,35 @@ pub(crate) const SOLO_BUDGET: Duration = Duration::from_secs(10);
 /// A clean stop, a promotion and a log-in, one after the other, and emulated: three to five seconds were
 /// seen, of which the two nodes need three. At the desk's own speed it is a quarter of one (`bench pair`).
 const HAND_OVER_BUDGET: Duration = Duration::from_secs(8);
+/// Longer than every window in which a node acts by itself.
+pub(crate) const LONG_ENOUGH: Duration = Duration::from_secs(12);
 /// A boot, a rewind or a copy, and the hold-down.
 pub(crate) const HEAL_LIMIT: Duration = Duration::from_mins(3);
+
+/// The site after its power came back in the bad order: only the node that missed the last rows runs.
+pub(crate) struct Stale {
+    pub(crate) primary: Node,
+    pub(crate) standby: Node,
+    pub(crate) primary_off: Injected,
+    pub(crate) clients: Clients,
+}
+
+/// Lets the primary go on alone until the standby lacks rows, then leaves the standby alone, which
+/// must serve nobody.
+pub(crate) fn leave_the_stale_one(t: &mut Drill) -> Result<Stale, Stop> {
+    let (primary, standby) = t.pair_roles()?;
+    let clients = t.start_writers()?;
+    let standby_off = t.inject(standby.power_cut())?;
+    t.expect("the primary goes on alone", is(primary, "solo"), SOLO_BUDGET)?;
+    t.expect("a row is acknowledged that the standby hasn't", answers(), SOLO_BUDGET)?;
+    let primary_off = t.inject(primary.power_cut())?;
+    t.heal(standby_off)?;
+    t.wait_ready(standby)?;
+    t.let_pass(LONG_ENOUGH)?;
+    let open = t.keeper(standby).is_some_and(|status| status.gate_open);
+    t.assert("alone, the stale node serves nobody", !open, format!("its gate is open: {open}"));
+    Ok(Stale { primary, standby, primary_off, clients })
+}
 
 fn shut(node: Node) -> Condition {
     keeper(node, |status| !status.gate_open)

@@ -10,6 +10,9 @@ use vdisk::store::Cut;
 use vswitch::random::Random;
 use vswitch::rule::Pick;
 
+use crate::pg::{
+    CRASH_BUDGET, HEAL_LIMIT, LIMIT, LONG_ENOUGH, SOLO_BUDGET, Stale, leave_the_stale_one,
+};
 use crate::{PG_PAIR, PG_WITNESS};
 
 pub(crate) const FAMILY: Family = Family {
@@ -80,12 +83,6 @@ pub(crate) const FAMILY: Family = Family {
     ],
 };
 
-const LIMIT: Duration = Duration::from_mins(6);
-const CRASH_BUDGET: Duration = Duration::from_secs(6);
-const SOLO_BUDGET: Duration = Duration::from_secs(10);
-const HEAL_LIMIT: Duration = Duration::from_mins(3);
-/// Longer than every window in which a node acts by itself.
-const LONG_ENOUGH: Duration = Duration::from_secs(12);
 const HOUR: i64 = 3600;
 /// A date before any that this software has seen.
 const DEAD_CLOCK: &str = "1970-01-01";
@@ -99,17 +96,7 @@ const LONGEST_MS: u64 = 15_000;
 const STEADY_BUDGET: Duration = Duration::from_secs(2);
 
 fn site_stale_first(t: &mut Drill) -> Result<(), Stop> {
-    let (primary, standby) = t.pair_roles()?;
-    let clients = t.start_writers()?;
-    let standby_off = t.inject(standby.power_cut())?;
-    t.expect("the primary goes on alone", is(primary, "solo"), SOLO_BUDGET)?;
-    t.expect("a row is acknowledged that the standby hasn't", answers(), SOLO_BUDGET)?;
-    let primary_off = t.inject(primary.power_cut())?;
-    t.heal(standby_off)?;
-    t.wait_ready(standby)?;
-    t.let_pass(LONG_ENOUGH)?;
-    let open = t.keeper(standby).is_some_and(|status| status.gate_open);
-    t.assert("alone, the stale node serves nobody", !open, format!("its gate is open: {open}"));
+    let Stale { primary, standby, primary_off, clients } = leave_the_stale_one(t)?;
     let address = t.vip()?.address;
     let holds = t.holds(standby, address)?;
     t.assert("nor does it have the address", !holds, format!("it has it: {holds}"));

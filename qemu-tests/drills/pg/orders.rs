@@ -1,20 +1,14 @@
 //! What operators order, and what they must order because no node may decide it.
 
-use std::time::Duration;
-
 use control::{Answer, PgRequest};
 use ledger::Kind;
 use ledger::check::enough;
 use qemu_tests::rig::drill::Drill;
-use qemu_tests::rig::expect::{answers, claims, is, yields};
+use qemu_tests::rig::expect::{answers, claims, yields};
 use qemu_tests::rig::fault::Stop;
+use qemu_tests::rig::pair::ROWS_LEAST;
 
-use super::{CRASH_BUDGET, HAND_OVER_BUDGET, HEAL_LIMIT, SOLO_BUDGET, leads};
-
-/// Longer than every window in which a node acts by itself.
-const LONG_ENOUGH: Duration = Duration::from_secs(12);
-/// With fewer acknowledged rows a run proves nothing.
-const ROWS_LEAST: usize = 40;
+use super::{CRASH_BUDGET, HAND_OVER_BUDGET, HEAL_LIMIT, Stale, leads, leave_the_stale_one};
 
 pub(crate) fn switchover(t: &mut Drill) -> Result<(), Stop> {
     let (primary, standby) = t.pair_roles()?;
@@ -34,17 +28,7 @@ pub(crate) fn switchover(t: &mut Drill) -> Result<(), Stop> {
 /// The standby lacks rows that were acknowledged. It isn't promoted, and an operator who says that the
 /// loss is accepted is obeyed.
 pub(crate) fn guard_data_loss(t: &mut Drill) -> Result<(), Stop> {
-    let (primary, standby) = t.pair_roles()?;
-    let clients = t.start_writers()?;
-    let standby_off = t.inject(standby.power_cut())?;
-    t.expect("the primary goes on alone", is(primary, "solo"), SOLO_BUDGET)?;
-    t.expect("a row is acknowledged that the standby hasn't", answers(), SOLO_BUDGET)?;
-    let primary_off = t.inject(primary.power_cut())?;
-    t.heal(standby_off)?;
-    t.wait_ready(standby)?;
-    t.let_pass(LONG_ENOUGH)?;
-    let open = t.keeper(standby).is_some_and(|status| status.gate_open);
-    t.assert("it isn't promoted", !open, format!("its gate is open: {open}"));
+    let Stale { primary, standby, primary_off, clients } = leave_the_stale_one(t)?;
     let refused = t.order(standby, PgRequest::ForcePrimary { accept_data_loss: false })?;
     let is_refusal = matches!(refused, Answer::Refused(_));
     t.assert("nor by an order that doesn't accept the loss", is_refusal, format!("{refused:?}"));

@@ -49,7 +49,7 @@ pub enum Steady {
     Owner,
     /// And the database pair is in sync.
     InSync,
-    /// And one of them has one of the texts in this service's log: for peers, which can't be asked.
+    /// And this service's log on one of them has this text: for peers, which can't be asked.
     Logged(&'static str, &'static str),
 }
 

@@ -178,9 +178,11 @@ impl Kit {
     }
 }
 
-fn fingerprint(parts: &[&[u8]]) -> String {
+/// A name for all of these together.
+pub(super) fn fingerprint(parts: &[impl AsRef<[u8]>]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
+        let part = part.as_ref();
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }

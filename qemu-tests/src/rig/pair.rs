@@ -45,10 +45,11 @@ const CONNECT_MS: u64 = 3000;
 const STATEMENT_MS: u64 = 1000;
 const PREPARE_MS: u64 = 20_000;
 /// With fewer acknowledged rows a run proves nothing.
-const ROWS_LEAST: usize = 40;
+pub const ROWS_LEAST: usize = 40;
 
 /// What drills of the pair measure: the longest time without an acknowledged row, rows that were
-/// acknowledged and are gone, and the time from the end of the fault to two nodes in sync.
+/// acknowledged and are gone, and the time to two nodes in sync, from the drill's last mark, which is
+/// the end of the fault unless the drill set another.
 pub const GAP: &str = "gap_ms";
 pub const LOST: &str = "lost_rows";
 pub const IN_SYNC_AGAIN: &str = "in_sync_again_ms";

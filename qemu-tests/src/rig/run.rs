@@ -199,7 +199,7 @@ fn form(drill: &mut Drill, entry: &Entry, warmth: Option<&Warmth>) -> Result<(),
             form_anew(drill, entry.topology.steady)?;
             let (_scratch, saved) = store.begin()?;
             drill.cluster.save(&saved)?;
-            let warm = store.keep(&saved, key)?;
+            let warm = store.keep(saved, key)?;
             drill.cluster.resume(&warm)?;
             note_resumed(drill, "just formed");
         }

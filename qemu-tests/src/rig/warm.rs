@@ -17,11 +17,10 @@ use std::time::{Duration, SystemTime};
 
 use builder::unfinished::Scratch;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::entry::{Ip, Site, Topology};
-use super::kit::Kit;
+use super::kit::{Kit, fingerprint};
 use super::machine::{Body, Machine};
 
 /// Counts up whenever what is in a folder changes.
@@ -90,12 +89,18 @@ impl Store {
         Self { folder: cache.join("warm") }
     }
 
-    /// A cluster that was formed earlier.
+    /// A cluster that was formed earlier. One whose record can't be read (the desk lost its power while
+    /// it was written) is none, and goes.
     pub fn find(&self, key: &str) -> Option<Warm> {
         let folder = self.folder.join(key);
         // It counts as used, however it goes on.
-        let used = File::open(&folder).and_then(|folder| folder.set_modified(SystemTime::now()));
-        used.ok().map(|()| Warm::at(folder))
+        File::open(&folder).and_then(|folder| folder.set_modified(SystemTime::now())).ok()?;
+        let warm = Warm::at(folder);
+        if warm.record().is_err() {
+            let _gone = self.remove(key);
+            return None;
+        }
+        Some(warm)
     }
 
     /// A folder of one's own, for a cluster that is about to be saved.
@@ -107,16 +112,18 @@ impl Store {
         Ok((scratch, warm))
     }
 
-    /// Puts what was saved where it is found, unless somebody was faster, and lets those go that
-    /// weren't used for the longest time.
-    pub fn keep(&self, saved: &Warm, key: &str) -> Result<Warm, WarmError> {
+    /// Puts what was saved where it is found, and lets those go that weren't used for the longest time.
+    /// Gives where it is now. If somebody was faster that is where it was: the other cluster has other
+    /// secrets than the run that saved this one.
+    pub fn keep(&self, saved: Warm, key: &str) -> Result<Warm, WarmError> {
         let folder = self.folder.join(key);
-        match fs::rename(&saved.folder, &folder) {
-            Err(error) if !folder.is_dir() => return Err(in_file(&folder)(error)),
-            _ => {}
-        }
+        let kept = match fs::rename(&saved.folder, &folder) {
+            Ok(()) => Warm::at(folder),
+            Err(_) if folder.is_dir() => saved,
+            Err(error) => return Err(in_file(&folder)(error)),
+        };
         self.let_go(KEPT)?;
-        Ok(Warm::at(folder))
+        Ok(kept)
     }
 
     /// Removes a cluster that can't be started.
@@ -159,24 +166,18 @@ pub fn key(
         Site::Cluster { v4, v6 } => vec![if ip == Some(Ip::V6) { v6 } else { v4 }],
         Site::Seeds(files) => files.to_vec(),
     };
-    let mut hash = Sha256::new();
-    let mut add = |part: &[u8]| {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    };
-    add(format!("{FORMAT} {:?} {}", topology.steady, topology.tester).as_bytes());
-    add(kit.fingerprint.as_bytes());
-    add(kit.qemu.describe().as_bytes());
-    let a_node = Body::Node { seed: String::new() };
-    for body in [a_node, Body::Tester] {
-        add(Machine::shape(kit, &body).as_bytes());
-    }
+    let machines = [Body::Node { seed: String::new() }, Body::Tester];
+    let mut parts = vec![
+        format!("{FORMAT} {:?} {}", topology.steady, topology.tester).into_bytes(),
+        kit.fingerprint.clone().into_bytes(),
+        kit.qemu.describe().into_bytes(),
+    ];
+    parts.extend(machines.iter().map(|body| Machine::shape(kit, body).into_bytes()));
     for file in files {
         let path = root.join(file);
-        add(&fs::read(&path).map_err(in_file(&path))?);
+        parts.push(fs::read(&path).map_err(in_file(&path))?);
     }
-    let digest = hash.finalize();
-    Ok(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    Ok(fingerprint(&parts))
 }
 
 /// Copies a folder of plain files and folders; what is private stays so.
@@ -208,7 +209,7 @@ mod tests {
         let (_scratch, warm) = store.begin().expect("begun");
         let record = Record { seeds: Vec::new(), boot_ids: vec![("n".to_owned(), key.to_owned())] };
         warm.write(&record).expect("written");
-        store.keep(&warm, key).expect("kept")
+        store.keep(warm, key).expect("kept")
     }
 
     #[test]
@@ -225,13 +226,27 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_second_takes_what_is_there_and_leaves_nothing() {
+    fn whoever_comes_second_goes_on_from_its_own_and_leaves_nothing() {
         let cache = tempfile::tempdir().expect("a folder");
         let store = Store::within(cache.path());
         saved(&store, "a");
-        let second = saved(&store, "a");
-        assert!(second.record().is_ok());
+        let (scratch, second) = store.begin().expect("begun");
+        let record = Record { seeds: Vec::new(), boot_ids: vec![("n".to_owned(), "2".to_owned())] };
+        second.write(&record).expect("written");
+        let kept = store.keep(second, "a").expect("kept");
+        assert_eq!(kept.record().expect("whole").boot_ids[0].1, "2");
+        drop(scratch);
+        assert_eq!(store.find("a").expect("kept").record().expect("whole").boot_ids[0].1, "a");
         assert_eq!(fs::read_dir(&store.folder).expect("there").count(), 1);
+    }
+
+    #[test]
+    fn a_torn_record_is_no_cluster_and_goes() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let store = Store::within(cache.path());
+        let kept = saved(&store, "a");
+        fs::write(kept.folder.join(RECORD), "{").expect("torn");
+        assert!(store.find("a").is_none() && !kept.folder.exists());
     }
 
     #[test]

@@ -81,16 +81,11 @@ fn a_gateway_answers() {
 
 /// One life of a pair, from nothing to its end in good order.
 fn survives(programs: &site::Programs, arbiter: Arbiter) {
-    let mut site = Site::new(programs, arbiter);
+    let mut site = Site::in_sync(programs, arbiter);
     let tell = |what: &str, gap: Duration| {
         println!("  {arbiter:?}: {what}; next acknowledged write after {gap:?}");
         assert!(gap < BOUND, "{what}: {gap:?}");
     };
-    site.start(0);
-    site.start(1);
-    site.await_state(0, "primary, in sync");
-    site.await_state(1, "standby, in sync");
-    site.await_enrolled();
     let writer = Writer::start(&site);
     writer.await_more(20);
 

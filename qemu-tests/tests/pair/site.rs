@@ -82,7 +82,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(programs: &Programs, arbiter: Arbiter) -> Self {
+    fn new(programs: &Programs, arbiter: Arbiter) -> Self {
         let folder = tempfile::Builder::new().prefix("site-").tempdir().expect("a folder");
         give_away(folder.path());
         let authority = support::Site::new("plant CA");
@@ -111,6 +111,17 @@ impl Site {
             run.args(words).arg(&config).arg("run").stderr(site.log("witness"));
             site.witness = Some(run.spawn().expect("it starts"));
         }
+        site
+    }
+
+    /// A site whose first node leads and whose second follows in sync.
+    pub(crate) fn in_sync(programs: &Programs, arbiter: Arbiter) -> Self {
+        let mut site = Self::new(programs, arbiter);
+        site.start(0);
+        site.start(1);
+        site.await_state(0, "primary, in sync");
+        site.await_state(1, "standby, in sync");
+        site.await_enrolled();
         site
     }
 
@@ -154,7 +165,7 @@ impl Site {
 
     /// Waits until the pair has filled the witness's register, if there is one: an empty one grants
     /// nothing, so a leader that fails before is waited for.
-    pub(crate) fn await_enrolled(&self) {
+    fn await_enrolled(&self) {
         if self.witness.is_none() {
             return;
         }
