@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! qemu-tests/peers/debian_systemd.py /tmp/peer.raw
-//! cargo bench -p qemu-tests --bench boot -- --peer /tmp/peer.raw --rounds 7
+//! cargo bench --workspace --bench boot -- --peer /tmp/peer.raw --rounds 7
 //! ```
 
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use qemu_tests::bench::boot::{Request, run};
 
-const USAGE: &str = "usage: cargo bench -p qemu-tests --bench boot -- [--peer IMAGE] [--rounds N]";
+const USAGE: &str = "usage: cargo bench --workspace --bench boot -- [--peer IMAGE] [--rounds N]";
 const ROUNDS: u32 = 5;
 
 fn main() -> ExitCode {
@@ -21,6 +21,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Err(error) = builder::unfinished::remove_on_interrupt() {
+        eprintln!("Ctrl-C can't be watched: {error}");
+        return ExitCode::FAILURE;
+    }
     match run(&request, &|line| eprintln!("{line}")) {
         Ok(table) => {
             println!("{table}");

@@ -11,6 +11,7 @@ mod boot;
 mod pg;
 mod seed000;
 mod site;
+mod state;
 mod vip;
 
 use std::process::ExitCode;
@@ -18,8 +19,15 @@ use std::process::ExitCode;
 use qemu_tests::rig;
 use qemu_tests::rig::entry::{Family, Site, Steady, Topology};
 
-const FAMILIES: [Family; 6] =
-    [boot::FAMILY, agent::FAMILY, vip::FAMILY, pg::FAMILY, site::FAMILY, seed000::FAMILY];
+const FAMILIES: [Family; 7] = [
+    boot::FAMILY,
+    agent::FAMILY,
+    vip::FAMILY,
+    pg::FAMILY,
+    state::FAMILY,
+    site::FAMILY,
+    seed000::FAMILY,
+];
 
 /// The lab's first node, alone.
 const ONE_NODE: Topology = Topology {

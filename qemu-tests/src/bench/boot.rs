@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use builder::unfinished::Scratch;
 use thiserror::Error;
 
 use crate::bench::Sample;
@@ -58,8 +59,7 @@ struct Figures {
 /// Boots in turns, and gives the table in Markdown.
 pub fn run(request: &Request, say: &dyn Fn(&str)) -> Result<String, BootBenchError> {
     let bench = Bench::get();
-    let folder = tempfile::tempdir()
-        .map_err(|source| BootBenchError::File { path: std::env::temp_dir(), source })?;
+    let folder = scratch()?;
     let definition = concat!(env!("CARGO_MANIFEST_DIR"), "/images/bench.toml");
     let ours = image::build(definition, None, &folder.path().join("image"));
     let (mut our_figures, mut peer_figures) = (Figures::default(), Figures::default());
@@ -79,11 +79,7 @@ fn boot(
     image: &Path,
     figures: &mut Figures,
 ) -> Result<(), BootBenchError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| BootBenchError::File { path, source }
-    };
-    let folder = tempfile::tempdir().map_err(failed(&std::env::temp_dir()))?;
+    let folder = scratch()?;
     let machine = bench.machine_from_disk(image, folder.path());
     let mut guest = Guest::start(&bench.qemu, &machine)?;
     let Some(line) = guest.console.wait_for("bench: ready after=", READY_LIMIT) else {
@@ -98,6 +94,12 @@ fn boot(
     // What it has to say was said; a peer that takes its time to stop is ended with the guest.
     let _ended = guest.wait_for_end(Duration::from_secs(30));
     Ok(())
+}
+
+/// A folder that is gone after the bench, also after a Ctrl-C.
+fn scratch() -> Result<Scratch, BootBenchError> {
+    let path = std::env::temp_dir();
+    Scratch::within(&path, "boot-bench.").map_err(|source| BootBenchError::File { path, source })
 }
 
 /// The two numbers of a guest's line.

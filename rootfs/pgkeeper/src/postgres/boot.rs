@@ -10,6 +10,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::discarded;
 use super::error::{DriverError, about};
+use super::kept;
 use super::processes;
 use super::settings::{Settings, standby_signal};
 
@@ -33,6 +34,7 @@ pub(super) fn data(settings: &Settings, say: &dyn Fn(&str)) -> Data {
     let _none = fs::remove_file(lock);
     let _none = fs::remove_file(settings.receiver_ca());
     let _none = fs::remove_dir_all(settings.new_data());
+    kept::bound(settings, say);
     // After the swap of a copy, its place holds what was replaced.
     match discarded::keep_replaced(settings, &settings.clone_data(), None) {
         Ok(kept) => {

@@ -6,8 +6,7 @@
 //! ```
 //!
 //! The name says where histories parted, so a repair that is begun again writes the same folder.
-//! If there was no transaction, only the report is written. Nothing here is ever deleted by the
-//! keeper.
+//! If there was no transaction, only the report is written. What is old or too much goes (kept.rs).
 
 use std::fmt;
 use std::fs::{self, File};

@@ -30,6 +30,7 @@ mod driver;
 mod error;
 mod flag;
 mod follow;
+mod kept;
 mod log;
 mod names;
 mod processes;

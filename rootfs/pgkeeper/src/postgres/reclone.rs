@@ -12,6 +12,7 @@ use super::controldata::ControlData;
 use super::detail::RepairKind;
 use super::discarded::{self, Discarded};
 use super::error::{DriverError, about};
+use super::kept;
 use super::program;
 use super::worker::Worker;
 
@@ -59,6 +60,7 @@ impl Worker {
         &self,
         control: Option<&ControlData>,
     ) -> Result<Option<Discarded>, DriverError> {
+        kept::bound(&self.settings, &*self.say);
         let clone = self.settings.clone_data();
         let kept = discarded::keep_replaced(&self.settings, &clone, control)?;
         if let Some(kept) = &kept {

@@ -18,6 +18,7 @@ use super::controldata::{ControlData, Left, lsn};
 use super::detail::{Repair, RepairKind};
 use super::discarded::{self, Discarded};
 use super::error::DriverError;
+use super::kept;
 use super::program;
 use super::settings::standby_signal;
 use super::worker::Worker;
@@ -124,6 +125,7 @@ impl Worker {
                 None
             }
         };
+        kept::bound(&self.settings, &*self.say);
         let discarded = discarded::archive(&self.settings, end, fork, commits.as_ref())?;
         (self.say)(&format!("the rewind drops {discarded}"));
         Ok(discarded)
