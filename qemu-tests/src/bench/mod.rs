@@ -1,7 +1,8 @@
 //! Measurements side by side with a peer: same machine, same QEMU, same run, in turns.
 
 pub mod boot;
-pub mod failover;
+pub mod compare;
+pub mod plot;
 
 use std::time::Duration;
 
@@ -23,6 +24,11 @@ impl Sample {
 
     pub fn extend(&mut self, values: impl IntoIterator<Item = f64>) {
         values.into_iter().for_each(|value| self.add(value));
+    }
+
+    /// From the smallest to the largest.
+    pub fn values(&self) -> &[f64] {
+        &self.values
     }
 
     pub fn count(&self) -> usize {

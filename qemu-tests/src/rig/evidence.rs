@@ -43,8 +43,9 @@ pub struct Told<'a> {
     pub kit: &'a Kit,
 }
 
-/// Services whose words are kept.
-const LOGGED: [&str; 3] = ["vipd", "pgkeeper", "witness"];
+/// Services whose words are kept: ours, and those of peers.
+const LOGGED: [&str; 7] =
+    ["vipd", "pgkeeper", "witness", "keepalived", "repmgrd", "patroni", "etcd"];
 const LOG_LIMIT: Duration = Duration::from_secs(3);
 
 /// A run's name, such as `vip_power_cut/v6`.

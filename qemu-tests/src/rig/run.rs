@@ -212,8 +212,12 @@ fn form_anew(drill: &mut Drill, steady: Steady) -> Result<(), Stop> {
         drill.start(node)?;
     }
     drill.cluster.start_tester(READY_LIMIT)?;
+    let limit = match steady {
+        Steady::Logged(..) => PEER_READY_LIMIT,
+        Steady::Ready | Steady::Owner | Steady::InSync => READY_LIMIT,
+    };
     for node in drill.nodes() {
-        drill.wait_ready(node)?;
+        drill.wait_ready_within(node, limit)?;
         drill.note(format!("{} is ready", drill.name(node)));
     }
     match steady {
@@ -231,6 +235,9 @@ fn note_resumed(drill: &mut Drill, which: &str) {
         drill.power.push(PowerChange { node, at, power: Power::On });
     }
 }
+
+/// Three members of Patroni that start side by side on two emulated processors took two minutes.
+const PEER_READY_LIMIT: Duration = Duration::from_mins(10);
 
 type Ended = Result<Result<(), Stop>, Box<dyn Any + Send>>;
 

@@ -213,8 +213,13 @@ impl Drill {
 
     /// Waits until a node that was turned on is ready.
     pub fn wait_ready(&mut self, node: Node) -> Result<Duration, Stop> {
+        self.wait_ready_within(node, READY_LIMIT)
+    }
+
+    /// The same for machines that take longer than ours.
+    pub fn wait_ready_within(&mut self, node: Node, limit: Duration) -> Result<Duration, Stop> {
         let since = self.mark;
-        let limit = READY_LIMIT.min(self.time_left()?);
+        let limit = limit.min(self.time_left()?);
         let machine = self.machine(node)?;
         let line = machine.console.wait_since(since, READY, limit);
         let Some(line) = line else {

@@ -1,0 +1,219 @@
+//! Ours and peers in the rig: the same fault, the same client, the same wire, in turns.
+//!
+//! A [`System`] is a cluster and the faults that it can be struck with; each fault is a drill that
+//! measures. Rounds go around all of them, so that a busy minute of the desk hits everybody. Every
+//! run leaves its evidence, like any drill.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use ledger::Verdict;
+use report::run::Measure;
+
+use super::Sample;
+use super::plot::{self, Row};
+use crate::rig::entry::{Entry, Ip};
+use crate::rig::pair::{IN_SYNC_AGAIN, LOST};
+use crate::rig::run::Runner;
+
+/// How the names of our systems begin.
+pub const OURS: &str = "edgepair";
+
+/// What is compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// Above the picture.
+    pub title: &'static str,
+    /// Above the column of the table.
+    pub heading: &'static str,
+    /// The measure, in milliseconds, that each drill takes.
+    pub measure: &'static str,
+    /// Whether there are rows to lose and a pair to be in sync again.
+    pub database: bool,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct System {
+    pub name: &'static str,
+    /// What can be done to it, by the name of the class.
+    pub strikes: &'static [(&'static str, Entry)],
+}
+
+/// What a drill measures once its fault is there. A run that doesn't come so far says nothing of the
+/// system: its cluster wasn't formed.
+pub const STRUCK: &str = "struck";
+
+/// A system, and the class of the fault.
+type Strike<'a> = (&'a str, &'a str);
+
+/// What a system did when it was struck so.
+#[derive(Debug, Default)]
+struct Figures {
+    /// How often it was struck.
+    runs: u32,
+    /// Runs in which nobody was answered any more.
+    never_back: u32,
+    lost_rows: u64,
+    figure_ms: Sample,
+    in_sync_again_ms: Sample,
+}
+
+impl Figures {
+    fn add(&mut self, question: &Question, verdict: Verdict, measures: &[Measure]) {
+        let of = |name: &str| {
+            let found = measures.iter().find(|measure| measure.name == name);
+            #[allow(clippy::cast_precision_loss)] // Milliseconds of minutes.
+            found.map(|measure| (measure.value, measure.value as f64))
+        };
+        if of(STRUCK).is_none() || verdict == Verdict::Unknown {
+            return;
+        }
+        self.runs += 1;
+        self.lost_rows += of(LOST).map_or(0, |(count, _)| count);
+        self.in_sync_again_ms.extend(of(IN_SYNC_AGAIN).map(|(_, value)| value));
+        match of(question.measure) {
+            Some((_, gap)) => self.figure_ms.add(gap),
+            None => self.never_back += 1,
+        }
+    }
+}
+
+/// What came out.
+#[derive(Debug)]
+pub struct Measured {
+    /// In Markdown.
+    pub table: String,
+    /// As SVG.
+    pub plot: String,
+}
+
+/// Strikes each system in each way, so often.
+pub fn run(
+    question: &Question,
+    systems: &[System],
+    rounds: u32,
+    seed: u64,
+    runner: &mut Runner,
+) -> Result<Measured, Box<dyn Error>> {
+    let drills: Vec<(Strike<'_>, &Entry)> = systems
+        .iter()
+        .flat_map(|system| {
+            system.strikes.iter().map(|(class, entry)| ((system.name, *class), entry))
+        })
+        .collect();
+    let mut figures: Vec<Figures> = drills.iter().map(|_| Figures::default()).collect();
+    for round in 0..rounds {
+        for (((system, class), entry), figures) in drills.iter().zip(&mut figures) {
+            eprintln!("== round {} of {rounds}: {system}, {class}", round + 1);
+            let seed = seed.wrapping_add(u64::from(round));
+            let outcome = runner.run_once(entry, Some(Ip::V4), seed)?;
+            eprintln!("   {} {}", outcome.verdict, outcome.reason);
+            figures.add(question, outcome.verdict, &outcome.measures);
+        }
+    }
+    let strikes: Vec<Strike<'_>> = drills.iter().map(|(strike, _)| *strike).collect();
+    // By fault, the systems in their order.
+    let mut rows: Vec<usize> = (0..strikes.len()).collect();
+    rows.sort_by_key(|row| strikes.iter().position(|strike| strike.1 == strikes[*row].1));
+    let table = table(question, &strikes, &figures, &rows);
+    Ok(Measured { table, plot: drawn(question, &strikes, &figures, &rows) })
+}
+
+fn drawn(
+    question: &Question,
+    strikes: &[Strike<'_>],
+    figures: &[Figures],
+    rows: &[usize],
+) -> String {
+    let row = |row: &usize| {
+        let ((system, class), figures) = (&strikes[*row], &figures[*row]);
+        let Figures { never_back, lost_rows, figure_ms, .. } = figures;
+        Row { class, system, gap_ms: figure_ms, lost_rows: *lost_rows, never_back: *never_back }
+    };
+    let rows: Vec<Row<'_>> = rows.iter().map(row).collect();
+    plot::svg(question.title, &rows, |system| system.starts_with(OURS))
+}
+
+fn table(
+    question: &Question,
+    strikes: &[Strike<'_>],
+    figures: &[Figures],
+    rows: &[usize],
+) -> String {
+    let mut heads = vec!["fault", "system", "runs", question.heading];
+    if question.database {
+        heads.extend(["lost rows", "in sync again, p50 / max"]);
+    }
+    heads.push("never back");
+    let rule = "--:|".repeat(heads.len() - 2);
+    let mut out = format!("| {} |\n|---|---|{rule}\n", heads.join(" | "));
+    for row in rows {
+        let ((system, class), figures) = (&strikes[*row], &figures[*row]);
+        let mut cells = vec![(*class).to_owned(), (*system).to_owned(), figures.runs.to_string()];
+        let figure = &figures.figure_ms;
+        cells.push(seconds(figure, &[figure.median(), figure.percentile(99), figure.largest()]));
+        if question.database {
+            let again = &figures.in_sync_again_ms;
+            cells.push(figures.lost_rows.to_string());
+            cells.push(seconds(again, &[again.median(), again.largest()]));
+        }
+        cells.push(figures.never_back.to_string());
+        // Writing to a string can't fail.
+        let _written = writeln!(out, "| {} |", cells.join(" | "));
+    }
+    out
+}
+
+fn seconds(sample: &Sample, milliseconds: &[f64]) -> String {
+    if sample.count() == 0 {
+        return "–".to_owned();
+    }
+    let texts = milliseconds.iter().map(|value| format!("{:.2}", value / 1000.0));
+    format!("{} s", texts.collect::<Vec<_>>().join(" / "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rig::pair::GAP;
+
+    const QUESTION: Question =
+        Question { title: "gaps", heading: "gap", measure: GAP, database: true };
+
+    fn measure(name: &str, value: u64) -> Measure {
+        Measure { name: name.to_owned(), value }
+    }
+
+    #[test]
+    fn only_runs_that_were_struck_and_judged_count() {
+        let struck = || measure(STRUCK, 1);
+        let mut figures = Figures::default();
+        figures.add(&QUESTION, Verdict::Violated, &[]);
+        figures.add(&QUESTION, Verdict::Unknown, &[struck(), measure(GAP, 9)]);
+        assert_eq!(figures.runs, 0);
+        let split = [struck(), measure(GAP, 30_000), measure(LOST, 42)];
+        figures.add(&QUESTION, Verdict::Violated, &split);
+        let fine = [struck(), measure(GAP, 20_000), measure(IN_SYNC_AGAIN, 7)];
+        figures.add(&QUESTION, Verdict::Pass, &fine);
+        figures.add(&QUESTION, Verdict::Violated, &[struck()]);
+        assert_eq!((figures.runs, figures.never_back, figures.lost_rows), (3, 1, 42));
+        assert_eq!(figures.figure_ms.values(), [20_000.0, 30_000.0]);
+        assert_eq!(figures.in_sync_again_ms.values(), [7.0]);
+    }
+
+    #[test]
+    fn a_row_has_a_cell_for_each_heading() {
+        let mut figures = Figures::default();
+        let fine = [measure(STRUCK, 1), measure(GAP, 1500), measure(IN_SYNC_AGAIN, 7000)];
+        figures.add(&QUESTION, Verdict::Pass, &fine);
+        let strikes = [("ours", "kill")];
+        let with = table(&QUESTION, &strikes, &[figures], &[0]);
+        let row = "| kill | ours | 1 | 1.50 / 1.50 / 1.50 s | 0 | 7.00 / 7.00 s | 0 |";
+        assert!(with.lines().any(|line| line == row), "{with}");
+        let without = Question { database: false, ..QUESTION };
+        let without = table(&without, &strikes, &[Figures::default()], &[0]);
+        let bars: Vec<usize> = without.lines().map(|line| line.matches('|').count()).collect();
+        assert_eq!(bars, [6, 6, 6], "{without}");
+    }
+}
