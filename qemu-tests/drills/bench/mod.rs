@@ -103,10 +103,14 @@ fn measure(request: &Request) -> Result<String, Box<dyn Error>> {
         return Err(format!("no system is called {:?}; there are {names}", request.system).into());
     }
     let (mut runner, _guards) = cli::prepare(&request.report, cli::Manner::default())?;
-    let measured = compare::run(question, &systems, request.rounds, request.seed, &mut runner)?;
-    report::index::write(&request.report)?;
-    write_whole(&request.report.join(TABLE), measured.table.as_bytes())?;
-    write_whole(&request.report.join(PLOT), measured.plot.as_bytes())?;
+    let Request { rounds, seed, report, .. } = request;
+    let keep = |measured: &compare::Measured| -> Result<(), Box<dyn Error>> {
+        write_whole(&report.join(TABLE), measured.table.as_bytes())?;
+        write_whole(&report.join(PLOT), measured.plot.as_bytes())?;
+        Ok(())
+    };
+    let measured = compare::run(question, &systems, *rounds, *seed, &mut runner, &keep)?;
+    report::index::write(report)?;
     Ok(measured.table)
 }
 

@@ -40,6 +40,16 @@ pub struct System {
     pub strikes: &'static [(&'static str, Entry)],
 }
 
+impl System {
+    fn drills(&self) -> impl Iterator<Item = &Entry> {
+        self.strikes.iter().map(|(_, entry)| entry)
+    }
+
+    fn classes(&self) -> impl Iterator<Item = Strike<'_>> {
+        self.strikes.iter().map(|(class, _)| (self.name, *class))
+    }
+}
+
 /// What a drill measures once its fault is there. A run that doesn't come so far says nothing of the
 /// system: its cluster wasn't formed.
 pub const STRUCK: &str = "struck";
@@ -88,36 +98,41 @@ pub struct Measured {
     pub plot: String,
 }
 
-/// Strikes each system in each way, so often.
+/// Strikes each system in each way, so often. What is measured is kept after each round, since whoever
+/// has seen enough ends a long run.
 pub fn run(
     question: &Question,
     systems: &[System],
     rounds: u32,
     seed: u64,
     runner: &mut Runner,
+    keep: &dyn Fn(&Measured) -> Result<(), Box<dyn Error>>,
 ) -> Result<Measured, Box<dyn Error>> {
-    let drills: Vec<(Strike<'_>, &Entry)> = systems
-        .iter()
-        .flat_map(|system| {
-            system.strikes.iter().map(|(class, entry)| ((system.name, *class), entry))
-        })
-        .collect();
+    let drills: Vec<&Entry> = systems.iter().flat_map(System::drills).collect();
+    let strikes: Vec<Strike<'_>> = systems.iter().flat_map(System::classes).collect();
     let mut figures: Vec<Figures> = drills.iter().map(|_| Figures::default()).collect();
+    let mut measured = measured(question, &strikes, &figures);
     for round in 0..rounds {
-        for (((system, class), entry), figures) in drills.iter().zip(&mut figures) {
+        let struck = strikes.iter().zip(&drills).zip(&mut figures);
+        for (((system, class), entry), figures) in struck {
             eprintln!("== round {} of {rounds}: {system}, {class}", round + 1);
             let seed = seed.wrapping_add(u64::from(round));
             let outcome = runner.run_once(entry, Some(Ip::V4), seed)?;
             eprintln!("   {} {}", outcome.verdict, outcome.reason);
             figures.add(question, outcome.verdict, &outcome.measures);
         }
+        measured = self::measured(question, &strikes, &figures);
+        keep(&measured)?;
     }
-    let strikes: Vec<Strike<'_>> = drills.iter().map(|(strike, _)| *strike).collect();
+    Ok(measured)
+}
+
+fn measured(question: &Question, strikes: &[Strike<'_>], figures: &[Figures]) -> Measured {
     // By fault, the systems in their order.
     let mut rows: Vec<usize> = (0..strikes.len()).collect();
     rows.sort_by_key(|row| strikes.iter().position(|strike| strike.1 == strikes[*row].1));
-    let table = table(question, &strikes, &figures, &rows);
-    Ok(Measured { table, plot: drawn(question, &strikes, &figures, &rows) })
+    let table = table(question, strikes, figures, &rows);
+    Measured { table, plot: drawn(question, strikes, figures, &rows) }
 }
 
 fn drawn(
