@@ -98,6 +98,9 @@ pub struct Measured {
     pub plot: String,
 }
 
+/// Where what is measured goes after each round.
+type Keep<'a> = &'a dyn Fn(&Measured) -> Result<(), Box<dyn Error>>;
+
 /// Strikes each system in each way, so often. What is measured is kept after each round, since whoever
 /// has seen enough ends a long run.
 pub fn run(
@@ -106,7 +109,7 @@ pub fn run(
     rounds: u32,
     seed: u64,
     runner: &mut Runner,
-    keep: &dyn Fn(&Measured) -> Result<(), Box<dyn Error>>,
+    keep: Keep<'_>,
 ) -> Result<Measured, Box<dyn Error>> {
     let drills: Vec<&Entry> = systems.iter().flat_map(System::drills).collect();
     let strikes: Vec<Strike<'_>> = systems.iter().flat_map(System::classes).collect();
