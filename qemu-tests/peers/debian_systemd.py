@@ -63,7 +63,7 @@ frontend bench
 backend bench
     server self 127.0.0.1:5432
 """
-# Ours doesn't run it in this bench either.
+# In ours the keeper decides when it starts.
 MASKED = ["postgresql.service"]
 
 # What the lab image's bench overlay runs too, so that both say it in the same words.

@@ -7,7 +7,7 @@
 //! a busy minute of the desk hits both.
 //!
 //! Ours is up when all its services are ready, the peer when systemd has reached its
-//! multi-user target. PostgreSQL is in both images and runs in neither.
+//! multi-user target. In ours PostgreSQL's keeper runs, in the peer PostgreSQL is masked.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

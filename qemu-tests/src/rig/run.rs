@@ -236,7 +236,7 @@ fn note_resumed(drill: &mut Drill, which: &str) {
     }
 }
 
-/// Three members of Patroni that start side by side on two emulated processors took two minutes.
+/// Three members of Patroni that start side by side on two emulated processors took over four minutes.
 const PEER_READY_LIMIT: Duration = Duration::from_mins(10);
 
 type Ended = Result<Result<(), Stop>, Box<dyn Any + Send>>;
