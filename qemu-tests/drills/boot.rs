@@ -52,6 +52,7 @@ fn boot_seeded(t: &mut Drill) -> Result<(), Stop> {
     t.assert("PID 1 is the agent", facts.init.ends_with("/init"), facts.init);
     // Between a process's end and its reaping it is a zombie, however quick PID 1 is, and programs
     // end all the time at a start: the defect is one that stays.
+    t.mark();
     let reaped = fact(node, |facts| facts.zombies == 0);
     t.expect("no process is left unreaped", reaped, REAP_LIMIT)?;
     Ok(())
