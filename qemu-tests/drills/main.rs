@@ -62,6 +62,27 @@ const PG_PAIR: Topology = Topology {
     steady: Steady::InSync,
 };
 
+/// The same with a power switch that decides.
+const PG_FENCE: Topology = Topology {
+    name: "database pair with a power switch, tester",
+    site: Site::Cluster {
+        v4: "qemu-tests/clusters/pg-fence-v4.toml",
+        v6: "qemu-tests/clusters/pg-fence-v6.toml",
+    },
+    ..PG_PAIR
+};
+
+/// The same with backups.
+const PG_BACKUP: Topology = Topology {
+    name: "database pair with backups, tester",
+    site: Site::Cluster {
+        v4: "qemu-tests/clusters/pg-backup-v4.toml",
+        v6: "qemu-tests/clusters/pg-backup-v6.toml",
+    },
+    image: "qemu-tests/images/backup.toml",
+    ..PG_PAIR
+};
+
 /// A database pair with a witness, and a tester.
 const PG_WITNESS: Topology = Topology {
     name: "database pair, witness, tester",

@@ -1,5 +1,6 @@
 //! The database pair: no acknowledged row is lost, one node serves, and nobody repairs anything.
 
+pub(crate) mod backups;
 pub(crate) mod disks;
 pub(crate) mod machines;
 pub(crate) mod orders;
@@ -12,7 +13,7 @@ use qemu_tests::rig::entry::{Entry, Family};
 use qemu_tests::rig::expect::{Condition, answers, is, keeper};
 use qemu_tests::rig::fault::{Injected, Node, Stop};
 
-use crate::{PG_PAIR, PG_WITNESS};
+use crate::{PG_BACKUP, PG_FENCE, PG_PAIR, PG_WITNESS};
 
 pub(crate) const FAMILY: Family = Family {
     name: "pg",
@@ -132,6 +133,26 @@ pub(crate) const FAMILY: Family = Family {
         .within(LIMIT)
         .on_demand(),
         Entry::new(
+            "pg_filtered_peers",
+            "nodes between which only adverts pass take each other for dead, without a witness: one \
+             of them serves",
+            PG_PAIR,
+            wire::filtered_peers,
+        )
+        .on_both()
+        .within(LIMIT)
+        .on_demand(),
+        Entry::new(
+            "pg_fence",
+            "without a witness but with a power switch: the standby has the power of a primary cut that \
+             nobody hears, and leads only when that is confirmed",
+            PG_FENCE,
+            wire::fence,
+        )
+        .on_both()
+        .within(LIMIT)
+        .on_demand(),
+        Entry::new(
             "pg_swizzle",
             "links that are cut one by one and come back in another order make no more than one \
              promotion",
@@ -148,6 +169,16 @@ pub(crate) const FAMILY: Family = Family {
             orders::guard_data_loss,
         )
         .within(LIMIT)
+        .on_demand(),
+        Entry::new(
+            "pg_restore",
+            "the database is brought back to a moment from its backups: all that was acknowledged \
+             before is there, nothing from after, and both nodes serve it",
+            PG_BACKUP,
+            backups::restore,
+        )
+        .on_both()
+        .within(Duration::from_mins(10))
         .on_demand(),
     ],
 };

@@ -11,8 +11,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::port::{Listener, PortError, Speaker};
+use crate::switch::PowerSwitch;
 use crate::words::{Ask, Facts, Question, Role, Said};
-use crate::{address, keeper, place, process, state};
+use crate::{address, door, place, process, state};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -25,11 +26,12 @@ pub struct Hand {
     speaker: Speaker,
     clock: Clock,
     session: Option<Session>,
+    switch: Option<PowerSwitch>,
 }
 
 impl Hand {
     pub fn new(role: Role, speaker: Speaker) -> Self {
-        Self { role, speaker, clock: Clock::from(Instant::now()), session: None }
+        Self { role, speaker, clock: Clock::from(Instant::now()), session: None, switch: None }
     }
 
     /// Does what it is asked, until the port is gone.
@@ -86,7 +88,16 @@ impl Hand {
                 Ok(Value::Null)
             }
             Ask::ReadFile { path } => Ok(json!(place::read_of_node(&path)?)),
-            Ask::Keeper { request } => Ok(serde_json::to_value(keeper::ask(request)?)?),
+            Ask::Order { request } => Ok(serde_json::to_value(door::ask(&request)?)?),
+            Ask::PlugPowerSwitchIn => {
+                self.switch = Some(PowerSwitch::plug_in()?);
+                Ok(Value::Null)
+            }
+            Ask::OutletsAsked => Ok(json!(self.switch()?.asked())),
+            Ask::OutletIsOff { outlet } => {
+                self.switch()?.confirm(outlet);
+                Ok(Value::Null)
+            }
             Ask::StartClients { settings } => {
                 self.start(&settings)?;
                 Ok(Value::Null)
@@ -96,6 +107,10 @@ impl Hand {
                 Ok(json!(session.finish(Duration::from_millis(limit_ms))))
             }
         }
+    }
+
+    fn switch(&self) -> Result<&PowerSwitch, Box<dyn Error>> {
+        self.switch.as_ref().ok_or_else(|| "no power switch is plugged in".into())
     }
 
     fn start(&mut self, settings: &Settings) -> Result<(), Box<dyn Error>> {

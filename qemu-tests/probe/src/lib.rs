@@ -15,10 +15,11 @@
 //! [`words`] is what both ends say; the rest runs in the guest.
 
 pub mod address;
+pub mod door;
 pub mod hand;
-pub mod keeper;
 pub mod place;
 pub mod port;
 pub mod process;
 pub mod state;
+pub mod switch;
 pub mod words;

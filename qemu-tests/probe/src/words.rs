@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use control::PgRequest;
+use control::Request;
 use ledger::Operation;
 use ledger::client::Settings;
 use serde::{Deserialize, Serialize};
@@ -75,8 +75,15 @@ pub enum Ask {
     HogMemory,
     /// Reads a small file of the guest.
     ReadFile { path: String },
-    /// Asks the node's database keeper, as `nodectl pg` does; answered with its answer.
-    Keeper { request: PgRequest },
+    /// Asks the node's PID 1, its database keeper or its backups, as `nodectl` does; answered with
+    /// the answer.
+    Order { request: Request },
+    /// Plugs a power switch in, which fence commands find at the guest's address.
+    PlugPowerSwitchIn,
+    /// Which of its outlets somebody asked to cut.
+    OutletsAsked,
+    /// An outlet is off now.
+    OutletIsOff { outlet: String },
     /// Starts the clients of the service under test; answered when they run.
     StartClients { settings: Box<Settings> },
     /// Stops them and lets them read back what there is to read, for so long at most; answered with

@@ -104,14 +104,17 @@ impl World {
 
     /// Whether a node that acts by the policy `availability` was deceived: its peer works, reaches
     /// its gateway, and only the peers can't hear each other; or the peer stands still without its
-    /// clock noticing, and will go on as if nothing had been.
+    /// clock noticing, and will go on as if nothing had been. A standby that acts first does no harm
+    /// as long as the primary doesn't; a primary that heard somebody else advert the address wasn't
+    /// deceived.
     fn policy_lies(&self, side: Side) -> bool {
-        let peer = self.machine(side.peer());
+        let (own, peer) = (self.machine(side), self.machine(side.peer()));
         let gateway = self.net.gateway_cut[side.peer().index()] == 0;
+        let leads = own.durable.is_some_and(|record| record.config.led_by(side));
         self.plan.arbiter.policy() == failover::Policy::Availability
             && peer.up
             && match peer.paused {
-                None => gateway,
+                None => gateway && leads && !own.claimed,
                 Some(frozen) => frozen,
             }
     }

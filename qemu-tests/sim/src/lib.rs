@@ -31,8 +31,9 @@
 //!
 //! # What is excused, and counted
 //!
-//! - `availability`, deceived: it acted although the peer worked and reached its gateway too, or
-//!   stood still with its clock. Then I1, I2, I5 and I7 may not hold; such histories are counted as
+//! - `availability`, deceived: a primary acted although the peer worked and reached its gateway too,
+//!   and it had heard no advert of the peer's; or a node acted while its peer stood still with its
+//!   clock. Then I1, I2, I5 and I7 may not hold; such histories are counted as
 //!   diverged.
 //! - A forced promotion excuses what it loses (I1), not that clients aren't told (I7), except
 //!   where the other side goes on serving behind the operator's back.
@@ -42,8 +43,8 @@
 //! # What is not modelled
 //!
 //! Disks that lie about fsync, silent corruption of WAL, bytes on the wire (the formats have tests
-//! of their own), the shell's own mistakes, and VRRP: a permit here is the right to hold the
-//! address, not the address.
+//! of their own), the shell's own mistakes, and VRRP's elections: who has a permit adverts the
+//! address.
 
 pub mod cli;
 mod clock;

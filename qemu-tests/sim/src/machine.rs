@@ -48,6 +48,8 @@ pub(crate) struct Machine {
     pub(crate) pg_failures: u64,
     pub(crate) gate: Option<Epoch>,
     pub(crate) permit: Option<Micros>,
+    /// Since it last heard its peer it heard somebody else advert the address.
+    pub(crate) claimed: bool,
     /// It asked for, or acted on, authority as a candidate.
     pub(crate) sought: bool,
     /// It heard from peer or witness in this life.
@@ -81,6 +83,7 @@ impl Machine {
             pg_failures: 0,
             gate: None,
             permit: None,
+            claimed: false,
             sought: false,
             met: false,
             booted_as: None,
@@ -104,6 +107,8 @@ pub(crate) struct Network {
     pub(crate) cut: [u32; 2],
     /// The same on the second.
     pub(crate) second_cut: [u32; 2],
+    /// A side's adverts, which are multicast, reach nobody.
+    pub(crate) advert_cut: [u32; 2],
     pub(crate) witness_cut: [u32; 2],
     pub(crate) gateway_cut: [u32; 2],
     pub(crate) loss: u64,

@@ -41,7 +41,7 @@ const MEMORY: &[Kind] = &[DiskLoss, Isolate, Cut, CutWitness, WitnessDown, Crash
 const JOINING: &[Kind] = &[Crash, Isolate, Delay, Slow, Unplug];
 
 /// Every rule, and the gate's rule, which isn't the core's.
-pub const MUTANTS: [Mutant; 23] = [
+pub const MUTANTS: [Mutant; 24] = [
     rule("persist_before_effect", Pair, ALL, |rules| rules.persist_before_effect = false),
     rule("withdraw_before_authority", PairWitness, CUTS, |rules| {
         rules.withdraw_before_authority = false;
@@ -82,6 +82,7 @@ pub const MUTANTS: [Mutant; 23] = [
         rules.revision_fence = false;
     }),
     rule("gateway", Pair, &[Isolate, Unplug, Stall], |rules| rules.gateway = false),
+    rule("foreign_vip", Pair, &[Cut], |rules| rules.foreign_vip = false),
     Mutant {
         name: "gate_swallows_cancels",
         topology: PairWitness,

@@ -27,10 +27,19 @@ impl World {
         let side = fault.side;
         let (own, other) = (side.index(), side.peer().index());
         match fault.kind {
-            Kind::Cut => self.net.cut.iter_mut().for_each(|cut| *cut += 1),
-            Kind::OneWay => self.net.cut[own] += 1,
+            Kind::Cut => {
+                self.net.cut.iter_mut().for_each(|cut| *cut += 1);
+                if cuts_adverts(fault) {
+                    self.net.advert_cut.iter_mut().for_each(|cut| *cut += 1);
+                }
+            }
+            Kind::OneWay => {
+                self.net.cut[own] += 1;
+                self.net.advert_cut[own] += u32::from(cuts_adverts(fault));
+            }
             Kind::Isolate | Kind::Unplug => {
-                for cuts in [&mut self.net.cut, &mut self.net.second_cut] {
+                let net = &mut self.net;
+                for cuts in [&mut net.cut, &mut net.second_cut, &mut net.advert_cut] {
                     cuts[own] += 1;
                     cuts[other] += 1;
                 }
@@ -181,10 +190,21 @@ impl World {
         let (own, other) = (side.index(), side.peer().index());
         let less = |count: &mut u32| *count = count.saturating_sub(1);
         match fault.kind {
-            Kind::Cut => self.net.cut.iter_mut().for_each(less),
-            Kind::OneWay => less(&mut self.net.cut[own]),
+            Kind::Cut => {
+                self.net.cut.iter_mut().for_each(less);
+                if cuts_adverts(&fault) {
+                    self.net.advert_cut.iter_mut().for_each(less);
+                }
+            }
+            Kind::OneWay => {
+                less(&mut self.net.cut[own]);
+                if cuts_adverts(&fault) {
+                    less(&mut self.net.advert_cut[own]);
+                }
+            }
             Kind::Isolate | Kind::Unplug => {
-                for cuts in [&mut self.net.cut, &mut self.net.second_cut] {
+                let net = &mut self.net;
+                for cuts in [&mut net.cut, &mut net.second_cut, &mut net.advert_cut] {
                     less(&mut cuts[own]);
                     less(&mut cuts[other]);
                 }
@@ -248,4 +268,9 @@ impl World {
             self.after(0, Ev::Wake(side));
         }
     }
+}
+
+/// A cable that breaks takes adverts along; a filter or a wrong route between the peers doesn't.
+fn cuts_adverts(fault: &Fault) -> bool {
+    fault.detail & 1 == 0
 }

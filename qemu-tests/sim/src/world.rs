@@ -265,6 +265,7 @@ impl World {
         self.free.push(slot);
         let machine = self.machine_mut(to);
         machine.met |= heartbeat.echo_nonce == machine.nonce;
+        machine.claimed = false;
         self.deliver(to, &Event::Heard(channel, heartbeat));
     }
 
@@ -412,6 +413,7 @@ impl World {
         machine.inbox.clear();
         machine.gate = None;
         machine.permit = None;
+        machine.claimed = false;
         machine.pg.kill();
         machine.pg_busy = None;
         machine.strike = None;
@@ -453,7 +455,15 @@ impl World {
         machine.clock = Clock::new(now, local, ppm);
     }
 
-    /// Looks after replication, and lets gateways answer.
+    /// Whether the peer adverts the address now, and this node hears it.
+    fn hears_advert(&mut self, side: Side) -> bool {
+        let peer = self.machine(side.peer());
+        let local = peer.clock.local(self.now);
+        let adverts = peer.is_running() && peer.permit.is_some_and(|until| until > local);
+        adverts && self.net.advert_cut[side.peer().index()] == 0 && !self.is_lost()
+    }
+
+    /// Looks after replication and adverts, and lets gateways answer.
     fn pump(&mut self) {
         for side in Side::BOTH {
             if !self.machine(side).is_running() {
@@ -462,6 +472,10 @@ impl World {
             let asks_gateway = self.plan.arbiter.policy() == failover::Policy::Availability;
             if asks_gateway && self.net.gateway_cut[side.index()] == 0 {
                 self.deliver(side, &Event::GatewayAnswered);
+            }
+            if self.hears_advert(side) {
+                self.machine_mut(side).claimed = true;
+                self.deliver(side, &Event::ForeignVip);
             }
             self.connect_standby(side);
             if self.machine(side).pg.role != Role::Stopped {

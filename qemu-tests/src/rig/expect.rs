@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ::probe::words::Facts;
-use control::DatabaseStatus;
+use control::{BackupStatus, DatabaseStatus};
 use vswitch::rule::Port;
 use vswitch::wire::{Claim, Heard};
 
@@ -23,6 +23,7 @@ pub struct Scene {
 type OfWire = fn(&Heard, &Scene) -> bool;
 type OfFacts = Box<dyn Fn(&Facts) -> bool>;
 type OfKeeper = Box<dyn Fn(&DatabaseStatus) -> bool>;
+type OfBackups = Box<dyn Fn(&BackupStatus) -> bool>;
 
 /// What is waited for.
 pub enum Condition {
@@ -36,6 +37,10 @@ pub enum Condition {
     Fact(Node, OfFacts),
     /// Something is true of a node's database keeper; while it can't be asked, nothing is.
     Keeper(Node, OfKeeper),
+    /// Something is true of a node's backups; while nobody can be asked, nothing is.
+    Backups(Node, OfBackups),
+    /// Somebody asked the site's power switch to cut the node's power.
+    PowerCutAsked(Node),
     /// The node's machine is off.
     Off(Node),
     /// A client that asks after this was done is answered.
@@ -50,6 +55,8 @@ impl fmt::Debug for Condition {
             Self::Said(..) => "Said",
             Self::Fact(..) => "Fact",
             Self::Keeper(..) => "Keeper",
+            Self::Backups(..) => "Backups",
+            Self::PowerCutAsked(_) => "PowerCutAsked",
             Self::Off(_) => "Off",
             Self::Answered => "Answered",
         })
@@ -117,9 +124,19 @@ pub fn keeper(node: Node, is_true: impl Fn(&DatabaseStatus) -> bool + 'static) -
     Condition::Keeper(node, Box::new(is_true))
 }
 
+/// Something that the node's backup service says.
+pub fn backups(node: Node, is_true: impl Fn(&BackupStatus) -> bool + 'static) -> Condition {
+    Condition::Backups(node, Box::new(is_true))
+}
+
 /// The node is this to its pair: `primary`, `solo`, `standby` and so on.
 pub fn is(node: Node, role: &'static str) -> Condition {
     keeper(node, move |status| status.role == role)
+}
+
+/// Somebody asks the site's power switch to cut the node's power.
+pub fn is_to_be_cut(node: Node) -> Condition {
+    Condition::PowerCutAsked(node)
 }
 
 /// The node's machine has gone off.

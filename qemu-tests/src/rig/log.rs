@@ -1,6 +1,6 @@
 //! What happened in a run, as it happens: for the person who watches, and for the report.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Where lines go while a drill runs.
@@ -13,10 +13,11 @@ pub struct Moment {
     pub text: String,
 }
 
-/// The moments of a run in their order.
+/// The moments of a run in their order. Clones are the same log.
+#[derive(Clone)]
 pub struct Log {
-    say: Say,
-    moments: Mutex<Vec<Moment>>,
+    say: Arc<Say>,
+    moments: Arc<Mutex<Vec<Moment>>>,
 }
 
 impl std::fmt::Debug for Log {
@@ -27,7 +28,7 @@ impl std::fmt::Debug for Log {
 
 impl Log {
     pub fn new(say: Say) -> Self {
-        Self { say, moments: Mutex::default() }
+        Self { say: Arc::new(say), moments: Arc::default() }
     }
 
     /// Notes a moment, and tells whoever watches.

@@ -9,8 +9,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use ::probe::words::Ask;
-use control::{Answer, DatabaseStatus, PgRequest};
+use control::DatabaseStatus;
 use ledger::check::converged::{self, Role};
 use ledger::check::rows::lost_in_last_read;
 use ledger::check::{enough, gap, promises};
@@ -60,21 +59,6 @@ impl Drill {
         self.nodes().into_iter().take(PAIR).collect()
     }
 
-    /// Gives an order to a node's keeper.
-    pub fn order(&self, node: Node, request: PgRequest) -> Result<Answer, Stop> {
-        let answer = self.probe(node)?.ask(Ask::Keeper { request })?;
-        let strange = |error| Stop::Unknown(format!("the keeper of {}: {error}", self.name(node)));
-        serde_json::from_value(answer).map_err(strange)
-    }
-
-    /// What a node's keeper says; none while there is none to ask.
-    pub fn keeper(&self, node: Node) -> Option<DatabaseStatus> {
-        match self.order(node, PgRequest::Status) {
-            Ok(Answer::Database(status)) => Some(*status),
-            _ => None,
-        }
-    }
-
     /// Waits until the pair is in sync; gives the primary and the standby.
     pub fn pair_roles(&mut self) -> Result<(Node, Node), Stop> {
         let roles = self.wait_for_sync(FORM_LIMIT)?;
@@ -117,13 +101,19 @@ impl Drill {
 
     /// Starts clients in the tester that append rows through the virtual address.
     pub fn start_writers(&mut self) -> Result<Clients, Stop> {
+        self.start_later_writers(0)
+    }
+
+    /// The same for a table that has rows of earlier clients: numbers begin after this one, which must
+    /// be larger than all of theirs.
+    pub fn start_later_writers(&mut self, after: u32) -> Result<Clients, Stop> {
         let certificates = Some(self.client_certificates()?);
-        self.start_writers_as(ROLE, DATABASE, certificates)
+        self.start_writers_as(ROLE, DATABASE, certificates, after)
     }
 
     /// The same at a peer that is measured, which lets everybody in.
     pub fn start_plain_writers(&mut self) -> Result<Clients, Stop> {
-        self.start_writers_as(PEER_ROLE, PEER_DATABASE, None)
+        self.start_writers_as(PEER_ROLE, PEER_DATABASE, None, 0)
     }
 
     fn start_writers_as(
@@ -131,6 +121,7 @@ impl Drill {
         role: &str,
         database: &str,
         certificates: Option<Certificates>,
+        after: u32,
     ) -> Result<Clients, Stop> {
         let address = SocketAddr::new(self.vip()?.address, DATABASE_PORT);
         let target = Target {
@@ -145,6 +136,7 @@ impl Drill {
         let appends = Appends {
             target,
             workers: WRITERS,
+            after,
             every_ms: WRITE_EVERY_MS,
             prepare_ms: PREPARE_MS,
             read_from: Vec::new(),

@@ -27,6 +27,7 @@ use super::drill::{Drill, PowerChange, READY_LIMIT};
 use super::entry::{Begin, Entry, Ip, Steady};
 use super::evidence::{self, Told};
 use super::fault::Stop;
+use super::hang::{GRACE, Seen, Watch};
 use super::kit::{Kit, KitError, Place};
 use super::log::Log;
 use super::shell;
@@ -155,6 +156,10 @@ impl Runner {
             if self.settings.manner.shell {
                 shell::run(&mut drill)
             } else {
+                let _watch = (!self.settings.manner.step).then(|| {
+                    let seen = seen_of(&drill, entry, ip, &folder);
+                    Watch::start(entry.limit + GRACE, || seen.end_it())
+                });
                 (entry.body)(&mut drill)
             }
         }));
@@ -171,6 +176,17 @@ impl Runner {
         drop(drill);
         written?;
         Ok(Outcome { verdict, reason, took, folder: folder.path().to_owned(), measures })
+    }
+}
+
+/// What there is to tell of a drill that never ends.
+fn seen_of(drill: &Drill, entry: &Entry, ip: Option<Ip>, folder: &Folder) -> Seen {
+    let machines = drill.cluster.nodes.iter().chain(&drill.cluster.tester);
+    Seen {
+        title: evidence::title(entry, ip),
+        folder: folder.path().to_owned(),
+        log: drill.log.clone(),
+        consoles: machines.map(|it| (it.name.clone(), it.console.clone())).collect(),
     }
 }
 

@@ -41,6 +41,7 @@ fn settings(bench: &Bench) -> Settings {
     };
     let appends = Appends {
         target,
+        after: 0,
         workers: WORKERS,
         every_ms: 10,
         prepare_ms: 20_000,

@@ -40,7 +40,7 @@ pub enum Event {
     Fenced(Ticket, bool),
     /// A gateway answered a probe.
     GatewayAnswered,
-    /// Somebody else answers for the virtual address.
+    /// Another router adverts the virtual address.
     ForeignVip,
     /// PostgreSQL's disk is nearly full, or slow, or the reason is over.
     Trouble(bool),

@@ -209,7 +209,11 @@ impl Failover {
                         lost && age <= times.promote_window
                     }
                 });
-                connected && in_window && self.peer_was_here() && !lately(self.foreign_vip)
+                // Whoever took the address after the last contact may have acknowledged commits
+                // since, and gone again: only the next contact tells.
+                let claimed =
+                    rules.foreign_vip && leads && self.foreign_vip.is_some_and(|at| at > contact);
+                connected && in_window && self.peer_was_here() && !claimed
             }
         }
     }

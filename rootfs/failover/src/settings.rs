@@ -197,6 +197,8 @@ pub struct Rules {
     pub revision_fence: bool,
     /// Nobody acts by policy without an answering gateway.
     pub gateway: bool,
+    /// A primary doesn't go solo by policy once somebody else has taken the virtual address.
+    pub foreign_vip: bool,
 }
 
 impl Rules {
@@ -224,5 +226,6 @@ impl Rules {
         hold_down: true,
         revision_fence: true,
         gateway: true,
+        foreign_vip: true,
     };
 }

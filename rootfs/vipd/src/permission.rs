@@ -52,7 +52,9 @@ impl Permission {
                 self.granted = None;
                 Change::Lost(format!("the permit was withdrawn in epoch {epoch}"))
             }
-            Message::Report { .. } => Change::Refused("a report, which only vipd sends".to_owned()),
+            Message::Report { .. } | Message::Claimed { .. } => {
+                Change::Refused("a report, which only vipd sends".to_owned())
+            }
         }
     }
 

@@ -297,6 +297,13 @@ impl Router {
         Ok(self.feed(now, Event::Advert(heard), &reason))
     }
 
+    /// Whether the advert that was just heard is of a router that has the addresses, and here they need a
+    /// permit: its holder wants to know.
+    pub fn is_claimed(&self, now: Duration) -> bool {
+        let just_now = |other: Other| other.at == now && other.heard.priority > 0;
+        self.settings.permit_required && self.other.is_some_and(just_now)
+    }
+
     /// What the latest advert's sender is configured with otherwise, for the log; told once.
     pub fn take_differences(&mut self) -> Vec<Difference> {
         std::mem::take(&mut self.differences)

@@ -7,6 +7,7 @@
 //!   holder ──Grant { epoch, until }──> vipd        Active is allowed until then
 //!   holder ──Withdraw { epoch }──────> vipd        not any more, from now on
 //!   holder <──Report { epoch, held }── vipd        the answer to each, and news by itself
+//!   holder <──Claimed { epoch }─────── vipd        somebody else adverts an address of the permit's
 //! ```
 //!
 //! The two talk over a Unix socket of type SEQPACKET, which keeps messages apart; `vipd` listens. All
@@ -18,7 +19,8 @@
 //! Epochs never go down: a grant with a lower epoch than the highest seen is refused, and a grant is
 //! a promise for its own epoch only. `held` counts the virtual routers that are Active by this
 //! permit; the answer to a withdrawal comes after their addresses are gone, so a holder that reads
-//! `held` as zero may let the other node go on.
+//! `held` as zero may let the other node go on. `Claimed` is said again for as long as adverts come, but
+//! not for each of them.
 
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ const VERSION: u8 = 1;
 const KIND_GRANT: u8 = 1;
 const KIND_WITHDRAW: u8 = 2;
 const KIND_REPORT: u8 = 3;
+const KIND_CLAIMED: u8 = 4;
 
 /// What is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub enum Message {
     Withdraw { epoch: u64 },
     /// `held` virtual routers are Active by the permit of this epoch.
     Report { epoch: u64, held: u8 },
+    /// Another router adverts an address that needs this permit.
+    Claimed { epoch: u64 },
 }
 
 /// Why bytes are no message.
@@ -65,6 +70,7 @@ impl Message {
             }
             Self::Withdraw { epoch } => (KIND_WITHDRAW, 0, epoch, 0),
             Self::Report { epoch, held } => (KIND_REPORT, held, epoch, 0),
+            Self::Claimed { epoch } => (KIND_CLAIMED, 0, epoch, 0),
         };
         let mut bytes = [0; MESSAGE_BYTES];
         bytes[..4].copy_from_slice(&MAGIC);
@@ -93,6 +99,7 @@ impl Message {
             KIND_GRANT => Ok(Self::Grant { epoch, until: Duration::from_millis(number(16)) }),
             KIND_WITHDRAW => Ok(Self::Withdraw { epoch }),
             KIND_REPORT => Ok(Self::Report { epoch, held: bytes[6] }),
+            KIND_CLAIMED => Ok(Self::Claimed { epoch }),
             found => Err(MessageError::Kind { found }),
         }
     }

@@ -12,6 +12,7 @@ fn message() -> impl Strategy<Value = Message> {
         }),
         any::<u64>().prop_map(|epoch| Message::Withdraw { epoch }),
         (any::<u64>(), any::<u8>()).prop_map(|(epoch, held)| Message::Report { epoch, held }),
+        any::<u64>().prop_map(|epoch| Message::Claimed { epoch }),
     ]
 }
 

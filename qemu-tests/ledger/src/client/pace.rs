@@ -57,13 +57,18 @@ impl Pace {
 }
 
 /// Numbers of processes and values.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Numbers {
     processes: AtomicU32,
     values: AtomicU64,
 }
 
 impl Numbers {
+    /// Numbers from the one after this on.
+    pub(super) fn after(last: u32) -> Self {
+        Self { processes: AtomicU32::new(last), values: AtomicU64::new(last.into()) }
+    }
+
     pub(super) fn process(&self) -> u32 {
         self.processes.fetch_add(1, Ordering::Relaxed)
     }
@@ -87,6 +92,13 @@ mod tests {
         let next = pace.next(late);
         assert!(next >= late && next < late + every * 4);
         assert_eq!(next.duration_since(start + every).as_millis() % 200, 0, "still at its places");
+    }
+
+    #[test]
+    fn later_numbers_are_none_of_the_earlier_ones() {
+        let (first, later) = (Numbers::after(0), Numbers::after(7));
+        assert_eq!((first.process(), first.value()), (0, 1));
+        assert_eq!((later.process(), later.value()), (7, 8));
     }
 
     #[test]

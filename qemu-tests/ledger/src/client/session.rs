@@ -55,6 +55,9 @@ pub struct Appends {
     pub target: Target,
     /// How many clients at a time.
     pub workers: u32,
+    /// Their numbers begin after this one: a table that earlier clients wrote to has theirs.
+    #[serde(default)]
+    pub after: u32,
     /// How often one of them appends.
     pub every_ms: u64,
     /// How long the table may take at the beginning.
@@ -123,8 +126,9 @@ impl Session {
     /// Makes the table, then starts all clients.
     pub fn start(settings: &Settings, clock: Clock, tell: Tell) -> Result<Self, SettingsError> {
         check(settings)?;
-        let shared =
-            Arc::new(Shared { stop: Stop::default(), numbers: Numbers::default(), clock, tell });
+        let after = settings.postgres.as_ref().map_or(0, |appends| appends.after);
+        let numbers = Numbers::after(after);
+        let shared = Arc::new(Shared { stop: Stop::default(), numbers, clock, tell });
         let mut session = Self { shared, workers: Vec::new(), readers: Vec::new() };
         if let Some(appends) = &settings.postgres {
             let mut postgres = Postgres::new(appends.target.clone())?;

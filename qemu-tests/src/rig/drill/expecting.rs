@@ -92,30 +92,16 @@ impl Drill {
                 Ok(console.wait_since(from, part, longest).map(|line| line.after))
             }
             Condition::Fact(node, is_true) => {
-                let deadline = Instant::now() + longest;
-                loop {
-                    let asked = self.now();
-                    if is_true(&self.probe(*node)?.facts()?) {
-                        return Ok(Some(asked));
-                    }
-                    if Instant::now() > deadline {
-                        return Ok(None);
-                    }
-                    thread::sleep(LOOK_AGAIN);
-                }
+                self.ask_until(longest, || Ok(is_true(&self.probe(*node)?.facts()?)))
             }
-            Condition::Keeper(node, is_true) => {
-                let deadline = Instant::now() + longest;
-                loop {
-                    let asked = self.now();
-                    if self.keeper(*node).is_some_and(|status| is_true(&status)) {
-                        return Ok(Some(asked));
-                    }
-                    if Instant::now() > deadline {
-                        return Ok(None);
-                    }
-                    thread::sleep(LOOK_AGAIN);
-                }
+            Condition::Keeper(node, is_true) => self.ask_until(longest, || {
+                Ok(self.keeper(*node).is_some_and(|status| is_true(&status)))
+            }),
+            Condition::Backups(node, is_true) => self.ask_until(longest, || {
+                Ok(self.backups(*node).is_some_and(|status| is_true(&status)))
+            }),
+            Condition::PowerCutAsked(node) => {
+                self.ask_until(longest, || self.power_cut_is_asked(*node))
             }
             Condition::Off(node) => {
                 let off = self.machine(*node)?.wait_for_end(longest)?;
@@ -131,6 +117,25 @@ impl Drill {
                     new.then(|| operation.completed.into())
                 }))
             }
+        }
+    }
+
+    /// When a question that is asked again and again was first answered by yes.
+    fn ask_until(
+        &self,
+        longest: Duration,
+        holds: impl Fn() -> Result<bool, Stop>,
+    ) -> Result<Option<Duration>, Stop> {
+        let deadline = Instant::now() + longest;
+        loop {
+            let asked = self.now();
+            if holds()? {
+                return Ok(Some(asked));
+            }
+            if Instant::now() > deadline {
+                return Ok(None);
+            }
+            thread::sleep(LOOK_AGAIN);
         }
     }
 

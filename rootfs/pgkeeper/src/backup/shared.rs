@@ -66,7 +66,7 @@ impl Shared {
                 Answer::refused(Reason::Unsafe, text)
             }
             Request::Pg(PgRequest::BackupNow) => {
-                state.order = Some(Order::Backup);
+                state.take(Order::Backup, "a backup is ordered");
                 self.news.notify_all();
                 Answer::Accepted
             }
@@ -76,7 +76,7 @@ impl Shared {
                 Answer::refused(Reason::Unsafe, text)
             }
             Request::Pg(PgRequest::Restore(restore)) => {
-                state.order = Some(Order::Restore(restore.clone()));
+                state.take(Order::Restore(restore.clone()), "a restore is ordered");
                 self.news.notify_all();
                 Answer::Accepted
             }
@@ -135,6 +135,12 @@ impl Shared {
 }
 
 impl State {
+    /// Keeps an order for the worker. Whoever looks next sees that it isn't done yet.
+    fn take(&mut self, order: Order, as_told: &str) {
+        self.order = Some(order);
+        as_told.clone_into(&mut self.status.state);
+    }
+
     fn is_busy(&self) -> bool {
         self.order.is_some() || self.child.is_some()
     }

@@ -1,5 +1,6 @@
 //! The worker: asks who leads, makes what is due, carries out orders. One thing at a time.
 
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use ::control::{Answer, PgRequest, Request};
@@ -25,8 +26,10 @@ pub(super) enum Role {
     Leads,
     /// It doesn't.
     Follows,
-    /// Nobody answers: the keeper is stopped.
+    /// It is stopped: nobody listens.
     Absent,
+    /// Somebody listens and doesn't answer, so PostgreSQL may run.
+    Silent,
 }
 
 struct Worker<'s> {
@@ -59,7 +62,10 @@ pub(super) fn role(config: &Config) -> Role {
             Role::Leads
         }
         Ok(_) => Role::Follows,
-        Err(_) => Role::Absent,
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Role::Absent,
+            _ => Role::Silent,
+        },
     }
 }
 
@@ -80,6 +86,7 @@ impl Worker<'_> {
             Role::Leads => IDLE,
             Role::Follows => "this node doesn't lead; its peer makes the backups",
             Role::Absent => "pgkeeper is stopped",
+            Role::Silent => "pgkeeper doesn't answer",
         };
         let next = (role == Role::Leads).then(|| self.due().saturating_mul(1000));
         self.shared.change(|status| {

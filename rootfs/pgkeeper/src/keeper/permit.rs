@@ -79,22 +79,23 @@ impl Holder {
         Ok(())
     }
 
-    /// Takes in what vipd says.
-    pub(crate) fn hear(&mut self) {
+    /// Takes in what vipd says; whether somebody else adverts the address.
+    pub(crate) fn hear(&mut self) -> bool {
         let mut bytes = [0; MESSAGE_BYTES + 1];
+        let mut claimed = false;
         while let Some(connection) = &self.connection {
             match recv(connection, &mut bytes[..], RecvFlags::empty()) {
-                Err(Errno::AGAIN | Errno::INTR) => return,
+                Err(Errno::AGAIN | Errno::INTR) => return claimed,
                 Ok((0, _)) | Err(_) => self.connection = None,
-                Ok((length, _)) => {
-                    let message = Message::decode(bytes.get(..length).unwrap_or_default());
-                    if let Ok(Message::Report { held, .. }) = message {
-                        self.held = Some(held);
-                    }
-                }
+                Ok((length, _)) => match Message::decode(bytes.get(..length).unwrap_or_default()) {
+                    Ok(Message::Report { held, .. }) => self.held = Some(held),
+                    Ok(Message::Claimed { .. }) => claimed = true,
+                    _ => {}
+                },
             }
         }
         self.held = None;
+        claimed
     }
 }
 
@@ -141,8 +142,11 @@ mod tests {
         assert_eq!(heard(&connection), Message::Grant { epoch: 3, until: UNTIL });
         let report = Message::Report { epoch: 3, held: 1 };
         send(&connection, &report.encode(), SendFlags::empty()).expect("sent");
-        holder.hear();
+        assert!(!holder.hear());
         assert_eq!(holder.held(), Some(1));
+        let claimed = Message::Claimed { epoch: 3 };
+        send(&connection, &claimed.encode(), SendFlags::empty()).expect("sent");
+        assert!(holder.hear() && !holder.hear(), "told once for each word of vipd's");
         holder.withdraw();
         assert_eq!(heard(&connection), Message::Withdraw { epoch: 3 });
         drop(connection);

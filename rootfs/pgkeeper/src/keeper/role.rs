@@ -239,7 +239,11 @@ impl Keeper {
             Source::News => self.hear_news(now),
             Source::Postgres => self.hear_postgres(),
             Source::Channel(number) => self.hear_channel(now, number),
-            Source::Permit => self.permit.hear(),
+            Source::Permit => {
+                if self.permit.hear() {
+                    self.step(&Event::ForeignVip);
+                }
+            }
             Source::Asker(input) => self.attend(now, input),
             Source::Gateways => {
                 let limit = self.settings.times.heartbeat.saturating_mul(2);

@@ -134,6 +134,8 @@ fn durability(file: &mut File, settings: &Settings) {
     file.set("restart_after_crash", "off");
     file.set("archive_mode", if settings.archive_command.is_some() { "on" } else { "off" });
     file.set("archive_command", settings.archive_command.as_deref().unwrap_or_default());
+    // A segment takes hours to fill where little is written, and what isn't archived can't be restored.
+    file.set("archive_timeout", if settings.archive_command.is_some() { "60s" } else { "0" });
 }
 
 fn wal(file: &mut File, settings: &Settings, room: WalRoom) {

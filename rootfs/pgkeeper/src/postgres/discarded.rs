@@ -35,6 +35,9 @@ const MAX_LINE_BYTES: usize = 4096;
 /// So many commits are listed in the report; all are counted.
 const LISTED: usize = 1000;
 
+/// What tells people of a folder's contents.
+pub(super) const REPORT: &str = "report.txt";
+
 /// What was dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Discarded {
@@ -134,7 +137,7 @@ pub(super) fn archive(
         }
     }
     let report = report(settings, end, fork, commits, &segments);
-    sys::durable::write(&folder.join("report.txt"), report.as_bytes(), 0o600)?;
+    sys::durable::write(&folder.join(REPORT), report.as_bytes(), 0o600)?;
     boot::sync_folder(&settings.discarded())?;
     boot::sync_folder(&settings.folder)?;
     Ok(Discarded { bytes: Some(bytes), transactions, archive: Some(folder) })
@@ -263,7 +266,7 @@ pub(super) fn keep_replaced(
         "The whole WAL of {}, which a copy of {}'s data replaced.\n\n{end}\n",
         settings.name, settings.peer_name,
     );
-    sys::durable::write(&folder.join("report.txt"), text.as_bytes(), 0o600)?;
+    sys::durable::write(&folder.join(REPORT), text.as_bytes(), 0o600)?;
     Ok(Some(Discarded { archive: Some(folder), ..Discarded::default() }))
 }
 

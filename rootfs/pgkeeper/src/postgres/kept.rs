@@ -1,13 +1,15 @@
 //! The folder of what repairs dropped doesn't grow without limit: nobody comes to empty it.
 //!
-//! Before something is added, the oldest go until there are few enough and they take no more than
-//! their share of the disk. The newest always stays: it is what people are told of.
+//! Before something is added, some go until there are few enough and they take no more than their
+//! share of the disk: first those that hold a report and nothing else, since no commit was lost there,
+//! then the others, in each the oldest. The newest always stays: it is what people are told of.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::discarded::REPORT;
 use super::settings::Settings;
 
 /// So many are kept. Most are a report of some hundred bytes.
@@ -21,6 +23,8 @@ struct Kept {
     path: PathBuf,
     made: SystemTime,
     bytes: u64,
+    /// There is more than the report: commits that were lost can be looked for.
+    has_log: bool,
 }
 
 /// Deletes what is too old or too much, and says so.
@@ -32,7 +36,7 @@ pub(super) fn bound(settings: &Settings, say: &dyn Fn(&str)) {
         for old in too_much(kept, MOST, share) {
             fs::remove_dir_all(&old.path)?;
             let Kept { path, bytes, .. } = old;
-            say(&format!("{} ({bytes} bytes) is deleted: newer ones are kept", path.display()));
+            say(&format!("{} ({bytes} bytes) is deleted: others are kept", path.display()));
         }
         Ok(())
     });
@@ -44,9 +48,12 @@ pub(super) fn bound(settings: &Settings, say: &dyn Fn(&str)) {
     }
 }
 
-/// What has to go: the oldest beyond a number, and the oldest beyond a sum, but never the newest.
+/// What has to go: the least wanted beyond a number, and those beyond a sum, but never the newest.
 fn too_much(mut kept: Vec<Kept>, most: usize, share: u64) -> Vec<Kept> {
     kept.sort_by(|one, other| (other.made, &other.path).cmp(&(one.made, &one.path)));
+    if let Some((_newest, others)) = kept.split_first_mut() {
+        others.sort_by_key(|folder| !folder.has_log);
+    }
     let mut sum: u64 = 0;
     let stay = kept.iter().take(most).take_while(|folder| {
         sum = sum.saturating_add(folder.bytes);
@@ -63,10 +70,20 @@ fn look(folder: &Path) -> io::Result<Vec<Kept>> {
         let metadata = entry.metadata()?;
         if metadata.is_dir() {
             let path = entry.path();
-            kept.push(Kept { made: metadata.modified()?, bytes: size(&path)?, path });
+            let (made, bytes, has_log) = (metadata.modified()?, size(&path)?, has_log(&path)?);
+            kept.push(Kept { path, made, bytes, has_log });
         }
     }
     Ok(kept)
+}
+
+fn has_log(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        if entry?.file_name() != REPORT {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What the files below a folder hold.
@@ -93,6 +110,7 @@ mod tests {
             path: PathBuf::from(age.to_string()),
             made: made(age),
             bytes: *bytes,
+            has_log: *bytes > 1,
         };
         (0..).zip(sizes).map(with).collect()
     }
@@ -110,6 +128,13 @@ mod tests {
         assert_eq!(gone(&[5, 5, 50], 3, 12), ["1", "0"]);
         assert_eq!(gone(&[50], 3, 12), [""; 0]);
         assert_eq!(gone(&[], 3, 12), [""; 0]);
+    }
+
+    #[test]
+    fn a_report_alone_goes_before_any_log() {
+        assert_eq!(gone(&[5, 1, 5, 1, 5], 4, 99), ["1"]);
+        assert_eq!(gone(&[5, 1, 5, 1, 5], 3, 99), ["3", "1"]);
+        assert_eq!(gone(&[5, 5, 1], 2, 99), ["0"], "the newest stays");
     }
 
     #[test]

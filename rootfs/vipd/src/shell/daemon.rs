@@ -117,6 +117,8 @@ struct Daemon {
     permits: Option<Permits>,
     /// How many routers are Active by the permit, as last told to its holder.
     told_held: u8,
+    /// When its holder was last told that somebody else adverts an address of the permit's.
+    told_claimed: Option<Duration>,
     control: Control,
     started_at: Duration,
     packet: Vec<u8>,
@@ -178,6 +180,7 @@ impl Daemon {
             permission: Permission::default(),
             permits,
             told_held: 0,
+            told_claimed: None,
             control,
             started_at: now,
             packet: vec![0; PACKET_BYTES],

@@ -100,6 +100,10 @@ impl Daemon {
                 let text = format!("{label}: {source} and we don't agree about {difference}");
                 self.log.complain(now, index, difference.kind(), text);
             }
+            let claimed = heard.is_ok() && unit.router.is_claimed(now);
+            if claimed {
+                self.tell_claimed(now);
+            }
             match heard {
                 Ok(actions) => self.act(now, index, actions),
                 Err(dropped) => {

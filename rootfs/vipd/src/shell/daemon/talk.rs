@@ -10,6 +10,9 @@ use crate::report::{CheckStatus, PermitStatus, RouterStatus, Status, verdict};
 use crate::shell::control::{PATIENCE, Question, Step};
 use crate::shell::permits::{Heard, MESSAGES_PER_TURN, Met};
 
+/// Between two words on the same claim.
+const CLAIMED_EVERY: Duration = Duration::from_millis(100);
+
 impl Daemon {
     pub(super) fn meet_holder(&mut self, now: Duration) {
         let Some(permits) = &mut self.permits else { return };
@@ -96,6 +99,16 @@ impl Daemon {
         if self.permits.as_ref().is_some_and(|permits| !permits.say(report)) {
             self.log.complain(now, 0, "report", "the holder of the permit does not read reports");
         }
+    }
+
+    /// Tells the holder that another router adverts an address of the permit's; at times, for adverts
+    /// may come in a flood.
+    pub(super) fn tell_claimed(&mut self, now: Duration) {
+        let due = self.told_claimed.is_none_or(|at| now.saturating_sub(at) >= CLAIMED_EVERY);
+        let Some(permits) = self.permits.as_ref().filter(|_| due) else { return };
+        self.told_claimed = Some(now);
+        // One that isn't taken is followed by the next.
+        let _taken = permits.say(Message::Claimed { epoch: self.permission.highest() });
     }
 
     pub(super) fn meet_asker(&mut self, now: Duration) {

@@ -1,0 +1,64 @@
+//! What a drill asks a node's own programs, in the words and by the sockets of `nodectl`.
+
+use ::probe::words::Ask;
+use control::{Answer, BackupStatus, DatabaseStatus, PgRequest, Request, ServiceName};
+
+use super::drill::Drill;
+use super::fault::{Node, Stop};
+
+impl Drill {
+    /// Gives an order to a node's database keeper, or to its backups.
+    pub fn order(&self, node: Node, request: PgRequest) -> Result<Answer, Stop> {
+        self.ask_node(node, Request::Pg(request))
+    }
+
+    /// Tells PID 1 of a node that a service shall be down, until it is started again.
+    pub fn stop_service(&mut self, node: Node, service: &str) -> Result<(), Stop> {
+        self.tell_agent(node, service, |service| Request::Stop { service })
+    }
+
+    /// Tells PID 1 of a node that a service shall be up.
+    pub fn start_service(&mut self, node: Node, service: &str) -> Result<(), Stop> {
+        self.tell_agent(node, service, |service| Request::Start { service })
+    }
+
+    fn tell_agent(
+        &mut self,
+        node: Node,
+        service: &str,
+        order: impl Fn(ServiceName) -> Request,
+    ) -> Result<(), Stop> {
+        let unknown = |error: String| Stop::Unknown(format!("{service}: {error}"));
+        let name = ServiceName::try_from(service.to_owned());
+        let name = name.map_err(|error| unknown(error.to_string()))?;
+        let request = order(name);
+        self.mark();
+        self.note(format!("{} {service} on {}", request.word(), self.name(node)));
+        match self.ask_node(node, request)? {
+            Answer::Accepted => Ok(()),
+            other => Err(unknown(format!("PID 1 of {} says {other:?}", self.name(node)))),
+        }
+    }
+
+    fn ask_node(&self, node: Node, request: Request) -> Result<Answer, Stop> {
+        let answer = self.probe(node)?.ask(Ask::Order { request })?;
+        let strange = |error| Stop::Unknown(format!("{} answered: {error}", self.name(node)));
+        serde_json::from_value(answer).map_err(strange)
+    }
+
+    /// What a node's keeper says; none while there is none to ask.
+    pub fn keeper(&self, node: Node) -> Option<DatabaseStatus> {
+        match self.order(node, PgRequest::Status) {
+            Ok(Answer::Database(status)) => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// What a node's backup service says; none while there is none to ask.
+    pub fn backups(&self, node: Node) -> Option<BackupStatus> {
+        match self.order(node, PgRequest::Backups) {
+            Ok(Answer::Backups(status)) => Some(*status),
+            _ => None,
+        }
+    }
+}
