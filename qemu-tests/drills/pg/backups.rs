@@ -7,7 +7,7 @@ use control::{Answer, PgRequest, Restore, RestoreTo};
 use ledger::check::{enough, promises};
 use ledger::{History, Kind};
 use qemu_tests::rig::drill::Drill;
-use qemu_tests::rig::expect::{backups, fact, keeper};
+use qemu_tests::rig::expect::{Condition, backups, fact, keeper};
 use qemu_tests::rig::fault::{Node, Stop};
 use qemu_tests::rig::pair::ROWS_LEAST;
 
@@ -50,11 +50,11 @@ pub(crate) fn restore(t: &mut Drill) -> Result<(), Stop> {
     t.assert("and it didn't fail", failure.is_none(), format!("{failure:?}"));
 
     t.start_service(primary, KEEPER)?;
-    t.expect("the keeper is back", keeper(primary, |_| true), START_LIMIT)?;
+    t.expect("the keeper is back", takes_orders(primary), START_LIMIT)?;
     accepted(t, "to lead", primary, PgRequest::ForcePrimary { accept_data_loss: true })?;
     t.expect("it leads", leads(primary), CRASH_BUDGET)?;
     t.start_service(standby, KEEPER)?;
-    t.expect("the other keeper is back", keeper(standby, |_| true), START_LIMIT)?;
+    t.expect("the other keeper is back", takes_orders(standby), START_LIMIT)?;
     accepted(t, "to copy the leader", standby, PgRequest::Reinit)?;
     t.settle_pair(HEAL_LIMIT)?;
 
@@ -73,6 +73,11 @@ pub(crate) fn restore(t: &mut Drill) -> Result<(), Stop> {
     t.expect("backups go on after the restore", another, BACKUP_LIMIT)?;
     t.check(t.single_owner());
     Ok(())
+}
+
+/// While it reads its record it refuses orders, and says so.
+fn takes_orders(node: Node) -> Condition {
+    keeper(node, |status| status.role != "booting")
 }
 
 /// Lets clients write for a while, whose numbers begin after this one.

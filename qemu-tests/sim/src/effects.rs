@@ -103,20 +103,26 @@ impl World {
     }
 
     /// Whether a node that acts by the policy `availability` was deceived: its peer works, reaches
-    /// its gateway, and only the peers can't hear each other; or the peer stands still without its
-    /// clock noticing, and will go on as if nothing had been. A standby that acts first does no harm
-    /// as long as the primary doesn't; a primary that heard somebody else advert the address wasn't
-    /// deceived.
+    /// its gateway, and only the peers can't hear each other; or the peer stands still with its
+    /// clock, and will go on as if nothing had been; or it leads already, and only was never heard.
+    ///
+    /// A primary that heard somebody else advert the address wasn't deceived, and a standby whose
+    /// adverts reach the primary does no harm by acting first.
     fn policy_lies(&self, side: Side) -> bool {
-        let (own, peer) = (self.machine(side), self.machine(side.peer()));
-        let gateway = self.net.gateway_cut[side.peer().index()] == 0;
-        let leads = own.durable.is_some_and(|record| record.config.led_by(side));
-        self.plan.arbiter.policy() == failover::Policy::Availability
-            && peer.up
-            && match peer.paused {
-                None => gateway && leads && !own.claimed,
-                Some(frozen) => frozen,
-            }
+        if self.plan.arbiter.policy() != failover::Policy::Availability {
+            return false;
+        }
+        let leads = |side: Side| {
+            self.machine(side).durable.is_some_and(|record| record.config.led_by(side))
+        };
+        let peer = self.machine(side.peer());
+        let works = peer.is_running() && self.net.gateway_cut[side.peer().index()] == 0;
+        let unheard = if leads(side) {
+            !self.machine(side).claimed && (works || leads(side.peer()))
+        } else {
+            works && self.net.advert_cut[side.index()] > 0
+        };
+        unheard || (peer.up && peer.paused == Some(true))
     }
 
     fn persist(&mut self, side: Side, ticket: Ticket, record: Record) {

@@ -15,7 +15,9 @@ use std::os::fd::AsFd;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use failover::{Accepted, Action, Ask, Event, Failover, PgCommand, PgReport, Refusal, Ticket};
+use failover::{
+    Accepted, Action, Ask, Event, Failover, PgCommand, PgReport, Refusal, State, Ticket,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sys::clock;
 use sys::notify::Notifier;
@@ -242,6 +244,13 @@ impl Keeper {
             Source::Permit => {
                 if self.permit.hear() {
                     self.step(&Event::ForeignVip);
+                    if self.core.status().state == State::PBlocked {
+                        self.log.complain(
+                            now,
+                            "another router adverts the virtual address: if it is the peer it may \
+                             lead, so this node doesn't go on alone by policy",
+                        );
+                    }
                 }
             }
             Source::Asker(input) => self.attend(now, input),

@@ -11,6 +11,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -113,6 +114,7 @@ pub(super) fn count(
                 line.push(*byte);
             }
         }
+        ControlFlow::Continue(())
     })?;
     Ok(commits)
 }

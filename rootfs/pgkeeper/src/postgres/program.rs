@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -42,17 +43,40 @@ pub(super) fn run(
         kept.extend_from_slice(bytes);
         let excess = kept.len().saturating_sub(KEPT_BYTES);
         kept.drain(..excess);
+        ControlFlow::Continue(())
     })?;
     Ok(String::from_utf8_lossy(&kept).into_owned())
 }
 
-/// Runs a program to its end, and hands on what it prints as it comes.
+/// Runs a program until it has printed a line with this in it, and ends it then; gives what it printed.
+pub(super) fn run_until(
+    command: &mut Command,
+    mark: &str,
+    limit: Duration,
+    halt: &Flag,
+) -> Result<String, DriverError> {
+    let mut said = Vec::new();
+    run_with(command, "", limit, halt, |bytes| {
+        said.extend_from_slice(bytes);
+        let text = String::from_utf8_lossy(&said);
+        let whole = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
+        if whole.contains(mark) || said.len() > KEPT_BYTES {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Runs a program to its end, and hands on what it prints as it comes; whoever takes it may have it
+/// ended before.
 pub(super) fn run_with(
     command: &mut Command,
     input: &str,
     limit: Duration,
     halt: &Flag,
-    mut take: impl FnMut(&[u8]),
+    mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<(), DriverError> {
     let path = Path::new(command.get_program()).to_owned();
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -83,7 +107,9 @@ pub(super) fn run_with(
         }
         let count = output.read(&mut chunk).map_err(fail)?;
         let Some(bytes @ [_, ..]) = chunk.get(..count) else { break };
-        take(bytes);
+        if take(bytes).is_break() {
+            return Ok(());
+        }
         tail.extend_from_slice(bytes);
         let excess = tail.len().saturating_sub(QUOTED_BYTES);
         tail.drain(..excess);
@@ -122,5 +148,33 @@ impl Drop for Running {
             let _gone = rustix::process::kill_process_group(group, Signal::KILL);
         }
         let _ended = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_mins(1);
+
+    fn shell(script: &str) -> Command {
+        let mut command = command(Path::new("/bin/sh"));
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_program_is_ended_when_it_has_said_enough() {
+        let halt = Flag::new().expect("a flag");
+        let begin = Instant::now();
+        let mut talker = shell("echo one; echo two of three; exec sleep 100");
+        let said = run_until(&mut talker, "two of", LIMIT, &halt).expect("it is ended");
+        assert_eq!(said, "one\ntwo of three\n");
+        assert!(begin.elapsed() < LIMIT);
+        let said = run_until(&mut shell("echo one"), "two of", LIMIT, &halt).expect("it ends");
+        assert_eq!(said, "one\n");
+        let failed = run_until(&mut shell("echo why; exit 3"), "two of", LIMIT, &halt);
+        let failed = failed.expect_err("it fails").to_string();
+        assert!(failed.contains("why") && failed.contains('3'), "{failed}");
     }
 }

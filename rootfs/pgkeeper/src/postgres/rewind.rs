@@ -28,6 +28,8 @@ const LIMIT: Duration = Duration::from_hours(1);
 const CONTROL_LIMIT: Duration = Duration::from_secs(20);
 const SETTLE_LIMIT: Duration = Duration::from_mins(15);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// What `pg_rewind` says when it has found where they parted, and before it fetches anything.
+const FORK_IS_KNOWN: &str = "rewinding from last common checkpoint";
 /// The startup process has read everything and sleeps before it looks for more.
 const AT_ITS_END: &str = "select count(*) from pg_stat_activity where backend_type = 'startup' and \
                           wait_event = 'RecoveryRetrieveRetryInterval'";
@@ -40,7 +42,10 @@ impl Worker {
         let data = self.settings.data();
         self.settle()?;
         let control = self.control(&data)?;
-        let said = program::run(self.pg_rewind().arg("--dry-run"), "", LIMIT, &self.shared.halt)?;
+        // It would fetch everything, to write nothing of it.
+        let mut dry = self.pg_rewind();
+        dry.arg("--dry-run");
+        let said = program::run_until(&mut dry, FORK_IS_KNOWN, LIMIT, &self.shared.halt)?;
         let fork = parted_at(&said);
         if fork.is_none() && says_same_timeline(&said) && control.left == Left::ShutDown {
             return Err(DriverError::SameTimeline { timeline: control.timeline.0 });
