@@ -65,7 +65,7 @@ impl World {
             }
             Kind::StorageFails => self.machine_mut(side).storage_fails = true,
             Kind::PgCrash => self.pg_crashes(side),
-            Kind::PgFails => self.machine_mut(side).pg_failures = 1 + fault.detail % 5,
+            Kind::PgFails => self.machine_mut(side).pg_failures = 1 + fault.detail % 25,
             Kind::Slow => self.machine_mut(side).slow = 2 + fault.detail % 20,
             Kind::WitnessDown => self.witness_up = false,
             Kind::WitnessForgets => {

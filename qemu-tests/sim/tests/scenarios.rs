@@ -116,7 +116,7 @@ fn a_primary_that_was_cut_off_does_not_go_on_when_its_successor_is() {
 
 #[test]
 fn two_healthy_nodes_that_cannot_talk_diverge_only_by_availability_and_it_is_said() {
-    let faults = [fault(Kind::Cut, Side::A, 3 * SECOND, 10 * SECOND)];
+    let faults = [Fault { detail: 0, ..fault(Kind::Cut, Side::A, 3 * SECOND, 10 * SECOND) }];
     for outcome in outcomes(AVAILABILITY, &faults, 15 * SECOND) {
         assert!(outcome.diverged, "the residue that the policy's documentation names");
     }
@@ -124,6 +124,32 @@ fn two_healthy_nodes_that_cannot_talk_diverge_only_by_availability_and_it_is_sai
         for outcome in outcomes(arbiter, &faults, 15 * SECOND) {
             assert!(!outcome.diverged);
             assert_eq!(outcome.lost, 0);
+        }
+    }
+}
+
+#[test]
+fn where_only_adverts_pass_the_primary_leaves_the_address_to_its_successor() {
+    let faults = [fault(Kind::Cut, Side::A, 3 * SECOND, 10 * SECOND)];
+    for outcome in outcomes(AVAILABILITY, &faults, 15 * SECOND) {
+        assert!(!outcome.diverged);
+        assert_eq!(outcome.lost, 0);
+        assert!(outcome.story.iter().any(|line| line.contains("B: Promoting --Promoted-->")));
+    }
+}
+
+#[test]
+fn a_standby_that_never_starts_is_replaced_by_a_copy() {
+    let faults = [
+        fault(Kind::Crash, Side::B, 3 * SECOND, SECOND),
+        Fault { detail: 24, ..fault(Kind::PgFails, Side::B, 3 * SECOND, 40 * SECOND) },
+    ];
+    for arbiter in [WITNESS, AVAILABILITY] {
+        for outcome in outcomes(arbiter, &faults, 45 * SECOND) {
+            let copied =
+                outcome.story.iter().any(|line| line.contains("B: PostgreSQL shall Reclone"));
+            assert!(copied, "{}", outcome.story.join("\n"));
+            assert!(!outcome.needed_operator);
         }
     }
 }

@@ -288,6 +288,9 @@ impl Failover {
                 self.reinit = false;
             }
             Some((PgCommand::Rewind, false)) => self.pg.clone_needed |= self.sees_leader(),
+            Some((PgCommand::StartStandby { receive: true }, false)) if self.pg.is_hopeless() => {
+                self.pg.clone_needed |= self.sees_leader() && !self.is_counted_on();
+            }
             // Only the first database may be made out of nothing.
             Some((
                 PgCommand::InitDb | PgCommand::StartPrimary { .. } | PgCommand::Promote,

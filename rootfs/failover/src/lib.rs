@@ -101,9 +101,10 @@
 //! # What can happen, and is said
 //!
 //! - With [`Policy::Availability`] and no witness, both nodes can lead if every channel between them
-//!   is dead *and* both have had an answering gateway ever since the last contact; or if a node
-//!   stands still, clock and all, between its last look and its promotion. Then the higher epoch
-//!   stays, the other side's writes are archived and reported ([`Notice::Diverged`]).
+//!   is dead, adverts of the virtual address included ([`Event::ForeignVip`]), *and* both have had an
+//!   answering gateway ever since the last contact; or if a node stands still, clock and all, between
+//!   its last look and its promotion, or goes down between its record and its first advert. Then the
+//!   higher epoch stays, the other side's writes are archived and reported ([`Notice::Diverged`]).
 //! - A leader that stood still together with its clock may open its gate on what it finds in its
 //!   sockets, and show old data until it hears the peer or misses it: at most the bound of silence.
 //!   It can't acknowledge a write.

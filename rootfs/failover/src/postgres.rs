@@ -49,6 +49,8 @@ pub(crate) enum Desire {
 
 /// Failed starts after which the peer is asked to lead.
 const FAILURES_MAX: u32 = 3;
+/// Failed starts after which a standby's data is given up. What passes by itself has passed by then.
+const STANDBY_FAILURES_MAX: u32 = 20;
 
 /// What is known of PostgreSQL.
 #[derive(Clone, Debug, Hash)]
@@ -72,7 +74,7 @@ pub(crate) struct Postgres {
     retry_at: Duration,
     /// The data parted from the leader's history, as PostgreSQL itself found.
     pub(crate) cannot_follow: bool,
-    /// Rewinding failed: only a copy helps.
+    /// Rewinding failed, or PostgreSQL doesn't start from the data: only a copy helps.
     pub(crate) clone_needed: bool,
     /// How the last repair ended.
     pub(crate) repaired: Option<bool>,
@@ -124,6 +126,11 @@ impl Postgres {
     pub(crate) fn keeps_failing(&self, now: Duration, bound: Duration) -> bool {
         self.failures >= FAILURES_MAX
             || self.down_since.is_some_and(|since| now.saturating_sub(since) > bound)
+    }
+
+    /// A standby that won't come up, whatever the reason is.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.failures >= STANDBY_FAILURES_MAX
     }
 
     /// Takes in news; the command that it completes, and whether that went well.

@@ -49,7 +49,8 @@ pub(super) fn run(config: &Config, shared: &Shared, to: &RestoreTo) -> Result<()
     fs::DirBuilder::new().mode(0o700).create(&restored).map_err(wrong(&restored))?;
     say("a restore begins");
     tool::run(fetch(config, &restored, to), "the restore", shared)?;
-    tool::run(recover(config, &restored), "the recovery", shared)?;
+    let told = tool::run(control_data(config, &restored), "pg_controldata", shared)?;
+    tool::run(recover(config, &restored, &told), "the recovery", shared)?;
     forget_recovery(&restored.join(AUTO_CONF)).map_err(wrong(&restored.join(AUTO_CONF)))?;
     // The keeper may have been started meanwhile; then the old data is in use.
     if role(config) != Role::Absent {
@@ -77,9 +78,35 @@ fn fetch(config: &Config, restored: &Path, to: &RestoreTo) -> Command {
     command
 }
 
+/// Settings that a standby must not have lower than its primary, by their names in `pg_controldata`.
+const OF_STANDBYS: [(&str, &str); 5] = [
+    ("max_connections setting:", "max_connections"),
+    ("max_worker_processes setting:", "max_worker_processes"),
+    ("max_wal_senders setting:", "max_wal_senders"),
+    ("max_prepared_xacts setting:", "max_prepared_transactions"),
+    ("max_locks_per_xact setting:", "max_locks_per_transaction"),
+];
+
+fn control_data(config: &Config, restored: &Path) -> Command {
+    let mut command = Command::new(config.programs.join("pg_controldata"));
+    command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/bin:/bin").arg(restored);
+    command
+}
+
+/// The settings that the data was written with. With PostgreSQL's own the recovery would log the
+/// change, and no standby with the site's settings could replay it.
+fn own_settings(told: &str) -> Vec<String> {
+    let value = |key: &str| {
+        let line = told.lines().find_map(|line| line.strip_prefix(key))?.trim();
+        line.parse::<u32>().ok()
+    };
+    let own = OF_STANDBYS.iter().filter_map(|(key, name)| Some(format!("{name}={}", value(key)?)));
+    own.collect()
+}
+
 /// PostgreSQL's part. Commits are archived by the keeper's PostgreSQL; with `archive_mode` the new
 /// timeline's history is marked for that.
-fn recover(config: &Config, restored: &Path) -> Command {
+fn recover(config: &Config, restored: &Path, told: &str) -> Command {
     let mut command = Command::new(config.programs.join("postgres"));
     command.env_clear().env("TZ", "UTC").env("PATH", "/usr/bin:/bin");
     command.arg("--single").arg("-D").arg(restored);
@@ -87,6 +114,9 @@ fn recover(config: &Config, restored: &Path) -> Command {
         ["archive_mode=on", "archive_command=false", "hot_standby=off", "ssl=off", "fsync=on"]
     {
         command.args(["-c", setting]);
+    }
+    for setting in own_settings(told) {
+        command.args(["-c", &setting]);
     }
     command.arg("template1");
     command
@@ -160,6 +190,16 @@ mod tests {
         assert_eq!(moment(0), "1970-01-01 00:00:00.000+00");
         assert_eq!(moment(1_795_176_000_123), "2026-11-20 12:00:00.123+00");
         assert_eq!(moment(1_709_164_800_000), "2024-02-29 00:00:00.000+00");
+    }
+
+    #[test]
+    fn the_recovery_takes_the_settings_that_the_data_was_written_with() {
+        let told = "wal_level setting:                    replica\n\
+                    max_connections setting:              40\n\
+                    max_locks_per_xact setting:           64\n\
+                    max_prepared_xacts setting:           none\n";
+        assert_eq!(own_settings(told), ["max_connections=40", "max_locks_per_transaction=64"]);
+        assert_eq!(own_settings(""), [""; 0]);
     }
 
     #[test]
