@@ -54,8 +54,6 @@ pub(crate) fn restore(t: &mut Drill) -> Result<(), Stop> {
     accepted(t, "to lead", primary, PgRequest::ForcePrimary { accept_data_loss: true })?;
     t.expect("it leads", leads(primary), CRASH_BUDGET)?;
     t.start_service(standby, KEEPER)?;
-    t.expect("the other keeper hears the leader", hears(standby, t.name(primary)), START_LIMIT)?;
-    accepted(t, "to copy the leader", standby, PgRequest::Reinit)?;
     t.settle_pair(HEAL_LIMIT)?;
 
     // Earlier rows, later ones, and nothing of what came between, or somebody would have invented it.
@@ -78,15 +76,6 @@ pub(crate) fn restore(t: &mut Drill) -> Result<(), Stop> {
 /// While it reads its record it refuses orders, and says so.
 fn takes_orders(node: Node) -> Condition {
     keeper(node, |status| status.role != "booting")
-}
-
-/// It has heard its peer just now, and knows that it leads.
-fn hears(node: Node, leader: &str) -> Condition {
-    let leader = leader.to_owned();
-    keeper(node, move |status| {
-        let peer = status.peer.as_ref().and_then(|peer| peer.contact_ms);
-        status.primary.as_ref() == Some(&leader) && peer.is_some_and(|ago| ago < 500)
-    })
 }
 
 /// Lets clients write for a while, whose numbers begin after this one.

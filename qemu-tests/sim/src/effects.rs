@@ -104,7 +104,8 @@ impl World {
 
     /// Whether a node that acts by the policy `availability` was deceived: its peer works, reaches
     /// its gateway, and only the peers can't hear each other; or the peer stands still with its
-    /// clock, and will go on as if nothing had been; or it leads already, and only was never heard.
+    /// clock, and will go on as if nothing had been; or it leads already, and was only never heard by
+    /// a node that has reached its own gateway all the time.
     ///
     /// A primary that heard somebody else advert the address wasn't deceived, and a standby whose
     /// adverts reach the primary does no harm by acting first.
@@ -118,7 +119,9 @@ impl World {
         let peer = self.machine(side.peer());
         let works = peer.is_running() && self.net.gateway_cut[side.peer().index()] == 0;
         let unheard = if leads(side) {
-            !self.machine(side).claimed && (works || leads(side.peer()))
+            let own = self.machine(side);
+            let led = leads(side.peer()) && !own.was_cut_off;
+            !own.claimed && (works || led)
         } else {
             works && self.net.advert_cut[side.index()] > 0
         };

@@ -50,6 +50,8 @@ pub(crate) struct Machine {
     pub(crate) permit: Option<Micros>,
     /// Since it last heard its peer it heard somebody else advert the address.
     pub(crate) claimed: bool,
+    /// Since it last heard its peer its gateway was away.
+    pub(crate) was_cut_off: bool,
     /// It asked for, or acted on, authority as a candidate.
     pub(crate) sought: bool,
     /// It heard from peer or witness in this life.
@@ -84,6 +86,7 @@ impl Machine {
             gate: None,
             permit: None,
             claimed: false,
+            was_cut_off: false,
             sought: false,
             met: false,
             booted_as: None,

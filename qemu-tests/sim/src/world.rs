@@ -265,7 +265,7 @@ impl World {
         self.free.push(slot);
         let machine = self.machine_mut(to);
         machine.met |= heartbeat.echo_nonce == machine.nonce;
-        machine.claimed = false;
+        (machine.claimed, machine.was_cut_off) = (false, false);
         self.deliver(to, &Event::Heard(channel, heartbeat));
     }
 
@@ -413,7 +413,7 @@ impl World {
         machine.inbox.clear();
         machine.gate = None;
         machine.permit = None;
-        machine.claimed = false;
+        (machine.claimed, machine.was_cut_off) = (false, false);
         machine.pg.kill();
         machine.pg_busy = None;
         machine.strike = None;
@@ -470,7 +470,9 @@ impl World {
                 continue;
             }
             let asks_gateway = self.plan.arbiter.policy() == failover::Policy::Availability;
-            if asks_gateway && self.net.gateway_cut[side.index()] == 0 {
+            if self.net.gateway_cut[side.index()] > 0 {
+                self.machine_mut(side).was_cut_off = true;
+            } else if asks_gateway {
                 self.deliver(side, &Event::GatewayAnswered);
             }
             if self.hears_advert(side) {

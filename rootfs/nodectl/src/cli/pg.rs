@@ -58,8 +58,7 @@ Examples, after `nodectl stop pgkeeper` on both nodes of the pair:
 
 Then, on this node:     nodectl start pgkeeper
                         nodectl pg force-primary --i-accept-data-loss
-and on the other one:   nodectl start pgkeeper
-                        nodectl pg reinit --yes
+and on the other one:   nodectl start pgkeeper         it follows by itself
 
 What this node had before stays beside the new data until the next restore.";
 
