@@ -99,6 +99,7 @@ impl Bench {
             start,
             disks: vec![disk.into()],
             sockets: false,
+            watchdog: false,
             // The lab's first node finds its card, whose cable leads nowhere.
             cards: vec![Card {
                 mac: "52:54:00:77:00:01".to_owned(),

@@ -49,7 +49,8 @@ fn the_image_that_ships_boots_with_its_drivers_as_modules() {
     let folder = tempfile::tempdir().expect("a folder");
     image::placeholder_for_k3s(folder.path());
     let edge = image::build("edge", Some(folder.path()), &folder.path().join("out"));
-    let machine = bench.machine(&edge, false, folder.path());
+    let mut machine = bench.machine(&edge, false, folder.path());
+    machine.watchdog = true;
     let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
     let ready = guest.console.wait_for("edgepair: ready node=node1", BOOT_LIMIT);
     assert!(ready.is_some(), "{}", guest.console.transcript());
@@ -57,6 +58,7 @@ fn the_image_that_ships_boots_with_its_drivers_as_modules() {
     guest.press_ctrl_alt_delete().expect("pressed");
     assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
     let transcript = guest.console.transcript();
+    assert!(transcript.contains("watchdog: i6300ESB timer, 30 s"), "{transcript}");
     assert!(transcript.contains("edgepair: asked to restart"), "{transcript}");
     assert!(transcript.contains("edgepair: restarting"), "{transcript}");
     assert_eq!(guest.console.trouble(), [], "{transcript}");

@@ -116,6 +116,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         start,
         disks: vec![Disk { bus: arguments.bus.into(), ..Disk::from(disk) }],
         sockets: false,
+        watchdog: false,
         cards: cards(&image, arguments.forward)?,
         channels: Vec::new(),
         console: if std::io::stdin().is_terminal() { Console::Terminal } else { Console::Output },

@@ -64,6 +64,7 @@ fn boots_under_kvm(qemu: &Qemu, kernel: &Path) -> bool {
         },
         disks: Vec::new(),
         sockets: false,
+        watchdog: false,
         cards: Vec::new(),
         channels: Vec::new(),
         console: Console::Output,

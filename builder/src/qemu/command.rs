@@ -99,6 +99,8 @@ pub struct Machine {
     /// Empty sockets, for what is plugged in while the machine runs: a USB controller `usb`, and a
     /// PCI Express port `socket`.
     pub sockets: bool,
+    /// A watchdog card, an Intel 6300ESB: it resets the machine when it isn't fed.
+    pub watchdog: bool,
     /// A unix socket for QEMU's control protocol.
     pub control: Option<PathBuf>,
     /// What the battery-backed clock shows at the start, such as `1970-01-01`; else the time it is.
@@ -138,6 +140,9 @@ impl Machine {
         }
         if self.sockets {
             arguments.pair("-device", "pcie-root-port,id=socket,chassis=1");
+        }
+        if self.watchdog {
+            arguments.pair("-device", "i6300esb");
         }
         for (number, disk) in self.disks.iter().enumerate() {
             disk_arguments(number, disk, &mut arguments);
@@ -258,6 +263,7 @@ mod tests {
             start,
             disks: vec![PathBuf::from("/out/a,b.raw").into()],
             sockets: false,
+            watchdog: false,
             cards: vec![Card { mac: "52:54:00:00:00:01".to_owned(), backend: "user".to_owned() }],
             channels: Vec::new(),
             console: Console::Output,

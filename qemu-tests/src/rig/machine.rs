@@ -100,6 +100,7 @@ fn plan(kit: &Kit, spec: &Spec) -> command::Machine {
         start: kit.start(&spec.body),
         disks: Vec::new(),
         sockets: false,
+        watchdog: false,
         cards: vec![Card {
             mac: spec.mac.clone(),
             backend: format!("stream,server=off,addr.type=unix,addr.path={network}"),
