@@ -32,8 +32,8 @@
 //! # What is excused, and counted
 //!
 //! - `availability`, deceived: a node acted although its peer worked and reached its gateway too, or
-//!   led already, and no advert told the two of each other; or its peer stood still with its clock. Then I1, I2, I5 and I7 may not hold; such histories are counted as
-//!   diverged.
+//!   led already, and no advert told the two of each other; or its peer stood still with its clock.
+//!   Then I1, I2, I5 and I7 may not hold; such histories are counted as diverged.
 //! - A forced promotion excuses what it loses (I1), not that clients aren't told (I7), except
 //!   where the other side goes on serving behind the operator's back.
 //! - What only a lost disk had isn't asked for any more.
