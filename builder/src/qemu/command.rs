@@ -85,6 +85,7 @@ pub struct Channel {
 
 /// One virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // What is plugged in and how it starts, each independent.
 pub struct Machine {
     pub name: String,
     pub acceleration: Acceleration,
