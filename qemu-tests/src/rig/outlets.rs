@@ -5,7 +5,6 @@ use ::probe::words::Ask;
 
 use super::drill::Drill;
 use super::fault::{Node, Stop};
-use super::probe::Probe;
 
 impl Drill {
     /// Plugs the switch in, at the tester's address.
@@ -28,10 +27,5 @@ impl Drill {
         self.note(format!("the power switch confirms that {outlet} is off"));
         self.tester_probe()?.ask(Ask::OutletIsOff { outlet })?;
         Ok(())
-    }
-
-    fn tester_probe(&self) -> Result<&Probe, Stop> {
-        let tester = self.cluster.tester.as_ref().map(|tester| &tester.probe);
-        tester.ok_or_else(|| Stop::Unknown("there is no tester".to_owned()))
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
-    send, socket_with,
+    send, socket_with, sockopt,
 };
 use rustix::time::{ClockId, clock_gettime};
 use vrrp::permit::{MESSAGE_BYTES, Message};
@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("permit_goes_with_its_holder", holder_dies),
     ("permit_is_for_the_configured_user_only", strangers),
     ("permit_moves_the_address_to_the_other_node", moves),
+    ("permit_holder_is_told_who_else_adverts_the_address", claimed),
 ];
 
 fn vip() -> IpAddr {
@@ -44,6 +45,8 @@ impl Holder {
                 .expect("a socket");
         let path = vipd.folder().join("permit");
         connect(&socket, &SocketAddrUnix::new(path).expect("short")).expect("connected");
+        // What is never said must fail a test, and not keep it waiting.
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(SILENCE)).expect("set");
         Self(socket)
     }
 
@@ -72,6 +75,7 @@ fn node(lab: &Lab, index: usize, priority: u8) -> Daemon {
 }
 
 const LONG: Duration = Duration::from_mins(1);
+const SILENCE: Duration = Duration::from_secs(30);
 
 fn withdrawn() {
     let lab = Lab::new(1);
@@ -187,4 +191,15 @@ fn moves() {
     of_better.grant(2, LONG);
     of_better.hear_until(Message::Report { epoch: 2, held: 1 });
     assert!(lab.nodes[0].has(vip()) && !lab.nodes[1].has(vip()));
+}
+
+/// A holder that granted nothing learns that the other node has the address.
+fn claimed() {
+    let lab = Lab::new(2);
+    let nodes = [node(&lab, 0, 110), node(&lab, 1, 100)];
+    let (without, with) = (Holder::of(&nodes[0]), Holder::of(&nodes[1]));
+    with.grant(7, LONG);
+    with.hear_until(Message::Report { epoch: 7, held: 1 });
+    without.hear_until(Message::Claimed { epoch: 0 });
+    assert!(!lab.nodes[0].has(vip()));
 }

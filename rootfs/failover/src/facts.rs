@@ -191,17 +191,14 @@ impl Failover {
             Policy::StandbyBiased => !leads && (lost || self.leader_is_hopeless()),
             Policy::Availability => {
                 let fresh = times.heartbeat.saturating_mul(FRESH_HEARTBEATS);
-                let lately = |at: Option<Duration>| {
-                    at.is_some_and(|at| self.now.saturating_sub(at) <= fresh)
-                };
                 // The gateway must have answered ever since the last contact. If it was away in
                 // between, this node may have been the one that was cut off, and the peer may
                 // have acted by the same policy.
                 let contact = self.link.contact().unwrap_or_default();
-                let connected = !rules.gateway
-                    || self
-                        .gateway
-                        .is_some_and(|(since, last)| lately(Some(last)) && since <= contact);
+                let ever_since = |(since, last): (Duration, Duration)| {
+                    self.now.saturating_sub(last) <= fresh && since <= contact
+                };
+                let connected = !rules.gateway || self.gateway.is_some_and(ever_since);
                 let in_window = age.is_some_and(|age| {
                     if leads {
                         age > times.solo_window

@@ -42,12 +42,10 @@ impl Drill {
 
     /// The same with other clients.
     pub fn start_clients_with(&mut self, settings: Settings) -> Result<Clients, Stop> {
-        let origin = self.cluster.origin;
-        let tester = self.cluster.tester.as_ref();
-        let tester = tester.ok_or_else(|| Stop::Unknown("there is no tester".to_owned()))?;
-        let offset = tester.probe.clock_offset(origin)?;
+        let tester = self.tester_probe()?;
+        let offset = tester.clock_offset(self.cluster.origin)?;
         let ask = ::probe::words::Ask::StartClients { settings: Box::new(settings) };
-        tester.probe.ask_for(ask, FINISH_LIMIT)?;
+        tester.ask_for(ask, FINISH_LIMIT)?;
         let clients = Clients { from: self.now(), offset };
         self.clients = Some(clients);
         self.mark();
@@ -57,12 +55,11 @@ impl Drill {
 
     /// Stops the clients, and gives what they saw.
     pub fn finish_clients(&mut self, clients: Clients) -> Result<History, Stop> {
-        let tester = self.cluster.tester.as_ref();
-        let tester = tester.ok_or_else(|| Stop::Unknown("there is no tester".to_owned()))?;
+        let tester = self.tester_probe()?;
         let limit_ms = u64::try_from(FINISH_LIMIT.as_millis()).unwrap_or(u64::MAX);
         let ask = ::probe::words::Ask::StopClients { limit_ms };
-        tester.probe.ask_for(ask, FINISH_LIMIT * 2)?;
-        let operations = tester.probe.take_operations(clients.offset);
+        tester.ask_for(ask, FINISH_LIMIT * 2)?;
+        let operations = tester.take_operations(clients.offset);
         self.clients = None;
         self.history.operations.extend(operations.clone());
         let (from, until) = (clients.from.into(), self.now().into());

@@ -109,10 +109,9 @@ impl Drill {
             }
             Condition::Answered => {
                 let clients = self.clients.ok_or_else(|| Stop::Unknown("no clients".to_owned()))?;
-                let tester = self.cluster.tester.as_ref();
-                let tester = tester.ok_or_else(|| Stop::Unknown("no tester".to_owned()))?;
+                let tester = self.tester_probe()?;
                 let start = Micros::from(from);
-                Ok(tester.probe.wait_for(longest, clients.offset, |operation| {
+                Ok(tester.wait_for(longest, clients.offset, |operation| {
                     let new = operation.invoked >= start && operation.is_ok();
                     new.then(|| operation.completed.into())
                 }))

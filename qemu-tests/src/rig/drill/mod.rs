@@ -157,6 +157,12 @@ impl Drill {
         self.cluster.nodes.get(node.0).map(|machine| &machine.probe).ok_or_else(missing)
     }
 
+    /// The way to the machine that has the clients.
+    pub(in crate::rig) fn tester_probe(&self) -> Result<&Probe, Stop> {
+        let tester = self.cluster.tester.as_ref().map(|tester| &tester.probe);
+        tester.ok_or_else(|| Stop::Unknown("there is no tester".to_owned()))
+    }
+
     pub fn port(&self, node: Node) -> Port {
         Port(node.0)
     }

@@ -145,3 +145,22 @@ impl State {
         self.order.is_some() || self.child.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_shows_from_the_moment_it_is_accepted() {
+        let shared = Shared::default();
+        shared.set_leads(true);
+        shared.change(|status| IDLE.clone_into(&mut status.state));
+        let order = Request::Pg(PgRequest::BackupNow);
+        assert_eq!(shared.answer(&order), Answer::Accepted);
+        let Answer::Backups(status) = shared.answer(&Request::Pg(PgRequest::Backups)) else {
+            panic!("the list of backups was asked for");
+        };
+        assert_eq!(status.state, "a backup is ordered");
+        assert!(matches!(shared.answer(&order), Answer::Refused(_)), "one at a time");
+    }
+}

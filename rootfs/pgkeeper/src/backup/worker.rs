@@ -160,3 +160,29 @@ impl Worker<'_> {
         self.refresh()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_keeper_that_is_there_and_says_nothing_is_not_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("keeper.sock");
+        let text = format!(
+            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
+             data = '/d/data'\nkeeper_socket = '{}'\n",
+            socket.display()
+        );
+        let config = Config::parse(&text).unwrap();
+        assert_eq!(role(&config), Role::Absent);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let hangs_up = thread::spawn(move || drop(listener.accept().unwrap()));
+        assert_eq!(role(&config), Role::Silent);
+        hangs_up.join().unwrap();
+        assert_eq!(role(&config), Role::Absent, "its socket is left, and nobody listens");
+    }
+}

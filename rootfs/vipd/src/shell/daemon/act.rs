@@ -100,8 +100,7 @@ impl Daemon {
                 let text = format!("{label}: {source} and we don't agree about {difference}");
                 self.log.complain(now, index, difference.kind(), text);
             }
-            let claimed = heard.is_ok() && unit.router.is_claimed(now);
-            if claimed {
+            if heard.is_ok() && unit.router.is_claimed(now) {
                 self.tell_claimed(now);
             }
             match heard {
