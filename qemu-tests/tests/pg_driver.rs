@@ -73,8 +73,17 @@ fn pair(folder: &Path, bin: &Path) -> (Node, Node) {
     (a, b)
 }
 
-fn notes(node: &Node) -> String {
-    node.ask("select coalesce(string_agg(note, ' ' order by note), '') from notes")
+/// Waits until a standby answers that, whenever it is consistent.
+fn until_answered(follower: &Node, query: &str, answer: &str) {
+    let name = &follower.settings.name;
+    until(&format!("{name} answers {answer:?} to {query:?}"), || {
+        follower.ask_follower(query).is_some_and(|got| got == answer)
+    });
+}
+
+fn until_noted(follower: &Node, notes: &str) {
+    let all = "select coalesce(string_agg(note, ' ' order by note), '') from notes";
+    until_answered(follower, all, notes);
 }
 
 fn write(node: &Node, note: &str) {
@@ -127,7 +136,7 @@ fn a_pair_replicates_fails_over_and_the_old_primary_rejoins() {
     let (_, end) = b.run(PgCommand::RequirePeer);
     b.await_peer(end);
     write(&b, "third");
-    until("the old primary follows", || notes(&a) == "after first third");
+    until_noted(&a, "after first third");
     assert_eq!(a.driver.detail().role, "standby");
     assert!(!a.news.contains(&PgReport::CannotFollow) && b.news.is_empty(), "{:?}", b.news);
 
@@ -138,7 +147,7 @@ fn a_pair_replicates_fails_over_and_the_old_primary_rejoins() {
     write(&a, "z");
     b.run(FOLLOW);
     a.await_peer(Lsn(1));
-    until("the other follows", || notes(&b) == "after first third z");
+    until_noted(&b, "after first third z");
     let (_, end) = a.run(PgCommand::RequirePeer);
     a.await_peer(end);
     write(&a, "zz");
@@ -161,7 +170,7 @@ fn a_standby_that_parted_says_so_and_is_rewound_too() {
     let repair = a.driver.detail().last_repair.expect("a repair");
     assert_eq!(repair.transactions_discarded, Some(1));
     a.run(FOLLOW);
-    until("it follows", || notes(&a) == "after");
+    until_noted(&a, "after");
 }
 
 #[test]
@@ -186,7 +195,7 @@ fn a_killed_postgresql_is_reported_and_starts_with_commits_that_wait() {
     b.run(FOLLOW);
     a.await_peer(end);
     assert!(client.wait().expect("psql").success());
-    until("the commit is on the standby", || notes(&b) == "waits");
+    until_noted(&b, "waits");
 
     // One process of it that is killed ends all of it: PostgreSQL must not come back by itself.
     let sleeper = a.ask_later("select pg_sleep(600)");
@@ -239,14 +248,14 @@ fn a_copy_that_is_interrupted_leaves_the_data_as_it_was() {
     b.run(FOLLOW);
     a.run(PgCommand::ReleasePeer);
     write(&a, "y");
-    until("it follows", || b.ask("select count(*) from notes") == "50001");
+    until_answered(&b, "select count(*) from notes", "50001");
 
     // A standby has nothing of its own, so nothing of it is kept.
     b.run(PgCommand::Stop);
     b.run(PgCommand::Reclone);
     assert!(!clone.exists() && !settings.folder.join("discarded").exists());
     b.run(FOLLOW);
-    until("it follows", || b.ask("select count(*) from notes") == "50001");
+    until_answered(&b, "select count(*) from notes", "50001");
 }
 
 #[test]
@@ -274,7 +283,7 @@ fn a_rewind_that_would_trust_a_number_is_refused_and_a_copy_keeps_the_wal() {
     let kept = repair.archive.expect("an archive").join("pg_wal");
     assert!(fs::read_dir(kept).expect("WAL").count() > 1);
     b.run(FOLLOW);
-    until("it follows", || notes(&b) == "kept");
+    until_noted(&b, "kept");
 }
 
 #[test]

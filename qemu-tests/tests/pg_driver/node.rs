@@ -190,10 +190,19 @@ impl Node {
 
     /// Asks as a client does that the gate let in.
     pub(crate) fn ask(&self, query: &str) -> String {
+        self.ask_follower(query).unwrap_or_else(|| panic!("{}: not consistent", self.settings.name))
+    }
+
+    /// Asks one that may still be replaying towards its first consistent state, since it has
+    /// started, and refuses everybody until it is there; none while it refuses.
+    pub(crate) fn ask_follower(&self, query: &str) -> Option<String> {
         let output = self.psql(query).output().expect("psql");
         let error = String::from_utf8_lossy(&output.stderr);
+        if error.contains("not yet accepting connections") {
+            return None;
+        }
         assert!(output.status.success(), "{}: {query}: {error}", self.settings.name);
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// Asks, and waits for the answer some other time.
