@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::console::Console;
-use crate::qmp::{Control, Event, QmpError};
+use crate::qmp::{Control, Events, QmpError};
 
 /// How long a guest's memory takes to be written or read on a busy desk.
 const MOVE_LIMIT: Duration = Duration::from_mins(1);
@@ -48,15 +48,16 @@ impl Guest {
     /// Starts a machine. It must have a control socket, and its console on standard output.
     pub fn start(qemu: &Qemu, machine: &Machine) -> Result<Self, GuestError> {
         let now = Instant::now();
-        Self::start_within(qemu, machine, &Console::since(now), now)
+        Self::start_within(qemu, machine, &Console::since(now), &Events::since(now))
     }
 
-    /// The same, within a run that began at `origin`: what it says is added to `console`.
+    /// The same, within a run: what the guest says is added to `console`, and what its QEMU tells by
+    /// itself to `events`.
     pub fn start_within(
         qemu: &Qemu,
         machine: &Machine,
         console: &Console,
-        origin: Instant,
+        events: &Events,
     ) -> Result<Self, GuestError> {
         let mut command = qemu.command(machine);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
@@ -67,7 +68,7 @@ impl Guest {
         })?;
         console.read(output);
         let socket = machine.control.as_deref().unwrap_or(Path::new(""));
-        let control = Control::connect(socket, running.child(), origin)?;
+        let control = Control::connect(socket, running.child(), events)?;
         Ok(Self { running, console: console.clone(), control })
     }
 
@@ -112,11 +113,6 @@ impl Guest {
                 _ => thread::sleep(POLL),
             }
         }
-    }
-
-    /// What QEMU told by itself so far.
-    pub fn events(&self) -> Vec<Event> {
-        self.control.events()
     }
 
     /// QEMU's process.

@@ -41,25 +41,47 @@ pub struct Event {
     pub data: Value,
 }
 
+/// What the QEMUs of a machine told by themselves, from one start to the next. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Events {
+    told: Arc<Mutex<Vec<Event>>>,
+    origin: Instant,
+}
+
+impl Events {
+    /// Nothing yet; times count from a beginning that others share.
+    pub fn since(origin: Instant) -> Self {
+        Self { told: Arc::default(), origin }
+    }
+
+    /// What was told so far.
+    pub fn all(&self) -> Vec<Event> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, name: &str, data: Value) {
+        let event = Event { at: self.origin.elapsed(), name: name.to_owned(), data };
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+}
+
 /// The way to one QEMU.
 #[derive(Debug)]
 pub struct Control {
     writer: UnixStream,
     answers: Receiver<Value>,
-    events: Arc<Mutex<Vec<Event>>>,
 }
 
 impl Control {
-    /// Connects to a QEMU that was just started. Times of events count from `origin`.
-    pub fn connect(socket: &Path, child: &mut Child, origin: Instant) -> Result<Self, QmpError> {
+    /// Connects to a QEMU that was just started. What it tells by itself is added to `events`.
+    pub fn connect(socket: &Path, child: &mut Child, events: &Events) -> Result<Self, QmpError> {
         let writer = wait_for_socket(socket, child)?;
         let reader = writer.try_clone().map_err(QmpError::Socket)?;
         let (sender, answers) = mpsc::channel();
-        let events = Arc::default();
-        let of_reader = Arc::clone(&events);
+        let events = events.clone();
         // It ends with QEMU's end of the socket.
-        thread::spawn(move || read(reader, &sender, &of_reader, origin));
-        let mut control = Self { writer, answers, events };
+        thread::spawn(move || read(reader, &sender, &events));
+        let mut control = Self { writer, answers };
         control.ask("qmp_capabilities", &json!({}))?;
         Ok(control)
     }
@@ -78,11 +100,6 @@ impl Control {
             Err(RecvTimeoutError::Disconnected) => Err(QmpError::Gone { command }),
         }
     }
-
-    /// What QEMU told by itself so far.
-    pub fn events(&self) -> Vec<Event> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
 fn wait_for_socket(socket: &Path, child: &mut Child) -> Result<UnixStream, QmpError> {
@@ -100,14 +117,13 @@ fn wait_for_socket(socket: &Path, child: &mut Child) -> Result<UnixStream, QmpEr
     }
 }
 
-fn read(from: UnixStream, answers: &Sender<Value>, events: &Mutex<Vec<Event>>, origin: Instant) {
+fn read(from: UnixStream, answers: &Sender<Value>, events: &Events) {
     for line in BufReader::new(from).lines() {
         let Ok(line) = line else { return };
         let value: Value = serde_json::from_str(&line).unwrap_or_default();
         if let Some(name) = value.get("event").and_then(Value::as_str) {
             let data = value.get("data").cloned().unwrap_or_default();
-            let event = Event { at: origin.elapsed(), name: name.to_owned(), data };
-            events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+            events.add(name, data);
         } else if value.get("QMP").is_none() && answers.send(value).is_err() {
             return;
         }

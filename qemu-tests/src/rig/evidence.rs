@@ -22,6 +22,7 @@ use super::fault::Node;
 use super::kit::Kit;
 use super::log::Moment;
 use super::machine::Machine;
+use super::qemu_told;
 
 #[derive(Debug, Error)]
 pub enum EvidenceError {
@@ -167,6 +168,8 @@ fn lane_of(drill: &Drill, node: Node, end: Micros) -> Lane {
         |line: crate::console::Line, kind| Mark { at: line.after.into(), text: line.text, kind };
     let ready = ready.map(|line| mark(line, MarkKind::Good));
     let marks = ready.chain(trouble.map(|line| mark(line, MarkKind::Bad)));
+    let events = machine.events.all();
+    let marks = marks.chain(events.iter().filter_map(qemu_told::mark));
     Lane { power, roles: roles.collect(), marks: marks.collect(), ..named(machine) }
 }
 

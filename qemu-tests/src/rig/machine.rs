@@ -19,6 +19,7 @@ use super::kit::{Kit, KitError};
 use super::probe::{Probe, ProbeError};
 use crate::console::Console;
 use crate::guest::{Guest, GuestError};
+use crate::qmp::Events;
 
 /// What a node's disk holds in all; the image is a part of it, the rest becomes STATE.
 const DISK_BYTES: u64 = 1 << 30;
@@ -124,6 +125,7 @@ pub struct Machine {
     pub name: String,
     pub port: Port,
     pub console: Console,
+    pub events: Events,
     pub probe: Probe,
     kit: Arc<Kit>,
     spec: Spec,
@@ -142,6 +144,7 @@ impl Machine {
             name: spec.name.clone(),
             port: spec.port,
             console: Console::since(spec.origin),
+            events: Events::since(spec.origin),
             probe,
             kit: Arc::clone(kit),
             spec,
@@ -248,8 +251,8 @@ impl Machine {
         if let Some(control) = &self.plan.control {
             let _none = fs::remove_file(control);
         }
-        let origin = self.spec.origin;
-        let guest = Guest::start_within(&self.kit.qemu, &self.plan, &self.console, origin);
+        let (console, events) = (&self.console, &self.events);
+        let guest = Guest::start_within(&self.kit.qemu, &self.plan, console, events);
         self.guest = Some(guest.map_err(|source| self.failed(source))?);
         Ok(())
     }

@@ -32,6 +32,7 @@ pub mod orders;
 pub mod outlets;
 pub mod pair;
 pub mod probe;
+pub mod qemu_told;
 pub mod reaper;
 pub mod run;
 pub mod shell;
