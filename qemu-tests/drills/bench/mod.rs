@@ -11,11 +11,12 @@ use std::time::Duration;
 use builder::unfinished::{self, write_whole};
 use qemu_tests::bench::boot;
 use qemu_tests::bench::compare::{self, Question, System};
+use qemu_tests::bench::samples::Samples;
 use qemu_tests::rig::cli;
 
 const USAGE: &str = "\
-usage: bench vip       [--rounds N] [--seed N] [--system PART] [--report DIR]
-       bench failover  [--rounds N] [--seed N] [--system PART] [--report DIR]
+usage: bench vip       [--rounds N] [--seed N] [--system PART] [--report DIR] [--samples FILE]
+       bench failover  [--rounds N] [--seed N] [--system PART] [--report DIR] [--samples FILE]
        bench boot      [--rounds N] [--peer IMAGE]
 
 vip       vipd and keepalived: from a fault to the other node's first advert.
@@ -24,10 +25,13 @@ failover  ours without and with a witness, repmgr with keepalived, Patroni on et
 boot      the lab image and Debian with systemd, as qemu-tests/peers/debian_systemd.py makes it.
 
 All are struck, or booted, in turns. A table is printed; the report's folder gets it as table.md, and
-as a picture, plot.svg. N is 5 unless told; PART is a part of the names of the systems that are wanted.";
+as a picture, plot.svg, after each strike, and each strike as a line of samples.jsonl. With --samples
+those of an earlier run count, and are added to, so that a long bench can be ended and gone on with.
+N is 5 unless told; PART is a part of the names of the systems that are wanted.";
 
 const TABLE: &str = "table.md";
 const PLOT: &str = "plot.svg";
+const SAMPLES: &str = "samples.jsonl";
 const ROUNDS: u32 = 5;
 /// Faults come at different moments of everybody's periods.
 const STEPS: u64 = 20;
@@ -61,6 +65,7 @@ struct Request {
     seed: u64,
     system: String,
     report: PathBuf,
+    samples: Option<PathBuf>,
     peer: Option<PathBuf>,
 }
 
@@ -102,14 +107,19 @@ fn measure(request: &Request) -> Result<String, Box<dyn Error>> {
         let names = names.join("; ");
         return Err(format!("no system is called {:?}; there are {names}", request.system).into());
     }
-    let (mut runner, _guards) = cli::prepare(&request.report, cli::Manner::default())?;
     let Request { rounds, seed, report, .. } = request;
+    let mut samples = match &request.samples {
+        Some(path) => Samples::open(path)?,
+        None => Samples::begin(&report.join(SAMPLES))?,
+    };
+    let (mut runner, _guards) = cli::prepare(report, cli::Manner::default())?;
     let keep = |measured: &compare::Measured| -> Result<(), Box<dyn Error>> {
         write_whole(&report.join(TABLE), measured.table.as_bytes())?;
         write_whole(&report.join(PLOT), measured.plot.as_bytes())?;
         Ok(())
     };
-    let measured = compare::run(question, &systems, *rounds, *seed, &mut runner, &keep)?;
+    let measured =
+        compare::run(question, &systems, *rounds, *seed, &mut runner, &mut samples, &keep)?;
     report::index::write(report)?;
     Ok(measured.table)
 }
@@ -129,6 +139,7 @@ fn parse(words: &[String]) -> Result<Request, String> {
         seed: 1,
         system: String::new(),
         report: "out/bench".into(),
+        samples: None,
         peer: None,
     };
     while let Some(word) = words.next() {
@@ -142,6 +153,7 @@ fn parse(words: &[String]) -> Result<Request, String> {
             }
             ("--system", Bench::Vip | Bench::Failover) => request.system.clone_from(value),
             ("--report", Bench::Vip | Bench::Failover) => request.report = value.into(),
+            ("--samples", Bench::Vip | Bench::Failover) => request.samples = Some(value.into()),
             _ => return Err(format!("what is {word:?} here?")),
         }
     }
@@ -172,6 +184,7 @@ mod tests {
             ("failover --rounds many", "no number"),
             ("vip --turns 3", "--turns"),
             ("vip --peer peer.raw", "--peer"),
+            ("boot --samples boot.jsonl", "--samples"),
             ("boot --system edgepair", "--system"),
         ] {
             let problem = parse(&words(line)).expect_err(line);

@@ -2,7 +2,7 @@
 //!
 //! A [`System`] is a cluster and the faults that it can be struck with; each fault is a drill that
 //! measures. Rounds go around all of them, so that a busy minute of the desk hits everybody. Every
-//! run leaves its evidence, like any drill.
+//! run leaves its evidence, like any drill, and a line in the [`Samples`] of which tables are made.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -12,6 +12,7 @@ use report::run::Measure;
 
 use super::Sample;
 use super::plot::{self, Row};
+use super::samples::{Samples, Struck};
 use crate::rig::entry::{Entry, Ip};
 use crate::rig::pair::{IN_SYNC_AGAIN, LOST};
 use crate::rig::run::Runner;
@@ -69,6 +70,11 @@ struct Figures {
     in_sync_again_ms: Sample,
 }
 
+/// Whether a run says something of the system.
+fn counts(verdict: Verdict, measures: &[Measure]) -> bool {
+    verdict != Verdict::Unknown && measures.iter().any(|measure| measure.name == STRUCK)
+}
+
 impl Figures {
     fn add(&mut self, question: &Question, verdict: Verdict, measures: &[Measure]) {
         let of = |name: &str| {
@@ -76,7 +82,7 @@ impl Figures {
             #[allow(clippy::cast_precision_loss)] // Milliseconds of minutes.
             found.map(|measure| (measure.value, measure.value as f64))
         };
-        if of(STRUCK).is_none() || verdict == Verdict::Unknown {
+        if !counts(verdict, measures) {
             return;
         }
         self.runs += 1;
@@ -101,41 +107,67 @@ pub struct Measured {
 /// Where what is measured goes after each round.
 type Keep<'a> = &'a dyn Fn(&Measured) -> Result<(), Box<dyn Error>>;
 
-/// Strikes each system in each way, so often. What is measured is kept after each round, since whoever
-/// has seen enough ends a long run.
+/// Strikes each system in each way until each strike was seen so often, those of earlier runs
+/// included. What is measured is kept after each strike, since whoever has seen enough ends a long run.
 pub fn run(
     question: &Question,
     systems: &[System],
     rounds: u32,
     seed: u64,
     runner: &mut Runner,
+    samples: &mut Samples,
     keep: Keep<'_>,
 ) -> Result<Measured, Box<dyn Error>> {
     let drills: Vec<&Entry> = systems.iter().flat_map(System::drills).collect();
     let strikes: Vec<Strike<'_>> = systems.iter().flat_map(System::classes).collect();
-    let mut figures: Vec<Figures> = drills.iter().map(|_| Figures::default()).collect();
-    let mut measured = measured(question, &strikes, &figures);
     for round in 0..rounds {
-        let struck = strikes.iter().zip(&drills).zip(&mut figures);
-        for (((system, class), entry), figures) in struck {
+        let seed = seed.wrapping_add(u64::from(round));
+        for ((system, class), entry) in strikes.iter().zip(&drills) {
+            if was_struck(samples.all(), (system, class), seed) {
+                continue;
+            }
             eprintln!("== round {} of {rounds}: {system}, {class}", round + 1);
-            let seed = seed.wrapping_add(u64::from(round));
             let outcome = runner.run_once(entry, Some(Ip::V4), seed)?;
             eprintln!("   {} {}", outcome.verdict, outcome.reason);
-            figures.add(question, outcome.verdict, &outcome.measures);
+            samples.add(Struck {
+                system: (*system).to_owned(),
+                class: (*class).to_owned(),
+                seed,
+                image: outcome.image,
+                started_unix: outcome.started.as_secs(),
+                verdict: outcome.verdict,
+                measures: outcome.measures,
+            })?;
+            keep(&measured(question, &strikes, samples.all()))?;
         }
-        measured = self::measured(question, &strikes, &figures);
-        keep(&measured)?;
     }
-    Ok(measured)
+    Ok(measured(question, &strikes, samples.all()))
 }
 
-fn measured(question: &Question, strikes: &[Strike<'_>], figures: &[Figures]) -> Measured {
+/// Whether it was struck so with that seed, and that said something.
+fn was_struck(samples: &[Struck], strike: Strike<'_>, seed: u64) -> bool {
+    let mut of_it = samples.iter().filter(|struck| struck.seed == seed && is_of(struck, strike));
+    of_it.any(|struck| counts(struck.verdict, &struck.measures))
+}
+
+fn is_of(struck: &Struck, (system, class): Strike<'_>) -> bool {
+    struck.system == system && struck.class == class
+}
+
+fn measured(question: &Question, strikes: &[Strike<'_>], samples: &[Struck]) -> Measured {
+    let figures = strikes.iter().map(|strike| {
+        let mut figures = Figures::default();
+        for struck in samples.iter().filter(|struck| is_of(struck, *strike)) {
+            figures.add(question, struck.verdict, &struck.measures);
+        }
+        figures
+    });
+    let figures: Vec<Figures> = figures.collect();
     // By fault, the systems in their order.
     let mut rows: Vec<usize> = (0..strikes.len()).collect();
     rows.sort_by_key(|row| strikes.iter().position(|strike| strike.1 == strikes[*row].1));
-    let table = table(question, strikes, figures, &rows);
-    Measured { table, plot: drawn(question, strikes, figures, &rows) }
+    let table = table(question, strikes, &figures, &rows);
+    Measured { table, plot: drawn(question, strikes, &figures, &rows) }
 }
 
 fn drawn(
@@ -218,6 +250,26 @@ mod tests {
         assert_eq!((figures.runs, figures.never_back, figures.lost_rows), (3, 1, 42));
         assert_eq!(figures.figure_ms.values(), [20_000.0, 30_000.0]);
         assert_eq!(figures.in_sync_again_ms.values(), [7.0]);
+    }
+
+    #[test]
+    fn a_strike_that_said_nothing_is_struck_again() {
+        let struck = |seed, verdict| Struck {
+            system: "ours".to_owned(),
+            class: "kill".to_owned(),
+            seed,
+            image: String::new(),
+            started_unix: 0,
+            verdict,
+            measures: vec![measure(STRUCK, 1), measure(GAP, 1500)],
+        };
+        let samples = [struck(1, Verdict::Pass), struck(2, Verdict::Unknown)];
+        let struck = |strike, seed| was_struck(&samples, strike, seed);
+        assert!(struck(("ours", "kill"), 1) && !struck(("ours", "kill"), 2));
+        assert!(!struck(("ours", "cut"), 1) && !struck(("theirs", "kill"), 1));
+        let table = measured(&QUESTION, &[("ours", "kill"), ("ours", "cut")], &samples).table;
+        assert!(table.contains("| kill | ours | 1 | 1.50 / 1.50 / 1.50 s |"), "{table}");
+        assert!(table.contains("| cut | ours | 0 | – |"), "{table}");
     }
 
     #[test]

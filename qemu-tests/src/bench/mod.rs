@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod compare;
 pub mod plot;
+pub mod samples;
 
 use std::time::Duration;
 

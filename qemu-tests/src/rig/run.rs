@@ -64,8 +64,12 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Why it is no pass; empty if it is.
     pub reason: String,
+    /// When it began, since 1970.
+    pub started: Duration,
     pub took: Duration,
     pub folder: PathBuf,
+    /// The root hash of the image that ran.
+    pub image: String,
     /// What the drill measured, by name.
     pub measures: Vec<Measure>,
 }
@@ -175,7 +179,8 @@ impl Runner {
         let measures = drill.measures.clone();
         drop(drill);
         written?;
-        Ok(Outcome { verdict, reason, took, folder: folder.path().to_owned(), measures })
+        let (folder, image) = (folder.path().to_owned(), kit.verity_root.clone());
+        Ok(Outcome { verdict, reason, started, took, folder, image, measures })
     }
 }
 
