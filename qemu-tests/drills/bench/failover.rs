@@ -65,10 +65,12 @@ pub(super) const SYSTEMS: &[System] = &[
     System { name: "edgepair", strikes: &ours(PG_PAIR) },
     System { name: "edgepair with a witness", strikes: &ours(PG_WITNESS) },
     System { name: "repmgr, keepalived", strikes: &theirs(REPMGR) },
-    System { name: "Patroni, etcd, keepalived", strikes: &theirs(PATRONI) },
-    System { name: "Patroni at its smallest times", strikes: &theirs(PATRONI_SMALLEST) },
+    System { name: "Patroni, etcd, keepalived", strikes: &patronis(PATRONI) },
+    System { name: "Patroni at its smallest times", strikes: &patronis(PATRONI_SMALLEST) },
 ];
 
+/// Where Patroni takes orders.
+const PATRONI_PORT: u16 = 8008;
 /// Forming a cluster of peers takes most of it.
 const STRIKE_LIMIT: Duration = Duration::from_mins(15);
 /// How long anybody may take to be back. Patroni's lease alone is thirty seconds.
@@ -99,6 +101,16 @@ const fn theirs(topology: Topology) -> [(&'static str, Entry); 3] {
         (POWER_CUT, strike(topology, their_power_cut)),
         (KILL, strike(topology, their_kill)),
         (FREEZE, strike(topology, their_freeze)),
+    ]
+}
+
+/// One can ask Patroni for a switchover. repmgr wants SSH between the nodes for it.
+const fn patronis(topology: Topology) -> [(&'static str, Entry); 4] {
+    [
+        (POWER_CUT, strike(topology, their_power_cut)),
+        (KILL, strike(topology, their_kill)),
+        (FREEZE, strike(topology, their_freeze)),
+        (SWITCHOVER, strike(topology, patronis_switchover)),
     ]
 }
 
@@ -157,6 +169,19 @@ fn strike_theirs(t: &mut Drill, fault: fn(Node) -> Fault) -> Result<(), Stop> {
     let injected = hit(t, fault(primary))?;
     t.heal(injected)?;
     t.let_pass(AFTERWARDS)?;
+    t.finish_writers(clients, BACK_LIMIT).map(drop)
+}
+
+fn patronis_switchover(t: &mut Drill) -> Result<(), Stop> {
+    let (primary, _) = t.vip_roles()?;
+    let clients = t.start_plain_writers()?;
+    t.let_pass(spread(t.seed))?;
+    let order = format!("{{\"leader\":\"{}\"}}", t.name(primary));
+    t.post(primary, PATRONI_PORT, "/switchover", &order)?;
+    t.measure(STRUCK, 1);
+    t.mark();
+    t.let_pass(AFTERWARDS)?;
+    t.expect("a row is acknowledged again", answers(), BACK_LIMIT)?;
     t.finish_writers(clients, BACK_LIMIT).map(drop)
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::port::{Listener, PortError, Speaker};
 use crate::switch::PowerSwitch;
 use crate::words::{Ask, Facts, Question, Role, Said};
-use crate::{address, door, place, process, state};
+use crate::{address, door, http, place, process, state};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -89,6 +89,7 @@ impl Hand {
             }
             Ask::ReadFile { path } => Ok(json!(place::read_of_node(&path)?)),
             Ask::Order { request } => Ok(serde_json::to_value(door::ask(&request)?)?),
+            Ask::Post { port, path, json } => Ok(json!(http::post(port, &path, &json)?)),
             Ask::PlugPowerSwitchIn => {
                 self.switch = Some(PowerSwitch::plug_in()?);
                 Ok(Value::Null)

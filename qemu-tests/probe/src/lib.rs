@@ -17,6 +17,7 @@
 pub mod address;
 pub mod door;
 pub mod hand;
+pub mod http;
 pub mod place;
 pub mod port;
 pub mod process;

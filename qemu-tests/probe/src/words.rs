@@ -78,6 +78,8 @@ pub enum Ask {
     /// Asks the node's PID 1, its database keeper or its backups, as `nodectl` does; answered with
     /// the answer.
     Order { request: Request },
+    /// Posts JSON to a server of the guest's that speaks HTTP; answered with what that answers.
+    Post { port: u16, path: String, json: String },
     /// Plugs a power switch in, which fence commands find at the guest's address.
     PlugPowerSwitchIn,
     /// Which of its outlets somebody asked to cut.

@@ -1,10 +1,15 @@
 //! What a drill asks a node's own programs, in the words and by the sockets of `nodectl`.
 
+use std::time::Duration;
+
 use ::probe::words::Ask;
 use control::{Answer, BackupStatus, DatabaseStatus, PgRequest, Request, ServiceName};
 
 use super::drill::Drill;
 use super::fault::{Node, Stop};
+
+/// More than the probe waits itself, since that knows better what went wrong.
+const POST_LIMIT: Duration = Duration::from_mins(3);
 
 impl Drill {
     /// Gives an order to a node's database keeper, or to its backups.
@@ -38,6 +43,15 @@ impl Drill {
             Answer::Accepted => Ok(()),
             other => Err(unknown(format!("PID 1 of {} says {other:?}", self.name(node)))),
         }
+    }
+
+    /// Gives an order to a peer's program on a node by HTTP, and waits until that says it is done.
+    pub fn post(&mut self, node: Node, port: u16, path: &str, json: &str) -> Result<(), Stop> {
+        self.note(format!("{path} on {}: {json}", self.name(node)));
+        let ask = Ask::Post { port, path: path.to_owned(), json: json.to_owned() };
+        let answer = self.probe(node)?.ask_for(ask, POST_LIMIT)?;
+        self.note(format!("{} answers {answer}", self.name(node)));
+        Ok(())
     }
 
     fn ask_node(&self, node: Node, request: Request) -> Result<Answer, Stop> {
