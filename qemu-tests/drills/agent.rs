@@ -111,7 +111,11 @@ fn agent_poweroff(t: &mut Drill) -> Result<(), Stop> {
     let claimed = t.expect("the peer claims it", claims(peer), OFF_LIMIT)?;
     let gap = claimed.saturating_sub(resigned);
     let (took, allowed) = (gap.as_millis(), t.adverts(1).as_millis());
-    t.assert("the peer has it within one advert", took <= allowed, format!("after {took} ms"));
+    t.assert_in_time(
+        "the peer has it within one advert",
+        took <= allowed,
+        format!("after {took} ms"),
+    );
     let last = t.expect("the node says when it goes", says(owner, "powering off"), OFF_LIMIT)?;
     t.assert("it goes after that", last > resigned, format!("{resigned:?}, then {last:?}"));
     let clean = state::is_clean(t.machine(owner)?.disk()?);

@@ -148,8 +148,10 @@ fn a_node_answers_root_its_operator_and_no_stranger() {
     for stranger in &strangers {
         is_refused(&desk, stranger);
     }
+    let refused = |said: &str| said.matches("refused 192.168.77.").count();
+    desk.until(&["logs", "nodeapi"], |said| refused(said) >= strangers.len());
     let said = desk.ask(&["logs", "nodeapi"]);
-    assert_eq!(said.matches("refused 192.168.77.").count(), strangers.len(), "{said}");
+    assert_eq!(refused(&said), strangers.len(), "{said}");
     assert!(said.contains("asked: restart steady"), "{said}");
     desk.ask(&["poweroff"]);
     assert!(guest.wait_for_end(BOOT_LIMIT).is_ok(), "{}", guest.console.transcript());

@@ -189,7 +189,10 @@ impl Bench {
     fn serve(&mut self) {
         let own = std::env::current_exe().expect("a program");
         let program = self.path("service");
-        fs::copy(own, &program).expect("copied");
+        // By another program: a process that starts at this moment would inherit a descriptor of ours
+        // that can write to it, and what is open for writing can't be started.
+        let copied = Command::new("cp").arg(own).arg(&program).status();
+        assert!(copied.expect("cp starts").success());
         let mut command = support::postgres::unprivileged(&program);
         command.args(["--exact", "the_service", "--nocapture"]);
         command.env(AS_SERVICE, self.path("backup.toml")).stdin(Stdio::null());
@@ -380,6 +383,8 @@ fn what_was_archived_comes_back_up_to_a_moment_and_to_the_end() {
     // The keeper and its PostgreSQL are stopped, as `nodectl stop pgkeeper` does.
     bench.leads.store(false, Ordering::SeqCst);
     drop(bench.postgres.take());
+    let keeper = bench.path("sockets/keeper.sock");
+    until("the keeper is gone", || !keeper.exists());
     let written_with = bench.standby_settings();
     bench.restore(RestoreTo::Time { unix_ms });
     assert_eq!(bench.standby_settings(), written_with, "a standby can replay the recovery");

@@ -170,7 +170,8 @@ fn a_clock_that_is_off_is_stepped_to_the_servers_time() {
     let saved = fs::read_to_string(bench.folder.path().join("clock")).expect("saved");
     let saved: u64 = saved.trim_end().parse().expect("a number");
     let now = sys::clock::wall().as_secs();
-    assert!(saved <= now && saved + 5 > now, "{saved} at {now}");
+    // The machine's clock is a few milliseconds off ours, perhaps across a second's end.
+    assert!(saved <= now + 1 && saved + 5 > now, "{saved} at {now}");
 }
 
 #[test]

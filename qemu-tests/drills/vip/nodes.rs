@@ -38,7 +38,7 @@ pub(super) fn graceful_handover(t: &mut Drill) -> Result<(), Stop> {
     t.expect("clients are answered", answers(), t.adverts(2))?;
     let gap = gap_of_handover(t, owner, peer)?;
     let allowed = t.adverts(1);
-    t.assert(
+    t.assert_in_time(
         "the address is without owner for less than an advert",
         gap < allowed,
         format!("{gap:?}"),

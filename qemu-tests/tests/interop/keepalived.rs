@@ -205,5 +205,6 @@ fn different_passwords() {
     let _keepalived = Daemon::keepalived(&lab.nodes[0], &theirs);
     let vipd = Daemon::vipd(&lab.nodes[1], &ours);
     eventually("both hold it", || lab.nodes.iter().all(|node| node.has(theirs.vip)));
-    assert!(vipd.log().contains("the password is not the configured one"), "{}", vipd.log());
+    let why = "the password is not the configured one";
+    eventually("vipd says why", || vipd.log().contains(why));
 }

@@ -184,9 +184,11 @@ fn started_at_once() {
     });
     let holders = || all.iter().map(Daemon::is_active).collect::<Vec<_>>();
     eventually("the best holds it alone", || holders() == [false, false, true]);
-    let seen = adverts(&lab).len();
-    eventually("twenty adverts pass", || adverts(&lab).len() >= seen + 20);
-    assert!(adverts(&lab)[seen..].iter().all(|advert| advert.node == 2), "and only it speaks");
+    // A last word of the others may be recorded after they are seen to be silent.
+    eventually("only it speaks", || {
+        let all = adverts(&lab);
+        all.len() >= 20 && all.iter().rev().take(20).all(|advert| advert.node == 2)
+    });
 }
 
 /// Two adverts missing are no reason to take over.

@@ -28,12 +28,17 @@ struct Node {
     operator: PathBuf,
 }
 
-fn patience() -> Patience {
+/// For tests of who takes too long.
+fn impatient() -> Patience {
     let short = Duration::from_millis(500);
     Patience { handshake: short, request: short, ..Patience::default() }
 }
 
 fn node() -> Node {
+    node_with(Patience::default())
+}
+
+fn node_with(patience: Patience) -> Node {
     let folder = tempfile::tempdir().expect("a folder");
     let site = Site::new("shop-17 site CA");
     let agent = FakeAgent::start(folder.path());
@@ -48,7 +53,7 @@ fn node() -> Node {
     };
     let (say, said) = channel();
     let say = Box::new(move |line: &str| drop(say.send(line.to_owned())));
-    let server = Server::bind(&config, &agent.socket, patience(), say).expect("a server");
+    let server = Server::bind(&config, &agent.socket, patience, say).expect("a server");
     let address = server.address().expect("an address");
     thread::spawn(move || server.run());
     let operator = site.folder(folder.path(), "operator", &operator);
@@ -200,7 +205,7 @@ fn an_expired_certificate_is_refused_even_if_listed() {
     };
     let (say, said) = channel();
     let say = Box::new(move |line: &str| drop(say.send(line.to_owned())));
-    let server = Server::bind(&config, &agent.socket, patience(), say).expect("a server");
+    let server = Server::bind(&config, &agent.socket, Patience::default(), say).expect("a server");
     let address = server.address().expect("an address");
     thread::spawn(move || server.run());
     let operator = site.folder(folder.path(), "operator", &operator);
@@ -260,7 +265,7 @@ fn what_is_no_tls_is_refused() {
 /// One byte now and then keeps a connection alive; the door has one deadline for all of them.
 #[test]
 fn a_slow_handshake_is_cut_off() {
-    let node = node();
+    let node = node_with(impatient());
     let mut stream = node.stranger();
     let patient = stream.try_clone().expect("a clone");
     let dripping = thread::spawn(move || {
@@ -281,7 +286,7 @@ fn a_slow_handshake_is_cut_off() {
 
 #[test]
 fn a_silent_operator_is_cut_off() {
-    let node = node();
+    let node = node_with(impatient());
     let operator = nodectl::client::Operator::load(&node.operator).expect("a folder");
     let name = "127.0.0.1".try_into().expect("a name");
     let mut tls = rustls::ClientConnection::new(operator.config, name).expect("a client");
@@ -296,7 +301,7 @@ fn a_silent_operator_is_cut_off() {
 /// Many strangers at once neither exhaust the door nor lock out who was let in before.
 #[test]
 fn a_flood_locks_no_operator_out() {
-    let node = node();
+    let node = node_with(impatient());
     assert!(node.ask(&node.operator).is_ok());
     let friends = "127.0.0.1";
     // The flood comes from another address of this machine, so that it is another peer.

@@ -332,6 +332,14 @@ impl Drill {
         self.check(finding);
     }
 
+    /// The same for what is about time, which proves nothing on a desk that wasn't in time itself.
+    pub fn assert_in_time(&mut self, claim: &str, holds: bool, seen: impl Into<String>) {
+        let finding =
+            if holds { Finding::pass(claim, seen) } else { Finding::violated(claim, seen) };
+        let finding = self.unless_the_desk_lagged(finding);
+        self.check(finding);
+    }
+
     /// Lines of consoles with this in them are no trouble: the drill causes them.
     pub fn excuse(&mut self, part: impl Into<String>) {
         self.excused.push(part.into());

@@ -172,8 +172,12 @@ fn rests() -> Outcome {
     rig.plug("card1", 1);
     rig.plug("card2", 2);
     rig.settle();
-    // Nothing is left to wait for but news.
-    rig.live_until(|rig| rig.network.wake_in().is_none());
+    // Nothing is left to wait for but news, at the far ends of the cables neither.
+    rig.live_until(|rig| {
+        let addresses = rig.netlink.addresses().expect("listed");
+        let checked = addresses.iter().all(|(_, address)| address.check != Check::Running);
+        checked && rig.network.wake_in().is_none()
+    });
     let mut monitor = Monitor::open().expect("a socket");
     // A second network over the first finds everything as it should be.
     let mut second = Rig::new(&seed);

@@ -77,7 +77,7 @@ fn a_port_a_file_and_a_command_are_signs() {
 fn a_readiness_command_that_hangs_dies_with_its_service() {
     in_own_process("signs::a_readiness_command_that_hangs_dies_with_its_service", |mut site| {
         let toml = "[[services]]\nname = \"slow\"\ncommand = [\"/bin/sleep\", \"1000\"]\n\
-                    ready_timeout = \"300ms\"\nrestart = { policy = \"never\" }\n\
+                    ready_timeout = \"3s\"\nrestart = { policy = \"never\" }\n\
                     ready = { kind = \"command\", command = [\"/bin/sh\", \"-c\", \
                     \"echo asked; trap '' TERM; while :; do sleep 1000; done\"] }\n";
         site.begin(toml);
