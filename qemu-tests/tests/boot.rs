@@ -135,6 +135,39 @@ fn an_iso_as_cloud_tools_make_it_names_a_node_that_has_no_seed() {
     boot_with_stick(&stick, folder.path());
 }
 
+/// A stick as shops sell it: one partition in a table of the old kind.
+fn partitioned(volume: &[u8]) -> Vec<u8> {
+    const SECTOR: usize = 512;
+    const FIRST: u32 = 2048;
+    const FAT_WITH_LBA: u8 = 0x0c;
+    let sectors = u32::try_from(volume.len().div_ceil(SECTOR)).expect("a small volume");
+    let mut stick = vec![0; SECTOR * FIRST as usize];
+    let entry = &mut stick[446..462];
+    entry[4] = FAT_WITH_LBA;
+    entry[8..12].copy_from_slice(&FIRST.to_le_bytes());
+    entry[12..16].copy_from_slice(&sectors.to_le_bytes());
+    stick[510..512].copy_from_slice(&[0x55, 0xaa]);
+    stick.extend_from_slice(volume);
+    stick
+}
+
+#[test]
+fn a_spare_disk_of_the_other_node_changes_nothing() {
+    let bench = Bench::get();
+    let (folder, drawer) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir());
+    let drawer = drawer.expect("a folder");
+    let mut machine = bench.machine(&bench.image, false, folder.path());
+    let spare = bench.machine(&bench.image, false, drawer.path()).disks.remove(0);
+    image::write_seed(&spare.file, &image::sealed_lab_seed("node2"));
+    machine.disks.push(spare);
+    let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
+    let ready = guest.console.wait_for("edgepair: ready node=", BOOT_LIMIT);
+    let transcript = guest.console.transcript();
+    assert!(ready.is_some_and(|line| line.text.contains("node=node1")), "{transcript}");
+    guest.press_power_button().expect("pressed");
+    assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
+}
+
 #[test]
 fn a_stick_helps_a_node_whose_own_seed_is_bad() {
     let bench = Bench::get();
@@ -146,7 +179,8 @@ fn a_stick_helps_a_node_whose_own_seed_is_bad() {
     let seed = image::sealed_lab_seed("node2").into_bytes();
     let files = [fat::NewFile { path: "seed.toml", content: &seed }];
     let stick = folder.path().join("stick.img");
-    std::fs::write(&stick, fat::format_to_vec(&spec, &files).expect("formatted")).expect("written");
+    let volume = fat::format_to_vec(&spec, &files).expect("formatted");
+    std::fs::write(&stick, partitioned(&volume)).expect("written");
     machine.disks.push(stick.into());
     let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
     let ready = guest.console.wait_for("edgepair: ready node=node2", BOOT_LIMIT);

@@ -77,13 +77,24 @@ fn partitions_of(disk: &str) -> Vec<Located> {
     found.table.partitions.into_iter().filter_map(located).collect()
 }
 
+/// The nodes of all partitions of a disk that the kernel knows, whatever its table is, in order. A
+/// stick from a shop has a table of the old kind, and a kernel that reads it.
+pub(crate) fn partition_nodes(disk: &str) -> Vec<PathBuf> {
+    nodes_of(disk).into_iter().map(|(_, node)| node).collect()
+}
+
 /// The node of a disk's partition: `vda3`, `nvme0n1p3`; sysfs knows which.
 fn node_of(disk: &str, number: u32) -> Option<PathBuf> {
-    let entries = fs::read_dir(Path::new(SYSFS_BLOCK).join(disk)).ok()?.flatten();
-    entries
-        .filter(|entry| {
-            let said = fs::read_to_string(entry.path().join("partition"));
-            said.is_ok_and(|said| said.trim() == number.to_string())
-        })
-        .find_map(|entry| Some(Path::new("/dev").join(entry.file_name().to_str()?)))
+    nodes_of(disk).into_iter().find(|(known, _)| *known == number).map(|(_, node)| node)
+}
+
+fn nodes_of(disk: &str) -> Vec<(u32, PathBuf)> {
+    let entries = fs::read_dir(Path::new(SYSFS_BLOCK).join(disk)).into_iter().flatten().flatten();
+    let numbered = entries.filter_map(|entry| {
+        let number = fs::read_to_string(entry.path().join("partition")).ok()?;
+        Some((number.trim().parse().ok()?, Path::new("/dev").join(entry.file_name())))
+    });
+    let mut nodes: Vec<(u32, PathBuf)> = numbered.collect();
+    nodes.sort();
+    nodes
 }

@@ -35,7 +35,7 @@ mod entropy;
 mod filesystem;
 mod folders;
 pub(crate) mod machine_id;
-mod place;
+pub(crate) mod place;
 mod program;
 mod table;
 

@@ -14,7 +14,7 @@ use rustix::fs::{major, minor};
 const SYSFS: &str = "/sys";
 
 /// The name of the disk below the root, such as `vda`.
-pub(super) fn root_disk() -> io::Result<String> {
+pub(crate) fn root_disk() -> io::Result<String> {
     let device = fs::metadata("/")?.dev();
     disk_below(Path::new(SYSFS), major(device), minor(device))
 }
