@@ -84,7 +84,7 @@ fn run() -> Result<(), ClockdError> {
         eprintln!("{error}");
     }
     let notifier = Notifier::from_environment();
-    let mut shell = Shell::new(config, floor.nanos, saved, Host { battery }, notifier)?;
+    let mut shell = Shell::new(config, &floor, saved, Host { battery }, notifier)?;
     while !shell.turn(signals.as_fd())? {}
     shell.finish();
     Ok(())

@@ -13,6 +13,10 @@ use crate::ntp::{NANOS_PER_SECOND, Nanos};
 /// A number of seconds and a line end.
 const SAVED_BYTES_MAX: u64 = 32;
 
+/// PID 1 believes a saved time as far as this after the image's, and so do we: no image is in service
+/// for longer, and a clock that once ran wild must not come back at every start.
+const BELIEVED_SECONDS: u64 = 30 * 365 * 86_400;
+
 /// The node's services read the time too, should they want it.
 const SAVED_MODE: u32 = 0o644;
 
@@ -35,7 +39,9 @@ struct ImageDate {
 /// The floor and what is wrong with its sources.
 #[derive(Debug, Default)]
 pub struct Floor {
-    /// Since 1970.
+    /// The image's time since 1970; zero if nobody knows it.
+    pub image: Nanos,
+    /// The floor since 1970.
     pub nanos: Nanos,
     pub errors: Vec<FloorError>,
 }
@@ -45,12 +51,20 @@ impl Floor {
     /// told and left out: a clock with a lower floor is better than none.
     pub fn load(saved: &Path, manifest: &Path) -> Self {
         let mut floor = Self::default();
+        let mut unbelievable = None;
         match image_date(manifest) {
-            Ok(seconds) => floor.raise(seconds),
+            Ok(seconds) => {
+                floor.raise(seconds);
+                floor.image = floor.nanos;
+                unbelievable = Some(seconds.saturating_add(BELIEVED_SECONDS));
+            }
             Err(error) => floor.errors.push(error),
         }
         match read_saved(saved) {
-            Ok(seconds) => floor.raise(seconds.unwrap_or(0)),
+            Ok(seconds) => {
+                let believed = |seconds: &u64| unbelievable.is_none_or(|end| *seconds < end);
+                floor.raise(seconds.filter(believed).unwrap_or(0));
+            }
             Err(error) => floor.errors.push(error),
         }
         floor
@@ -102,9 +116,12 @@ mod tests {
         let floor = Floor::load(&saved, &manifest);
         assert_eq!(floor.nanos, 1000 * NANOS_PER_SECOND);
         assert!(floor.errors.is_empty(), "a first start is no error");
-        for (seconds, expected) in [(999, 1000), (2000, 2000)] {
+        let too_late = Nanos::try_from(1000 + BELIEVED_SECONDS).expect("a time");
+        for (seconds, expected) in [(999, 1000), (2000, 2000), (too_late, 1000)] {
             save(&saved, seconds * NANOS_PER_SECOND + 999_999_999).expect("saved");
-            assert_eq!(Floor::load(&saved, &manifest).nanos, expected * NANOS_PER_SECOND);
+            let floor = Floor::load(&saved, &manifest);
+            assert_eq!(floor.nanos, expected * NANOS_PER_SECOND);
+            assert_eq!(floor.image, 1000 * NANOS_PER_SECOND);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::config::{Config, ServerName};
 use crate::machine::Machine;
 use crate::ntp::{ANSWER_BYTES_MAX, Action, Client, Event, Nanos, ServerId, Settings, question};
 use crate::resolver::Resolver;
-use crate::saved;
+use crate::saved::{self, Floor};
 
 /// Packets that are read from one socket in one turn. Nobody but the server's address reaches it,
 /// and one packet is what we wait for.
@@ -47,7 +47,7 @@ pub struct Shell<M> {
 impl<M: Machine> Shell<M> {
     pub fn new(
         config: Config,
-        floor: Nanos,
+        floor: &Floor,
         saved: PathBuf,
         machine: M,
         notifier: Notifier,
@@ -55,7 +55,8 @@ impl<M: Machine> Shell<M> {
         let settings = Settings {
             servers: config.servers.iter().map(ServerName::to_string).collect(),
             step_threshold: Nanos::from(config.step_ms) * 1_000_000,
-            floor,
+            image: floor.image,
+            floor: floor.nanos,
         };
         let resolver = Resolver::new().map_err(ShellError::Resolver)?;
         Ok(Self {

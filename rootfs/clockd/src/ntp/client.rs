@@ -30,7 +30,9 @@ pub struct Settings {
     pub servers: Vec<String>,
     /// At the start, the clock is stepped if it is further off than this.
     pub step_threshold: Nanos,
-    /// No earlier time since 1970 is believed.
+    /// The image's time since 1970; nobody who says an earlier one is believed.
+    pub image: Nanos,
+    /// Where the clock begins if it shows an earlier time: that of the last run, or the image's.
     pub floor: Nanos,
 }
 
@@ -112,7 +114,7 @@ impl Client {
     /// Whether the clock is as good as the servers.
     pub fn is_synchronised(&self, now: Moment) -> bool {
         let age = self.agreed.map(|agreed| now.boot.saturating_sub(agreed));
-        age.is_some_and(|age| age <= SYNCHRONISED_FOR) && now.wall >= self.settings.floor
+        age.is_some_and(|age| age <= SYNCHRONISED_FOR) && now.wall >= self.settings.image
     }
 
     /// Takes an event; says whether a server said something new about time.
@@ -124,7 +126,7 @@ impl Client {
         else {
             return false;
         };
-        let floor = self.settings.floor;
+        let image = self.settings.image;
         let Some(server) = self.servers.get_mut(id.0) else { return false };
         match event {
             Event::Tick => {}
@@ -132,7 +134,7 @@ impl Client {
             Event::Sent { cookie, raw, .. } => server.sent(cookie, raw),
             Event::SendFailed(_) => server.send_failed(now, actions),
             Event::Received { bytes, raw, .. } => {
-                return server.received(&bytes, raw, floor, now, actions);
+                return server.received(&bytes, raw, image, now, actions);
             }
         }
         false
@@ -246,6 +248,7 @@ impl Client {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { servers: Vec::new(), step_threshold: NANOS_PER_SECOND / 2, floor: 0 }
+        let step_threshold = NANOS_PER_SECOND / 2;
+        Self { servers: Vec::new(), step_threshold, image: 0, floor: 0 }
     }
 }

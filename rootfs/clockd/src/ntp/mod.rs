@@ -29,8 +29,9 @@
 //!
 //! # What can never happen
 //!
-//! 1. The clock is stepped after the start, or set to a time before the floor: that of the image,
-//!    or the last that was saved, whichever is later.
+//! 1. The clock is stepped after the start, or set to a time before the image's. The last time that
+//!    was saved is where it begins, if it shows an earlier one; no more than that, since it is of a
+//!    run that may have heard of no server. One of a clock that ran wild is taken back by servers.
 //! 2. An answer counts that repeats no cookie of ours, or comes for a second time.
 //! 3. A minority of servers moves the clock, or a majority of nothing: at the start, most servers
 //!    must have answered, or [`SETTLE`] must be over.

@@ -140,15 +140,15 @@ impl Server {
         &mut self,
         bytes: &[u8],
         raw: Nanos,
-        floor: Nanos,
+        image: Nanos,
         now: Moment,
         actions: &mut Vec<Action>,
     ) -> bool {
         let Some((cookie, sent)) = self.question.and_then(|question| question.sent) else {
             return false;
         };
-        let read = packet::answer(bytes, cookie)
-            .and_then(|answer| sample(&answer, (sent, raw), floor, now));
+        let read =
+            packet::answer(bytes, cookie).and_then(|answer| sample(&answer, (sent, raw), image));
         match read {
             // Whoever doesn't know the cookie can't end the wait for who does.
             Err(Rejected::NotOurs | Rejected::Short | Rejected::NotAnAnswer) => return false,
@@ -225,12 +225,10 @@ impl Server {
 fn sample(
     answer: &packet::Answer,
     (sent, arrived): (Nanos, Nanos),
-    floor: Nanos,
-    now: Moment,
+    image: Nanos,
 ) -> Result<Sample, Rejected> {
-    let (theirs_in, theirs_out) =
-        (answer.received.to_unix(now.wall), answer.sent.to_unix(now.wall));
-    if theirs_in < floor || theirs_out < floor {
+    let (theirs_in, theirs_out) = (answer.received.to_unix(image), answer.sent.to_unix(image));
+    if theirs_in < image || theirs_out < image {
         return Err(Rejected::BeforeFloor);
     }
     let away = arrived.saturating_sub(sent);

@@ -22,8 +22,8 @@ impl Stamp {
         Self(low(i128::from(seconds)) << 32 | low(fraction))
     }
 
-    /// The time since 1970 in the era that brings it nearest to `pivot`: our own clock, which is
-    /// never earlier than the image.
+    /// The time since 1970 in the era that brings it nearest to `pivot`: the image's time, since our
+    /// own clock may show anything, and no image is in service for sixty-eight years.
     pub fn to_unix(self, pivot: Nanos) -> Nanos {
         let pivot_seconds = pivot.div_euclid(NANOS_PER_SECOND);
         let ours = i128::from(pivot_seconds.saturating_add(SECONDS_TO_1970));

@@ -176,6 +176,20 @@ fn a_time_before_the_floor_is_never_taken_and_never_set() {
 }
 
 #[test]
+fn a_clock_that_ran_wild_in_an_earlier_run_is_taken_back() {
+    for years in [5, 68, 90] {
+        let wild = years * 365 * 86_400 * SECOND;
+        for off in [0, wild] {
+            let world = World::new(vec![near(Nature::Good); 3], off, 0.0, 15);
+            let mut world = world.after_a_run_until(wild);
+            world.run(HOUR, |_| ());
+            let wrong = world.off();
+            assert!(wrong.abs() < MILLISECOND, "{years} years, clock off by {off}: {wrong}");
+        }
+    }
+}
+
+#[test]
 fn a_machine_that_stood_still_finds_the_time_again() {
     let mut world = World::new(vec![near(Nature::Good); 3], 0, 30e-6, 14);
     world.run(HOUR, |_| ());

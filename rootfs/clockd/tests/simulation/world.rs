@@ -56,7 +56,8 @@ impl World {
     /// A world in which the wall clock is off by `off` at first.
     pub(crate) fn new(peers: Vec<Peer>, off: Nanos, drift: f64, seed: u64) -> Self {
         let servers = (0..peers.len()).map(|number| format!("s{number}")).collect();
-        let settings = Settings { servers, floor: START - 86_400 * SECOND, ..Settings::default() };
+        let image = START - 86_400 * SECOND;
+        let settings = Settings { servers, image, floor: image, ..Settings::default() };
         Self {
             client: Client::new(settings),
             peers,
@@ -74,6 +75,15 @@ impl World {
             ready: None,
             status: String::new(),
         }
+    }
+
+    /// The last run left this time, since the world's beginning.
+    pub(crate) fn after_a_run_until(mut self, saved: Nanos) -> Self {
+        let servers = (0..self.peers.len()).map(|number| format!("s{number}")).collect();
+        let (image, floor) = (START - 86_400 * SECOND, START + saved);
+        let settings = Settings { servers, image, floor, ..Settings::default() };
+        self.client = Client::new(settings);
+        self
     }
 
     /// How far the wall clock is off.

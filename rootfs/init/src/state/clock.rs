@@ -5,8 +5,8 @@
 //! off, and good enough until `clockd` has asked someone. The file is shared with it: one line with
 //! the seconds since 1970.
 //!
-//! A time far after the image's is not believed: a clock that once ran wild must not come back at
-//! every boot.
+//! A time far after the image's is not believed. One that is wrong within belief comes back at every
+//! boot until `clockd` hears of a server, which takes the clock back as far as the image's time.
 
 use std::fs;
 use std::path::Path;
