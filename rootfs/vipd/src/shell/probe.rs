@@ -11,8 +11,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with,
-    sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, connect,
+    getpeername, getsockname, recv, send, socket_with, sockopt,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -183,9 +183,13 @@ fn begin_http(url: &Url) -> io::Result<Running> {
     Ok(Running::Http { socket, request, sent: 0, answer: Vec::new() })
 }
 
+/// Whether somebody is at the other end. A connection from a free port to itself succeeds without
+/// anybody listening, and would count as a good look at a service that is down.
 fn connected(socket: &OwnedFd) -> Progress {
+    let ours: Option<SocketAddrAny> = getsockname(socket).ok();
+    let another = || matches!(getpeername(socket), Ok(Some(it)) if Some(&it) != ours.as_ref());
     match sockopt::socket_error(socket) {
-        Ok(Ok(())) => Progress::Good,
+        Ok(Ok(())) if another() => Progress::Good,
         _ => Progress::Bad,
     }
 }

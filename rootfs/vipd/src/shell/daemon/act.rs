@@ -29,6 +29,8 @@ impl Daemon {
                     took_over = false;
                     self.release(index);
                 }
+                // Whoever heard it would send to where nobody has the address.
+                Action::Announce if fault.is_some() => {}
                 Action::Announce => self.announce(now, index),
                 Action::SetTimer { at } => self.schedule.set(Due::Router(index), at),
                 Action::CancelTimer => self.schedule.cancel(Due::Router(index)),

@@ -24,6 +24,9 @@ impl Daemon {
             };
             touched = touched || self.concerns_us(&event);
             if !self.landscape.hear(event) {
+                // What still waits was said before the loss: it is older than a listing, and must
+                // not be heard after it.
+                while self.monitor.event()?.is_some() {}
                 self.landscape = Landscape::list(self.netlink())?;
                 touched = true;
             }
