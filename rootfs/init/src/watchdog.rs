@@ -21,6 +21,10 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Time between two meals; also between two looks for a device whose driver comes late.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Time between two tries to open a device that is there and can't be opened: somebody may have it,
+/// or its driver isn't done with it. Short enough to be forgotten soon, long enough for a console.
+const OPEN_AGAIN: Duration = Duration::from_secs(30);
+
 /// The watchdog, if the machine has one.
 #[derive(Debug, Default)]
 pub(crate) struct Feeder {
@@ -29,6 +33,8 @@ pub(crate) struct Feeder {
     /// Because of whom it isn't fed, as the console said.
     stale: Option<String>,
     failing: bool,
+    /// No other try to open it before.
+    open_from: Duration,
 }
 
 impl Feeder {
@@ -40,7 +46,7 @@ impl Feeder {
         }
         self.fed_at = now;
         if self.device.is_none() {
-            self.open();
+            self.open(now);
         }
         let Some(device) = &self.device else { return };
         match (&stale, &self.stale) {
@@ -83,24 +89,28 @@ impl Feeder {
         }
     }
 
-    fn open(&mut self) {
+    fn open(&mut self, now: Duration) {
         // A test must never arm the watchdog of the machine that it runs on.
         if std::process::id() != 1 {
             return;
         }
         let path = Path::new(DEVICE);
         // Most machines have it from the start, some never; neither is worth a line each second.
-        if !path.exists() || self.failing {
+        if !path.exists() || now < self.open_from {
             return;
         }
         match Watchdog::open(path, TIMEOUT) {
             Ok(device) => {
                 say!("watchdog: {}, {} s", device.name(), device.timeout().as_secs());
                 self.device = Some(device);
+                self.failing = false;
             }
             Err(error) => {
-                say!("watchdog: {DEVICE}: {error}");
+                if !self.failing {
+                    say!("watchdog: {DEVICE}: {error}; tried again from time to time");
+                }
                 self.failing = true;
+                self.open_from = now.saturating_add(OPEN_AGAIN);
             }
         }
     }

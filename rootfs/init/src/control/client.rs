@@ -9,7 +9,7 @@ use ::control::{Answer, Inbox, ProtocolError, Request};
 use logs::Journal;
 use rustix::event::PollFlags;
 
-use super::log_reader::LogReader;
+use super::log_reader::{Filled, LogReader};
 
 /// Time for the whole request. Clients of ours send it at once.
 pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(5);
@@ -67,6 +67,8 @@ pub(super) struct Client<S> {
     waiting: Vec<u8>,
     /// So many bytes at the front of `waiting` are written.
     written: usize,
+    /// Whether there are more log lines than it had room for.
+    behind: bool,
     deadline: Option<Duration>,
 }
 
@@ -78,6 +80,7 @@ impl<S: Read + Write> Client<S> {
             state: State::Reading,
             waiting: Vec::new(),
             written: 0,
+            behind: false,
             deadline: Some(now.saturating_add(REQUEST_LIMIT)),
         }
     }
@@ -93,7 +96,8 @@ impl<S: Read + Write> Client<S> {
         if matches!(self.state, State::Reading) {
             flags |= PollFlags::IN;
         }
-        if self.waiting() > 0 {
+        // Whoever took everything and is behind all the same gets the next portion at once.
+        if self.waiting() > 0 || self.behind {
             flags |= PollFlags::OUT;
         }
         flags
@@ -151,8 +155,9 @@ impl<S: Read + Write> Client<S> {
         if waiting >= FOLLOW_ROOM {
             return;
         }
-        let ended = reader.fill(journal, now, unix_ms, &mut self.waiting, FOLLOW_ROOM);
-        if ended {
+        let filled = reader.fill(journal, now, unix_ms, &mut self.waiting, FOLLOW_ROOM);
+        self.behind = filled == Filled::Full;
+        if filled == Filled::Ended {
             self.state = State::Finishing;
         }
         // The time to take the first byte counts from when there was one.

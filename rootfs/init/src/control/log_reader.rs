@@ -7,6 +7,17 @@ use logs::{Harmless, Journal, Kind, Record};
 
 use crate::services::OURSELVES;
 
+/// How far a reader came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filled {
+    /// There are more lines than room.
+    Full,
+    /// Up to the last line that there is.
+    CaughtUp,
+    /// Up to the last line that was wanted.
+    Ended,
+}
+
 /// A place in the journal, and what is wanted from there on.
 #[derive(Debug)]
 pub(super) struct LogReader {
@@ -48,7 +59,7 @@ impl LogReader {
         Some(Self { source, seen, counts, follow: logs.follow, left: lines, until: last })
     }
 
-    /// Adds lines until `room` bytes wait; says whether it was the last time.
+    /// Adds lines until `room` bytes wait.
     pub(super) fn fill(
         &mut self,
         journal: &Journal,
@@ -56,13 +67,13 @@ impl LogReader {
         unix_ms: u64,
         waiting: &mut Vec<u8>,
         room: usize,
-    ) -> bool {
+    ) -> Filled {
         for record in journal.since(self.source, self.seen) {
             if !self.follow && (self.left == 0 || record.seq > self.until) {
                 break;
             }
             if waiting.len() >= room {
-                return false;
+                return Filled::Full;
             }
             let missed = record.seq.saturating_sub(self.seen).saturating_sub(1);
             if self.counts && missed > 0 {
@@ -74,10 +85,11 @@ impl LogReader {
             self.counts = self.source.is_none();
             self.left = self.left.saturating_sub(1);
         }
-        if !self.follow {
-            waiting.extend_from_slice(&Answer::End.to_line());
+        if self.follow {
+            return Filled::CaughtUp;
         }
-        !self.follow
+        waiting.extend_from_slice(&Answer::End.to_line());
+        Filled::Ended
     }
 }
 

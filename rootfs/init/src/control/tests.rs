@@ -253,6 +253,32 @@ fn a_follower_is_told_what_it_missed() {
     assert!(matches!(answers.get(1), Some(Answer::Log(line)) if line.seq == first));
 }
 
+/// With a quiet node the loop turns once a second, and whoever reads a long log would wait for that
+/// after each portion.
+#[test]
+fn who_took_a_portion_and_is_behind_wakes_the_loop() {
+    let mut world = World::new();
+    world.journal = Journal::new(&["haproxy", "k3s"], 64 * 1024);
+    for number in 0..500 {
+        world.says(0, &format!("line {number} {}", "x".repeat(80)));
+    }
+    let Request::Logs(all) = logs(None, 500, false, None) else { panic!("logs") };
+    let wire = Wire { deliveries: Vec::new(), takes: vec![usize::MAX; 99], taken: Vec::new() };
+    let mut client = Client::new(wire, T0);
+    client.begin_following(LogReader::new(&all, &world.journal).unwrap(), T0);
+    let mut portions = 0;
+    loop {
+        client.follow(&world.journal, T0, NOON);
+        if client.write(T0).is_gone() {
+            break;
+        }
+        portions += 1;
+        assert_eq!((client.waiting(), client.interest()), (0, PollFlags::OUT));
+    }
+    assert!(portions > 1, "more than one portion");
+    assert!(client.stream().taken.ends_with(&Answer::End.to_line()));
+}
+
 /// Who reads slowly misses lines; who reads nothing is dropped; what waits is bounded.
 #[test]
 fn a_client_that_takes_nothing_is_dropped() {

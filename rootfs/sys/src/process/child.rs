@@ -304,7 +304,11 @@ fn make_directory(directory: &Directory) -> Result<(), Step> {
         if next < 0 && unsafe { *libc::__errno_location() } == libc::ENOENT {
             // SAFETY: `part` is a C string that outlives the call.
             let made = unsafe { libc::mkdirat(folder, part.as_ptr(), FOLDER_MODE) };
-            check(Step::Directory, made)?;
+            // Another service that starts at this moment may want it too, and have made it.
+            // SAFETY: reads the number of the error of the call above.
+            if made == 0 || unsafe { *libc::__errno_location() } != libc::EEXIST {
+                check(Step::Directory, made)?;
+            }
             next = open(folder, part);
         }
         check(Step::Directory, next)?;
