@@ -114,8 +114,7 @@ fn a_pair_replicates_fails_over_and_the_old_primary_rejoins() {
         return;
     };
     let (mut a, mut b) = pair(folder.path(), &bin);
-    write(&a, "first");
-    let written = a.ask("select pg_current_wal_lsn()");
+    let written = a.ask("insert into notes values ('first') returning pg_current_wal_insert_lsn()");
     let has = format!("select pg_last_wal_receive_lsn() >= '{written}'");
     assert_eq!(b.ask(&has), "t", "what was acknowledged is on the standby");
 
@@ -137,7 +136,7 @@ fn a_pair_replicates_fails_over_and_the_old_primary_rejoins() {
     b.await_peer(end);
     write(&b, "third");
     until_noted(&a, "after first third");
-    assert_eq!(a.driver.detail().role, "standby");
+    until("it knows that it follows", || a.driver.detail().role == "standby");
     assert!(!a.news.contains(&PgReport::CannotFollow) && b.news.is_empty(), "{:?}", b.news);
 
     // The planned way back: nothing is lost, and nothing has to be repaired.
@@ -171,6 +170,40 @@ fn a_standby_that_parted_says_so_and_is_rewound_too() {
     assert_eq!(repair.transactions_discarded, Some(1));
     a.run(FOLLOW);
     until_noted(&a, "after");
+}
+
+/// The peer leads on the same timeline and has removed what a standby needs next: winding back finds
+/// nothing to wind back, whatever it says of its success.
+#[test]
+fn a_standby_whose_log_the_peer_has_no_more_is_copied_and_not_rewound() {
+    let Some((folder, bin)) =
+        bench("a_standby_whose_log_the_peer_has_no_more_is_copied_and_not_rewound")
+    else {
+        return;
+    };
+    let (mut a, mut b) = pair(folder.path(), &bin);
+    a.run(PgCommand::ReleasePeer);
+    let segment = a.ask("select pg_walfile_name(pg_current_wal_lsn())");
+    b.run(PgCommand::Stop);
+    for setting in ["wal_keep_size", "max_slot_wal_keep_size"] {
+        a.ask_superuser(&format!("alter system set {setting} = 0"));
+    }
+    a.ask_superuser("select pg_reload_conf()");
+    let there = format!("select count(*) from pg_ls_waldir() where name = '{segment}'");
+    until("the log is gone", || {
+        write(&a, "more");
+        a.ask_superuser("select pg_switch_wal()");
+        a.ask_superuser("checkpoint");
+        a.ask_superuser(&there) == "0"
+    });
+    b.run(FOLLOW);
+    b.await_report("it can't follow", |report| *report == PgReport::CannotFollow);
+    b.run(PgCommand::Stop);
+    assert_eq!(b.try_run(PgCommand::Rewind), None, "it would change nothing");
+    b.run(PgCommand::Reclone);
+    b.run(FOLLOW);
+    until_answered(&b, "select count(*) > 0 from notes", "t");
+    a.await_peer(Lsn(1));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use failover::{Lsn, PgCommand, PgReport, Ticket, Timeline};
 use pgkeeper::gate;
+use pgkeeper::gate::hba::SUPERUSER;
 use pgkeeper::postgres::{Certificates, Driver, PEER_CERTIFICATE_NAME, Report, Settings, User};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -34,7 +35,7 @@ pub(crate) struct Node {
 /// Settings of both nodes.
 pub(crate) fn settings(folder: &Path, bin: &Path) -> [Settings; 2] {
     let site = Site::new("plant CA");
-    let ports = [free_port(), free_port()];
+    let ports = free_ports();
     let make = |name: &str, own: usize, peer_name: &str| {
         let home = folder.join(name);
         let (data, run) = (home.join("state"), home.join("run"));
@@ -76,9 +77,11 @@ pub(crate) fn settings(folder: &Path, bin: &Path) -> [Settings; 2] {
     [one, two]
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("bound").port()
+/// Two different ones, since neither is given back before both are known.
+fn free_ports() -> [u16; 2] {
+    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let held = [bind(), bind()];
+    held.map(|listener| listener.local_addr().expect("bound").port())
 }
 
 impl Node {
@@ -179,9 +182,9 @@ impl Node {
         self.await_report("the peer has flushed everything", there);
     }
 
-    fn psql(&self, query: &str) -> Command {
+    fn psql(&self, role: &str, query: &str) -> Command {
         let mut command = Command::new(self.settings.programs.join("psql"));
-        command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", ROLE, "-d", DATABASE, "-h"]);
+        command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", role, "-d", DATABASE, "-h"]);
         command.arg(&self.settings.socket_folder);
         command.args(["-p", &self.settings.replication_port.to_string(), "-c", query]);
         command.stderr(Stdio::piped()).stdout(Stdio::piped());
@@ -193,10 +196,20 @@ impl Node {
         self.ask_follower(query).unwrap_or_else(|| panic!("{}: not consistent", self.settings.name))
     }
 
+    /// The same as who may do everything.
+    pub(crate) fn ask_superuser(&self, query: &str) -> String {
+        let answer = self.answer(SUPERUSER, query);
+        answer.unwrap_or_else(|| panic!("{}: not consistent", self.settings.name))
+    }
+
     /// Asks one that may still be replaying towards its first consistent state, since it has
     /// started, and refuses everybody until it is there; none while it refuses.
     pub(crate) fn ask_follower(&self, query: &str) -> Option<String> {
-        let output = self.psql(query).output().expect("psql");
+        self.answer(ROLE, query)
+    }
+
+    fn answer(&self, role: &str, query: &str) -> Option<String> {
+        let output = self.psql(role, query).output().expect("psql");
         let error = String::from_utf8_lossy(&output.stderr);
         if error.contains("not yet accepting connections") {
             return None;
@@ -207,7 +220,7 @@ impl Node {
 
     /// Asks, and waits for the answer some other time.
     pub(crate) fn ask_later(&self, query: &str) -> Child {
-        self.psql(query).spawn().expect("psql")
+        self.psql(ROLE, query).spawn().expect("psql")
     }
 
     /// How many clients' commits wait for the peer.

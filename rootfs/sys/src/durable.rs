@@ -51,6 +51,15 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
     synced.map_err(|source| DurableError::Unsure { path: path.to_owned(), source })
 }
 
+/// Makes sure that what a file holds now survives a power cut. Whoever acts on what was read needs
+/// it: a writer that was killed before its last step, or failed in it, leaves a name whose new
+/// contents are in the kernel's memory only. It takes no room, so a full disk is no obstacle.
+pub fn confirm(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 fn beside_name(name: &OsStr) -> OsString {
     let (before, behind) = BESIDE;
     let mut beside = OsString::from(before);
@@ -102,6 +111,16 @@ mod tests {
         assert_eq!(fs::read(&path).expect("readable"), b"two");
         assert_eq!(mode(&path), 0o644);
         assert_eq!(names(folder.path()), ["register"]);
+    }
+
+    #[test]
+    fn what_is_there_can_be_confirmed_and_what_is_not_cannot() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("register");
+        assert!(confirm(&path).is_err());
+        write(&path, b"one", 0o600).expect("written");
+        confirm(&path).expect("on the disk");
+        assert_eq!(fs::read(&path).expect("readable"), b"one");
     }
 
     #[test]

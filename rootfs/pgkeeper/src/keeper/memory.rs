@@ -42,12 +42,13 @@ pub(crate) fn remember(
 }
 
 /// What the file means to this node. A file that can't be read is not a missing one: nobody knows
-/// what this node has promised, so it has no vote.
+/// what this node has promised, so it has no vote. Neither has it with a record that a power cut may
+/// take back, since the peer acts on what it is shown.
 fn recall(path: &Path, cluster: u64, side: Side) -> Recall {
     match fs::read(path) {
-        Ok(bytes) => Record::recall(cluster, side, Some(&bytes)),
+        Ok(bytes) if durable::confirm(path).is_ok() => Record::recall(cluster, side, Some(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Recall::Missing,
-        Err(_) => Recall::Damaged,
+        Ok(_) | Err(_) => Recall::Damaged,
     }
 }
 

@@ -408,6 +408,8 @@ impl Keeper {
                     let _asked = witness.send(ask);
                 }
             }
+            // It is stopped for the hand-over, and what it becomes next is for the next start.
+            Action::Postgres(..) if self.only_tells() => {}
             Action::Postgres(ticket, command) => {
                 self.busy = Some((ticket, command));
                 self.postgres.command(ticket, command);

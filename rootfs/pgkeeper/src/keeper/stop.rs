@@ -1,10 +1,14 @@
 //! The end in good order: the peer takes over if it can, then PostgreSQL ends with all its log sent.
 //!
 //! ```text
-//!   signal ──leads, peer in sync──> HandingOver ──peer leads, or too late──> Stopping ──> ended
-//!      │                                                                       ^
-//!      └──────────────────────────────anything else────────────────────────────┘
+//!   signal ──leads, peer in sync──> HandingOver ──we agreed that the peer leads──> Telling
+//!      │                                 │ too late                                │ a moment later
+//!      │                                 v                                         v
+//!      └────────anything else────────> Stopping <──────────────────────────────────┘ ──> ended
 //! ```
+//!
+//! That this node agreed is told by its heartbeats. A peer that never heard it may not serve before it
+//! has another authority, and by the policy "consistency" it has none.
 //!
 //! Each part has a bound, and a second signal ends the wait. Whatever is still running then is
 //! killed with the service's cgroup.
@@ -18,6 +22,10 @@ use super::role::Keeper;
 
 /// Beyond the protocol's own bound of a hand-over.
 const HAND_OVER_MORE: Duration = Duration::from_secs(1);
+/// From the end of our own lead to the record that the peer leads.
+const CONSENT: Duration = Duration::from_millis(500);
+/// Heartbeats that tell the peer of our consent; any of them will do.
+const TOLD_IN_HEARTBEATS: u32 = 4;
 /// For a shutdown with a checkpoint.
 const POSTGRES_LIMIT: Duration = Duration::from_secs(10);
 /// The protocol counts its tickets upwards from one, and isn't asked any more by then.
@@ -28,6 +36,8 @@ const LAST_TICKET: Ticket = Ticket(u64::MAX);
 pub(crate) enum Stop {
     /// The peer shall take over, until then.
     HandingOver(Duration),
+    /// The peer is told that it leads, until then.
+    Telling(Duration),
     /// The protocol is left; PostgreSQL shall end, until then.
     Stopping(Duration),
     /// Nothing is left to wait for.
@@ -37,7 +47,7 @@ pub(crate) enum Stop {
 impl Stop {
     pub(super) fn until(&self) -> Duration {
         match self {
-            Self::HandingOver(until) | Self::Stopping(until) => *until,
+            Self::HandingOver(until) | Self::Telling(until) | Self::Stopping(until) => *until,
             Self::Ended => Duration::ZERO,
         }
     }
@@ -51,6 +61,11 @@ impl Keeper {
     /// Whether the protocol is over for this run.
     pub(super) fn has_left(&self) -> bool {
         matches!(self.stop, Some(Stop::Stopping(_) | Stop::Ended))
+    }
+
+    /// Whether the peer leads, and all that is left to do is to say so.
+    pub(super) fn only_tells(&self) -> bool {
+        matches!(self.stop, Some(Stop::Telling(_)))
     }
 
     pub(super) fn hear_signals(&mut self) {
@@ -82,12 +97,19 @@ impl Keeper {
         let now = clock::boot();
         match self.stop {
             Some(Stop::HandingOver(until)) => {
-                let state = self.core.status().state;
-                let handed_over = !state.is_leading() && state != State::HandOver;
-                if handed_over || now >= until {
+                let status = self.core.status();
+                let me = self.settings.side;
+                if now >= until {
                     self.stop_postgres();
+                } else if status.record.config.led_by(me.peer()) {
+                    let told = self.settings.times.heartbeat.saturating_mul(TOLD_IN_HEARTBEATS);
+                    self.stop = Some(Stop::Telling(now.saturating_add(told)));
+                } else if !status.state.is_leading() && status.state != State::HandOver {
+                    // The peer's claim may be in our record in a moment, or never.
+                    self.stop = Some(Stop::HandingOver(until.min(now.saturating_add(CONSENT))));
                 }
             }
+            Some(Stop::Telling(until)) if now >= until => self.stop_postgres(),
             Some(Stop::Stopping(until)) if now >= until => {
                 self.log.line("PostgreSQL took too long to end, and is killed");
                 self.stop = Some(Stop::Ended);

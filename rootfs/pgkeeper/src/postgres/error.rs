@@ -93,8 +93,8 @@ pub enum DriverError {
     },
     /// Rewinding would trust a timeline's number alone.
     #[error(
-        "both nodes led on timeline {timeline}, so pg_rewind can't find where they parted; a copy \
-         of the peer's data can replace this node's"
+        "both nodes are on timeline {timeline}, and this one led on it or lacks log that the peer has \
+         no more; pg_rewind can't help; a copy of the peer's data can replace this node's"
     )]
     SameTimeline {
         /// The number.

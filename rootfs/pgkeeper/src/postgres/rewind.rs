@@ -47,7 +47,9 @@ impl Worker {
         dry.arg("--dry-run");
         let said = program::run_until(&mut dry, FORK_IS_KNOWN, LIMIT, &self.shared.halt)?;
         let fork = parted_at(&said);
-        if fork.is_none() && says_same_timeline(&said) && control.left == Left::ShutDown {
+        // A standby that can't follow on the peer's own timeline lacks log that the peer has no more.
+        let useless = control.left == Left::ShutDown || self.parted;
+        if fork.is_none() && says_same_timeline(&said) && useless {
             return Err(DriverError::SameTimeline { timeline: control.timeline.0 });
         }
         let discarded = match fork {
@@ -142,6 +144,7 @@ impl Worker {
         begin: Instant,
         discarded: Option<Discarded>,
     ) {
+        self.parted = false;
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         let repair = Repair {

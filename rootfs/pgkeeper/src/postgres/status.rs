@@ -144,6 +144,7 @@ impl Worker {
         let receives = self.part == Some(Part::Standby { receive: true });
         let parted = self.server.as_ref().is_some_and(Server::says_parted);
         if receives && parted {
+            self.parted = true;
             self.tell(PgReport::CannotFollow);
         }
     }

@@ -46,6 +46,8 @@ pub(super) struct Worker {
     pub(super) answered: Instant,
     /// Looks since the start, for what isn't done at each.
     pub(super) looks: u32,
+    /// It was told that a standby can't follow, and nothing was repaired since.
+    pub(super) parted: bool,
 }
 
 impl Worker {
@@ -80,6 +82,7 @@ impl Worker {
             look_at: now,
             answered: now,
             looks: 0,
+            parted: false,
         })
     }
 
