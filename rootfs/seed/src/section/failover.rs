@@ -33,9 +33,9 @@ section! {
 section! {
     /// How the peers watch each other.
     Heartbeat {
-        /// Time between two heartbeats.
+        /// Time between two heartbeats, 20 ms at least.
         interval: DurationText = default("'100ms'");
-        /// Silence on all channels after which the peer counts as lost.
+        /// Silence on all channels after which the peer counts as lost: five intervals to a minute.
         loss: DurationText = default("'500ms'");
         /// UDP port of the heartbeats.
         port: Port = default("7430");

@@ -48,8 +48,11 @@ const KEPT_SETTINGS: &[&str] = &[
     "wal_log_hints",
 ];
 
-/// A heartbeat may get lost; the peer is not. So the limit spans several of them.
-const LEAST_HEARTBEATS_IN_LOSS: u64 = 3;
+/// A heartbeat may get lost; the peer is not. So the limit spans several of them. `pgkeeper` has the
+/// same bounds.
+const LEAST_HEARTBEATS_IN_LOSS: u64 = 5;
+const LEAST_INTERVAL_MS: u64 = 20;
+const LONGEST_LOSS_MS: u64 = 60_000;
 /// Patroni refuses a smaller ttl.
 const LEAST_PATRONI_TTL_MS: u64 = 20_000;
 /// etcd refuses an election timeout of fewer heartbeats.
@@ -144,12 +147,23 @@ fn heartbeat_has_margin(seed: &Seed, findings: &mut Findings<'_, '_>) {
     };
     let (interval, loss) =
         (failover.heartbeat.interval.milliseconds(), failover.heartbeat.loss.milliseconds());
-    if interval == 0 || loss < interval.saturating_mul(LEAST_HEARTBEATS_IN_LOSS) {
+    let mend = "write for example `interval = \"100ms\"` and `loss = \"500ms\"`";
+    if interval < LEAST_INTERVAL_MS || loss > LONGEST_LOSS_MS {
+        findings.at(
+            "failover.heartbeat",
+            "the pair must notice a death in time, and not be busy with looking for one",
+            format!(
+                "`interval` is {LEAST_INTERVAL_MS} ms at least, `loss` {} s at most",
+                LONGEST_LOSS_MS / 1000
+            ),
+            mend,
+        );
+    } else if loss < interval.saturating_mul(LEAST_HEARTBEATS_IN_LOSS) {
         findings.at(
             "failover.heartbeat",
             "one lost heartbeat must not look like a dead peer",
             format!("`loss` is less than {LEAST_HEARTBEATS_IN_LOSS} times `interval`"),
-            "write for example `interval = \"100ms\"` and `loss = \"500ms\"`",
+            mend,
         );
     }
 }
