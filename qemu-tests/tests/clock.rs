@@ -15,7 +15,7 @@ use builder::progress::Progress;
 use builder::project;
 use builder::tools::TIME_SERVER;
 use clockd::ntp::{Moment, NANOS_PER_SECOND, Nanos};
-use clockd::{Host, Machine, Shell, config};
+use clockd::{Floor, Host, Machine, Shell, config};
 use sys::clock::ClockError;
 use sys::notify::Notifier;
 use tempfile::TempDir;
@@ -141,7 +141,8 @@ impl Bench {
         let config = config::parse(config).expect("a good configuration");
         let saved = folder.path().join("clock");
         let (machine, notifier) = (VirtualMachine::new(off), Notifier::from_environment());
-        let shell = Shell::new(config, 0, saved, machine, notifier).expect("a shell");
+        let shell = Shell::new(config, &Floor::default(), saved, machine, notifier);
+        let shell = shell.expect("a shell");
         Self { folder, shell, ending: UnixStream::pair().expect("a pair") }
     }
 
