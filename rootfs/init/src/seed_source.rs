@@ -12,7 +12,8 @@
 //!
 //! A spare disk that was flashed for another node has a SEED partition too, and may well come before
 //! ours by name. Ours is told by its disk: to come up as the other node beside it would be worse than
-//! not to come up at all.
+//! not to come up at all. Only a node without a good seed of its own takes the spare's, as it takes a
+//! stick's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,8 +65,7 @@ enum Kind {
 pub(crate) fn search() -> Vec<Result<Candidate, String>> {
     let own = own_partition();
     let mut volumes = Vec::new();
-    for device in own.iter().cloned().chain(devices().filter(|device| Some(device) != own.as_ref()))
-    {
+    for device in devices() {
         let Ok(open) = BlockDevice::open(&device) else { continue };
         let place = device.display().to_string();
         let is_own = Some(&device) == own.as_ref();

@@ -327,16 +327,12 @@ impl Drill {
 
     /// Holds or is violated, for what no checker knows.
     pub fn assert(&mut self, claim: &str, holds: bool, seen: impl Into<String>) {
-        let finding =
-            if holds { Finding::pass(claim, seen) } else { Finding::violated(claim, seen) };
-        self.check(finding);
+        self.check(found(claim, holds, seen));
     }
 
     /// The same for what is about time, which proves nothing on a desk that wasn't in time itself.
     pub fn assert_in_time(&mut self, claim: &str, holds: bool, seen: impl Into<String>) {
-        let finding =
-            if holds { Finding::pass(claim, seen) } else { Finding::violated(claim, seen) };
-        let finding = self.unless_the_desk_lagged(finding);
+        let finding = self.unless_the_desk_lagged(found(claim, holds, seen));
         self.check(finding);
     }
 
@@ -377,4 +373,8 @@ impl Drill {
         // A person's time isn't the drill's.
         self.deadline += self.now().saturating_sub(began);
     }
+}
+
+fn found(claim: &str, holds: bool, seen: impl Into<String>) -> Finding {
+    if holds { Finding::pass(claim, seen) } else { Finding::violated(claim, seen) }
 }
