@@ -56,9 +56,14 @@ impl World {
             Action::Postgres(ticket, command) => self.command(side, ticket, command),
             Action::Fence(ticket) => {
                 self.seeks(side);
-                let delay = self.rng.between(300, 1500) * MS;
-                let life = self.machine(side).life;
-                self.after(delay, Ev::FenceDone(side, life, ticket));
+                let delay = self.rng.between(300 * MS, self.plan.fence_longest);
+                let machine = self.machine_mut(side);
+                machine.fencing = Some(ticket);
+                let life = machine.life;
+                self.after(delay, Ev::FenceStrikes(side, life, ticket));
+            }
+            Action::CallOffFence(ticket) => {
+                self.machine_mut(side).fencing.take_if(|running| *running == ticket);
             }
             Action::FenceRevision(ticket) => {
                 let delay = self.rng.between(50, 500) * MS;
@@ -202,18 +207,32 @@ impl World {
         }
     }
 
-    pub(crate) fn fence_done(&mut self, side: Side, life: u32, ticket: Ticket) {
-        if self.machine(side).life != life {
+    pub(crate) fn fence_strikes(&mut self, side: Side, life: u32, ticket: Ticket) {
+        if !self.fences(side, life, ticket) {
             return;
         }
         let off = self.fence_fails == 0;
         if off {
             self.tell(|_| format!("{side:?}: fences its peer"));
+            self.judge_fence(side);
             self.crash(side.peer());
             let life = self.machine(side.peer()).life;
             let delay = self.rng.between(2, 6) * SECOND;
             self.after(delay, Ev::Boot(side.peer(), life));
         }
-        self.deliver(side, &Event::Fenced(ticket, off));
+        let delay = self.rng.between(0, 300) * MS;
+        self.after(delay, Ev::FenceTold(side, life, ticket, off));
+    }
+
+    pub(crate) fn fence_told(&mut self, side: Side, life: u32, ticket: Ticket, off: bool) {
+        if self.fences(side, life, ticket) {
+            self.machine_mut(side).fencing = None;
+            self.deliver(side, &Event::Fenced(ticket, off));
+        }
+    }
+
+    fn fences(&self, side: Side, life: u32, ticket: Ticket) -> bool {
+        let machine = self.machine(side);
+        machine.life == life && machine.fencing == Some(ticket)
     }
 }

@@ -35,8 +35,10 @@ pub(crate) enum Ev {
     Boot(Side, u32),
     /// A machine that stood still goes on.
     Resume(Side, u32),
-    /// A fence command ends.
-    FenceDone(Side, u32, Ticket),
+    /// A fence command cuts the peer's power.
+    FenceStrikes(Side, u32, Ticket),
+    /// It tells whether it could.
+    FenceTold(Side, u32, Ticket, bool),
     /// Kine's revision was moved.
     RevisionDone(Side, u32, Ticket),
 }

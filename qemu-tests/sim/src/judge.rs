@@ -246,6 +246,18 @@ impl World {
         }
     }
 
+    /// A fence that was begun in silence doesn't hit the leader that its owner has agreed to since.
+    pub(crate) fn judge_fence(&mut self, side: Side) {
+        let config = |side: Side| self.machine(side).durable.map(|record| record.config);
+        let agreed = config(side).is_some_and(|own| {
+            let alone = own.led_by(side.peer()) && own.members == Members::Leader;
+            alone && config(side.peer()) == Some(own)
+        });
+        if agreed {
+            self.judge.violate("I11", self.now, || format!("{side:?} fences its only leader"));
+        }
+    }
+
     pub(crate) fn judge_permit(&mut self, side: Side, epoch: Epoch) {
         let machine = self.machine(side);
         let led = machine

@@ -45,6 +45,8 @@ pub(crate) struct Machine {
     pub(crate) storage_fails: bool,
     pub(crate) pg: Pg,
     pub(crate) pg_busy: Option<Ticket>,
+    /// The fence command that runs.
+    pub(crate) fencing: Option<Ticket>,
     pub(crate) pg_failures: u64,
     pub(crate) gate: Option<Epoch>,
     pub(crate) permit: Option<Micros>,
@@ -82,6 +84,7 @@ impl Machine {
             storage_fails: false,
             pg: Pg::new(Data::Missing),
             pg_busy: None,
+            fencing: None,
             pg_failures: 0,
             gate: None,
             permit: None,

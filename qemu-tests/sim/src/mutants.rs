@@ -41,7 +41,7 @@ const MEMORY: &[Kind] = &[DiskLoss, Isolate, Cut, CutWitness, WitnessDown, Crash
 const JOINING: &[Kind] = &[Crash, Isolate, Delay, Slow, Unplug];
 
 /// Every rule, and the gate's rule, which isn't the core's.
-pub const MUTANTS: [Mutant; 24] = [
+pub const MUTANTS: [Mutant; 25] = [
     rule("persist_before_effect", Pair, ALL, |rules| rules.persist_before_effect = false),
     rule("withdraw_before_authority", PairWitness, CUTS, |rules| {
         rules.withdraw_before_authority = false;
@@ -76,6 +76,9 @@ pub const MUTANTS: [Mutant; 24] = [
     }),
     rule("peer_was_here", Pair, &[DiskLoss, Isolate, Crash, Cut], |rules| {
         rules.peer_was_here = false;
+    }),
+    rule("fence_is_called_off", Pair, &[Isolate, Cut, Unplug, Stall, Freeze], |rules| {
+        rules.fence_is_called_off = false;
     }),
     rule("hold_down", Pair, &[Crash, Unplug, Switchover], |rules| rules.hold_down = false),
     rule("revision_fence", Pair, &[Force, Isolate, PowerLoss], |rules| {

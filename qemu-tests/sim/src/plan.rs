@@ -158,6 +158,8 @@ pub struct Plan {
     pub rules: Rules,
     /// The gate swallows cancel requests.
     pub swallow_cancels: bool,
+    /// How long a power controller may take.
+    pub fence_longest: Micros,
     /// Whether the pair is new, or was in sync before.
     pub founded: bool,
     /// Who led a pair that was in sync before, if that matters.
@@ -175,6 +177,9 @@ pub struct Plan {
     /// When the last fault is over and everything is mended.
     pub heal_at: Micros,
 }
+
+/// A power controller that works well answers by then.
+const FENCE_LONGEST: Micros = 1500 * MS;
 
 const POLICIES: [Policy; 4] =
     [Policy::Consistency, Policy::PrimaryBiased, Policy::StandbyBiased, Policy::Availability];
@@ -202,6 +207,8 @@ impl Plan {
             times: draw_times(&mut rng),
             rules,
             swallow_cancels: true,
+            // Longer than many a fault lasts, so that contact comes back before the power goes.
+            fence_longest: if seed.is_multiple_of(3) { 5 * SECOND } else { FENCE_LONGEST },
             founded,
             leader: None,
             loss: if rng.chance(30) { rng.below(8) } else { 0 },
@@ -224,6 +231,7 @@ impl Plan {
             times,
             rules: Rules::ALL,
             swallow_cancels: true,
+            fence_longest: FENCE_LONGEST,
             founded: true,
             leader: Some(Side::A),
             loss: 0,

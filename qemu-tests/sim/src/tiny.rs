@@ -151,6 +151,8 @@ pub(crate) struct Tiny {
     round: Round,
     running: [bool; 2],
     outbox: Vec<(Side, Event)>,
+    /// Fences that were begun.
+    cuts: Vec<(Side, Ticket)>,
     pub(crate) violation: Option<String>,
 }
 
@@ -177,6 +179,7 @@ impl Tiny {
             round: Round { net: Net::Whole, touch: Touch::Nothing, write: false },
             running: [true; 2],
             outbox: Vec::new(),
+            cuts: Vec::new(),
             violation: None,
         }
     }
@@ -287,6 +290,7 @@ impl Tiny {
 
     fn power_off(&mut self, side: Side) {
         self.outbox.retain(|(to, _)| *to != side);
+        self.cuts.retain(|(fencer, _)| *fencer != side);
         let node = &mut self.nodes[side.index()];
         node.core = None;
         node.gate = false;
@@ -356,10 +360,8 @@ impl Tiny {
                 let answer = self.witness.ask_by(&ask, &self.rules);
                 self.outbox.push((side, Event::Witness(answer)));
             }
-            Action::Fence(ticket) => {
-                self.power_off(side.peer());
-                self.outbox.push((side, Event::Fenced(ticket, true)));
-            }
+            Action::Fence(ticket) => self.cuts.push((side, ticket)),
+            Action::CallOffFence(_) => self.cuts.retain(|(fencer, _)| *fencer != side),
             Action::OpenGate(_) => {
                 self.nodes[place].gate = true;
                 self.judge_open(side);
@@ -411,6 +413,21 @@ impl Tiny {
             } else if own && self.nodes[side.index()].core.is_some() {
                 // What a node's own machine has to say waits until the node goes on.
                 self.outbox.push((side, event));
+            }
+        }
+        self.cut_power();
+    }
+
+    /// Fences that nobody has called off strike. The last words of whom they strike are lost.
+    fn cut_power(&mut self) {
+        for (fencer, ticket) in std::mem::take(&mut self.cuts) {
+            if self.nodes[fencer.index()].core.is_some() {
+                self.power_off(fencer.peer());
+                let told = |(to, event): &(Side, Event)| {
+                    *to == fencer && matches!(event, Event::Heard(..))
+                };
+                self.outbox.retain(|sent| !told(sent));
+                self.outbox.push((fencer, Event::Fenced(ticket, true)));
             }
         }
     }

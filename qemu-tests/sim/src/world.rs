@@ -188,7 +188,8 @@ impl World {
             | Ev::PgDone(side, ..)
             | Ev::Wal { to: side, .. }
             | Ev::WalAck { to: side, .. }
-            | Ev::FenceDone(side, ..)
+            | Ev::FenceStrikes(side, ..)
+            | Ev::FenceTold(side, ..)
             | Ev::RevisionDone(side, ..) => Some(*side),
             _ => None,
         }
@@ -247,7 +248,8 @@ impl World {
                     self.resume(side);
                 }
             }
-            Ev::FenceDone(side, life, ticket) => self.fence_done(side, life, ticket),
+            Ev::FenceStrikes(side, life, ticket) => self.fence_strikes(side, life, ticket),
+            Ev::FenceTold(side, life, ticket, off) => self.fence_told(side, life, ticket, off),
             Ev::RevisionDone(side, life, ticket) => {
                 if self.machine(side).life == life {
                     let wal = std::mem::take(&mut self.machine_mut(side).pg.wal);
@@ -416,6 +418,7 @@ impl World {
         (machine.claimed, machine.was_cut_off) = (false, false);
         machine.pg.kill();
         machine.pg_busy = None;
+        machine.fencing = None;
         machine.strike = None;
         machine.lost_sync_at = None;
         self.tell(|_| format!("{side:?}: loses power"));

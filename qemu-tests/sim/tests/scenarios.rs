@@ -219,6 +219,19 @@ fn in_maintenance_nobody_goes_on_alone_and_afterwards_somebody_does() {
     }
 }
 
+/// Before an ailing node told its peer so, the role went to and fro every few seconds.
+#[test]
+fn between_two_ailing_nodes_the_role_stays() {
+    let low = |side, at, lasts| fault(Kind::DiskLow, side, at, lasts);
+    // The standby is ill before the leader is, and after it.
+    let faults = [low(Side::B, 3 * SECOND, 32 * SECOND), low(Side::A, 4 * SECOND, 30 * SECOND)];
+    for outcome in outcomes(WITNESS, &faults, 40 * SECOND) {
+        assert!(!outcome.story.iter().any(|line| line.contains("--Resign-->")));
+        let silence = outcome.longest_silence;
+        assert!(silence < 300 * MS, "the ailing leader serves: {silence} µs");
+    }
+}
+
 #[test]
 fn a_nearly_full_disk_moves_the_leader() {
     let faults = [fault(Kind::DiskLow, Side::A, 3 * SECOND, 5 * SECOND)];

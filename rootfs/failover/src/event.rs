@@ -139,6 +139,8 @@ pub enum Action {
     Postgres(Ticket, PgCommand),
     /// Cut the peer's power.
     Fence(Ticket),
+    /// Leave the peer's power alone, if there is still time: what the cut was for is over.
+    CallOffFence(Ticket),
     /// Move kine's revision forward, so that no client takes an old one for current.
     FenceRevision(Ticket),
     /// Say that the node moved.

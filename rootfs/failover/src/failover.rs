@@ -211,7 +211,8 @@ impl Failover {
                 let retry = self.now.saturating_add(self.settings.times.retry);
                 self.fence = match (self.fence, off) {
                     (Fence::Running(since), true) => Fence::Confirmed(since),
-                    _ => Fence::Idle(retry),
+                    (Fence::Running(_), false) => Fence::Idle(retry),
+                    (other, _) => other,
                 };
             }
             Event::Tick | Event::Fenced(..) => {}
@@ -317,6 +318,17 @@ impl Failover {
         self.fence_ticket = Uncounted(ticket);
         self.fence = Fence::Running(self.now);
         out.push(Action::Fence(ticket));
+    }
+
+    /// What the fence was for is over. A cut that comes too late may hit the only leader.
+    pub(crate) fn forget_fence(&mut self, out: &mut Vec<Action>) {
+        if matches!(self.fence, Fence::Running(_)) {
+            if !self.settings.rules.fence_is_called_off {
+                return;
+            }
+            out.push(Action::CallOffFence(self.fence_ticket.0));
+        }
+        self.fence = Fence::Idle(Duration::ZERO);
     }
 
     pub(crate) fn me(&self) -> Side {

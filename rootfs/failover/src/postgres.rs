@@ -52,6 +52,10 @@ const FAILURES_MAX: u32 = 3;
 /// Failed starts after which a standby's data is given up. What passes by itself has passed by then.
 const STANDBY_FAILURES_MAX: u32 = 20;
 
+/// A copy may take an hour before its disk turns out to be too small. The pause before the next one
+/// doubles so often.
+const COPY_PAUSE_DOUBLINGS: u32 = 6;
+
 /// What is known of PostgreSQL.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Postgres {
@@ -71,6 +75,7 @@ pub(crate) struct Postgres {
     /// Since when a primary that should run doesn't.
     pub(crate) down_since: Option<Duration>,
     failures: u32,
+    failed_copies: u32,
     retry_at: Duration,
     /// The data parted from the leader's history, as PostgreSQL itself found.
     pub(crate) cannot_follow: bool,
@@ -94,6 +99,7 @@ impl Postgres {
             barrier: None,
             down_since: None,
             failures: 0,
+            failed_copies: 0,
             retry_at: Duration::ZERO,
             cannot_follow: false,
             clone_needed: false,
@@ -152,7 +158,13 @@ impl Postgres {
                 self.running = Running::Stopped;
                 self.peer = None;
                 self.failures += 1;
-                self.retry_at = now.saturating_add(retry);
+                let mut pause = retry;
+                if command == PgCommand::Reclone {
+                    let doublings = self.failed_copies.min(COPY_PAUSE_DOUBLINGS);
+                    pause = retry.saturating_mul(1 << doublings);
+                    self.failed_copies = self.failed_copies.saturating_add(1);
+                }
+                self.retry_at = now.saturating_add(pause);
                 if matches!(command, PgCommand::Rewind | PgCommand::Reclone) {
                     self.repaired = Some(false);
                 }
@@ -210,6 +222,7 @@ impl Postgres {
             PgCommand::Rewind | PgCommand::Reclone => {
                 (self.running, self.data) = (Running::Stopped, Data::Standby);
                 (self.cannot_follow, self.clone_needed) = (false, false);
+                self.failed_copies = 0;
                 self.repaired = Some(true);
             }
         }

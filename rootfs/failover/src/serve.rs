@@ -66,6 +66,7 @@ impl Failover {
                 let wait = published && self.settings.rules.names_before_publish;
                 Desire::Primary { wait: self.join.wait || wait }
             }
+            State::HandOver if self.is_too_slow_to_end() => Desire::Stopped,
             State::HandOver => Desire::StoppedClean,
             State::SSync | State::SCatchUp | State::Candidate | State::SStale
                 if !self.can_follow() =>
@@ -81,6 +82,13 @@ impl Failover {
             State::Rewind => Desire::Rewound,
             State::Reclone => Desire::Cloned,
         }
+    }
+
+    /// A disk that is too slow to serve may be too slow for the checkpoint of a clean end as well.
+    /// The peer has every acknowledged commit, so the checkpoint spares this node a repair, no more.
+    fn is_too_slow_to_end(&self) -> bool {
+        let half = self.settings.times.handover_bound / 2;
+        self.trouble && self.now.saturating_sub(self.entered) > half
     }
 
     /// The peer leads, nobody counts on this node's data, and should the repair be interrupted, the
@@ -118,10 +126,14 @@ impl Failover {
         let standby = self.state == State::Candidate && self.has_withdrawn_acks();
         let claimed = self.sure().claim.is_some() && self.sure().claim == self.store.wanted.claim;
         if self.peer().is_some() || !(leader || standby) {
-            if !matches!(self.fence, Fence::Running(_)) {
-                self.fence = Fence::Idle(Duration::ZERO);
-            }
+            self.forget_fence(out);
             return;
+        }
+        // The peer spoke after the cut began, and fell silent again: nobody knows why.
+        if let Fence::Confirmed(since) = self.fence
+            && self.link.contact().is_some_and(|contact| contact >= since)
+        {
+            self.fence = Fence::Idle(Duration::ZERO);
         }
         // The leader goes first, so that two healthy nodes don't switch each other off.
         let waited = leader || self.now.saturating_sub(self.entered) >= self.settings.times.loss;
@@ -167,6 +179,7 @@ impl Failover {
             blank: self.is_blank(),
             offer: stopped || self.offers_hopelessly(),
             maintenance: sure.maintenance,
+            ill: self.trouble,
         }
     }
 

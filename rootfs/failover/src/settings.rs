@@ -191,6 +191,8 @@ pub struct Rules {
     pub rewind_is_noted: bool,
     /// Who fences, or acts by policy, has seen the peer in this very configuration since it booted.
     pub peer_was_here: bool,
+    /// A fence is called off when the peer is heard again.
+    pub fence_is_called_off: bool,
     /// A standby keeps up for a while before it is made synchronous.
     pub hold_down: bool,
     /// A promotion that may have lost commits moves kine's revision before clients come in.
@@ -223,6 +225,7 @@ impl Rules {
         repair_only_outsiders: true,
         rewind_is_noted: true,
         peer_was_here: true,
+        fence_is_called_off: true,
         hold_down: true,
         revision_fence: true,
         gateway: true,

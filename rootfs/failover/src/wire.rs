@@ -59,6 +59,8 @@ pub struct Flags {
     pub offer: bool,
     /// The operator wants no automatic failover.
     pub maintenance: bool,
+    /// Its disk is nearly full or slow: it is no better than an ailing leader.
+    pub ill: bool,
 }
 
 /// Why bytes aren't a heartbeat.
@@ -94,8 +96,8 @@ impl Heartbeat {
         put_config(&mut out, self.config);
         put_config(&mut out, self.claim.unwrap_or(Configuration::NONE));
         out.extend(self.promised.0.to_be_bytes());
-        let flags = self.flags;
-        out.push(pack(&[flags.voter, flags.fit, flags.blank, flags.offer, flags.maintenance]));
+        let Flags { voter, fit, blank, offer, maintenance, ill } = self.flags;
+        out.push(pack(&[voter, fit, blank, offer, maintenance, ill]));
         out.extend(self.timeline.0.to_be_bytes());
         out.extend(self.lsn.0.to_be_bytes());
         out.resize(HEARTBEAT_BYTES, 0);
@@ -123,7 +125,7 @@ impl Heartbeat {
         let config = reader.config()?;
         let claim = reader.wish()?;
         let promised = Epoch(reader.number()?);
-        let [voter, fit, blank, offer, maintenance] = unpack(reader.byte()?)?;
+        let [voter, fit, blank, offer, maintenance, ill] = unpack(reader.byte()?)?;
         let timeline = Timeline(u32::from_be_bytes(reader.take()?));
         let lsn = Lsn(reader.number()?);
         let own = claim.is_none_or(|claim| claim.led_by(from) && claim.epoch <= promised);
@@ -140,7 +142,7 @@ impl Heartbeat {
             config,
             claim,
             promised,
-            flags: Flags { voter, fit, blank, offer, maintenance },
+            flags: Flags { voter, fit, blank, offer, maintenance, ill },
             timeline,
             lsn,
         })

@@ -43,11 +43,11 @@ prop_compose! {
         state in 0..State::ALL.len(),
         config in config(),
         claims in any::<bool>(),
-        flags in any::<[bool; 5]>(),
+        flags in any::<[bool; 6]>(),
         lsn in 0..100u64,
     ) -> Heartbeat {
         let claim = claims.then(|| claim(Side::B, config));
-        let [voter, fit, blank, offer, maintenance] = flags;
+        let [voter, fit, blank, offer, maintenance, ill] = flags;
         Heartbeat {
             cluster: 1,
             from: Side::B,
@@ -60,7 +60,7 @@ prop_compose! {
             config,
             claim,
             promised: claim.map_or(config.epoch, |claim| claim.epoch),
-            flags: Flags { voter, fit, blank, offer, maintenance },
+            flags: Flags { voter, fit, blank, offer, maintenance, ill },
             timeline: Timeline(1),
             lsn: Lsn(lsn),
         }

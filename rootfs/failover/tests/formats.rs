@@ -61,18 +61,18 @@ prop_compose! {
         config in config(),
         wishes in any::<bool>(),
         hears in any::<u8>(),
-        flags in any::<[bool; 5]>(),
+        flags in any::<[bool; 6]>(),
         timeline in any::<u32>(),
     ) -> Heartbeat {
         let claim = wish(from, config, wishes);
         let [cluster, nonce, seq, echo_nonce, echo_seq, lsn] = numbers;
-        let [voter, fit, blank, offer, maintenance] = flags;
+        let [voter, fit, blank, offer, maintenance, ill] = flags;
         Heartbeat {
             cluster, from, nonce, seq, echo_nonce, echo_seq, hears,
             state: State::ALL[state],
             config, claim,
             promised: claim.map_or(config.epoch, |claim| claim.epoch),
-            flags: Flags { voter, fit, blank, offer, maintenance },
+            flags: Flags { voter, fit, blank, offer, maintenance, ill },
             timeline: Timeline(timeline),
             lsn: Lsn(lsn),
         }

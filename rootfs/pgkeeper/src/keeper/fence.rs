@@ -3,6 +3,8 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use failover::Ticket;
@@ -16,16 +18,39 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Between two looks whether the command has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Runs the command in a thread of its own; the news are whether the peer is off.
-pub(crate) fn fence(command: &[String], ticket: Ticket, news: Outlet<News>) -> io::Result<()> {
-    let command = command.to_vec();
-    start("fence", move || {
-        let _told = news.put(News::Fenced(ticket, run(&command, LIMIT)));
-    })
+/// A fence command that was begun.
+#[derive(Debug)]
+pub(crate) struct Fence {
+    ticket: Ticket,
+    called_off: Arc<AtomicBool>,
+}
+
+impl Fence {
+    /// Runs the command in a thread of its own; the news are whether the peer is off.
+    pub(crate) fn begin(
+        command: &[String],
+        ticket: Ticket,
+        news: Outlet<News>,
+    ) -> io::Result<Self> {
+        let command = command.to_vec();
+        let called_off = Arc::new(AtomicBool::new(false));
+        let fence = Self { ticket, called_off: called_off.clone() };
+        start("fence", move || {
+            let _told = news.put(News::Fenced(ticket, run(&command, LIMIT, &called_off)));
+        })?;
+        Ok(fence)
+    }
+
+    /// Ends the command of this ticket if it still runs. What it has done already stays done.
+    pub(crate) fn call_off(&self, ticket: Ticket) {
+        if self.ticket == ticket {
+            self.called_off.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Only an end with exit code 0 confirms.
-fn run(command: &[String], limit: Duration) -> Result<(), String> {
+fn run(command: &[String], limit: Duration, called_off: &AtomicBool) -> Result<(), String> {
     let [program, arguments @ ..] = command else {
         return Err("there is no fence command".to_owned());
     };
@@ -35,18 +60,24 @@ fn run(command: &[String], limit: Duration) -> Result<(), String> {
         .process_group(0)
         .spawn()
         .map_err(|error| format!("{program}: {error}; correct failover.fence"))?;
-    match wait(&mut child, limit) {
+    match wait(&mut child, limit, called_off) {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(format!("{program}: {status}")),
+        Ok(None) if called_off.load(Ordering::Relaxed) => Err(format!("{program}: called off")),
         Ok(None) => Err(format!("{program}: no answer in {} s", limit.as_secs())),
         Err(error) => Err(format!("{program}: {error}")),
     }
 }
 
-/// Waits; after the limit whatever the command started is killed with it.
-fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+/// Waits; after the limit, or when it isn't wanted any more, whatever the command started is killed
+/// with it.
+fn wait(
+    child: &mut Child,
+    limit: Duration,
+    called_off: &AtomicBool,
+) -> io::Result<Option<ExitStatus>> {
     let end = Instant::now() + limit;
-    while Instant::now() < end {
+    while Instant::now() < end && !called_off.load(Ordering::Relaxed) {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
@@ -64,7 +95,7 @@ mod tests {
     use super::*;
 
     fn outcome(script: &str, limit: Duration) -> Result<(), String> {
-        run(&["/bin/sh", "-c", script].map(str::to_owned), limit)
+        run(&["/bin/sh", "-c", script].map(str::to_owned), limit, &AtomicBool::new(false))
     }
 
     #[test]
@@ -72,7 +103,7 @@ mod tests {
         assert_eq!(outcome("true", LIMIT), Ok(()));
         assert!(outcome("exit 3", LIMIT).is_err_and(|why| why.contains("exit status: 3")));
         assert!(outcome("kill -9 $$", LIMIT).is_err_and(|why| why.contains("signal: 9")));
-        let absent = run(&["/nonexistent/fence".to_owned()], LIMIT);
+        let absent = run(&["/nonexistent/fence".to_owned()], LIMIT, &AtomicBool::new(false));
         assert!(absent.is_err_and(|why| why.contains("/nonexistent/fence")));
     }
 
@@ -82,5 +113,16 @@ mod tests {
         let hangs = outcome("sleep 600 & sleep 600", Duration::from_millis(100));
         assert!(hangs.is_err_and(|why| why.contains("no answer")));
         assert!(begin.elapsed() < Duration::from_mins(1));
+    }
+    #[test]
+    fn a_command_that_is_not_wanted_any_more_is_killed_with_its_children() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let done = folder.path().join("done");
+        let script = format!("(sleep 600; touch {0}) & sleep 600; touch {0}", done.display());
+        let begin = Instant::now();
+        let command = ["/bin/sh", "-c", &script].map(str::to_owned);
+        let ended = run(&command, Duration::from_mins(10), &AtomicBool::new(true));
+        assert!(ended.is_err_and(|why| why.contains("called off")));
+        assert!(begin.elapsed() < Duration::from_mins(1) && !done.exists());
     }
 }

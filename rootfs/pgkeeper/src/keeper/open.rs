@@ -108,6 +108,7 @@ impl Keeper {
             gate,
             postgres: driver,
             busy: None,
+            fence: None,
             health: Health::new(config.disk, now),
             notifier: Notifier::from_environment(),
             alive_due: now,

@@ -27,7 +27,7 @@ use super::carrier::Carrier;
 use super::channels::Channels;
 use super::config::Config;
 use super::disk::{Health, Turn};
-use super::fence;
+use super::fence::Fence;
 use super::gateways::Gateways;
 use super::inbox::{Inbox, Outlet};
 use super::log::Log;
@@ -75,6 +75,8 @@ pub(crate) struct Keeper {
     pub(super) postgres: Driver,
     /// The command that PostgreSQL's driver has not answered yet.
     pub(super) busy: Option<(Ticket, PgCommand)>,
+    /// The fence command that was last begun.
+    pub(super) fence: Option<Fence>,
     pub(super) health: Health,
     pub(super) notifier: Notifier,
     pub(super) alive_due: Duration,
@@ -415,10 +417,17 @@ impl Keeper {
                 self.postgres.command(ticket, command);
             }
             Action::Fence(ticket) => {
-                let started =
-                    fence::fence(&self.config.failover.fence, ticket, self.outlet.clone());
-                if let Err(error) = started {
-                    let _told = self.outlet.put(News::Fenced(ticket, Err(error.to_string())));
+                let command = &self.config.failover.fence;
+                match Fence::begin(command, ticket, self.outlet.clone()) {
+                    Ok(fence) => self.fence = Some(fence),
+                    Err(error) => {
+                        let _told = self.outlet.put(News::Fenced(ticket, Err(error.to_string())));
+                    }
+                }
+            }
+            Action::CallOffFence(ticket) => {
+                if let Some(fence) = self.fence.take() {
+                    fence.call_off(ticket);
                 }
             }
             Action::FenceRevision(ticket) => self.postgres.fence_revision(ticket),
