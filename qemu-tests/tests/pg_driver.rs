@@ -207,6 +207,35 @@ fn a_standby_whose_log_the_peer_has_no_more_is_copied_and_not_rewound() {
     a.await_peer(Lsn(1));
 }
 
+/// PostgreSQL itself would stand still, and never be promoted, until somebody gives it as many.
+#[test]
+fn a_standby_with_fewer_connections_than_its_primary_gets_as_many_and_is_promoted() {
+    let Some((folder, bin)) =
+        bench("a_standby_with_fewer_connections_than_its_primary_gets_as_many_and_is_promoted")
+    else {
+        return;
+    };
+    let (mut a, mut b) = pair(folder.path(), &bin);
+    let few = b.settings.max_connections;
+    let many = Settings { max_connections: few * 2, ..a.settings.clone() };
+    a.run(PgCommand::StopClean);
+    drop(a);
+    let mut a = Node::start(&many);
+    a.run(PgCommand::StartPrimary { wait: false });
+    write(&a, "more");
+    b.await_report("it stands still and is ended", |report| *report == PgReport::Exited);
+    b.run(FOLLOW);
+    until_noted(&b, "more");
+    let given = |node: &Node| node.ask_superuser("show max_connections");
+    assert_eq!(given(&b), many.max_connections.to_string());
+    b.run(PgCommand::StopReceiver);
+    b.run(PgCommand::Promote);
+    // Its own seed's number counts again from its next start as a primary.
+    b.run(PgCommand::StopClean);
+    b.run(PgCommand::StartPrimary { wait: false });
+    assert_eq!(given(&b), few.to_string());
+}
+
 #[test]
 fn a_killed_postgresql_is_reported_and_starts_with_commits_that_wait() {
     let Some((folder, bin)) =

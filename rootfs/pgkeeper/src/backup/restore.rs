@@ -27,6 +27,7 @@ use super::say;
 use super::shared::Shared;
 use super::tool;
 use super::worker::{Role, role};
+use crate::postgres::controldata;
 
 /// Settings by which pgBackRest steers the recovery; they must not outlive it.
 const RECOVERY_SETTINGS: [&str; 2] = ["restore_command", "recovery_target"];
@@ -78,15 +79,6 @@ fn fetch(config: &Config, restored: &Path, to: &RestoreTo) -> Command {
     command
 }
 
-/// Settings that a standby must not have lower than its primary, by their names in `pg_controldata`.
-const OF_STANDBYS: [(&str, &str); 5] = [
-    ("max_connections setting:", "max_connections"),
-    ("max_worker_processes setting:", "max_worker_processes"),
-    ("max_wal_senders setting:", "max_wal_senders"),
-    ("max_prepared_xacts setting:", "max_prepared_transactions"),
-    ("max_locks_per_xact setting:", "max_locks_per_transaction"),
-];
-
 fn control_data(config: &Config, restored: &Path) -> Command {
     let mut command = Command::new(config.programs.join("pg_controldata"));
     command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/bin:/bin").arg(restored);
@@ -96,12 +88,7 @@ fn control_data(config: &Config, restored: &Path) -> Command {
 /// The settings that the data was written with. With PostgreSQL's own the recovery would log the
 /// change, and no standby with the site's settings could replay it.
 fn own_settings(told: &str) -> Vec<String> {
-    let value = |key: &str| {
-        let line = told.lines().find_map(|line| line.strip_prefix(key))?.trim();
-        line.parse::<u32>().ok()
-    };
-    let own = OF_STANDBYS.iter().filter_map(|(key, name)| Some(format!("{name}={}", value(key)?)));
-    own.collect()
+    controldata::least(told).iter().map(|own| format!("{}={}", own.name, own.value)).collect()
 }
 
 /// PostgreSQL's part. Commits are archived by the keeper's PostgreSQL; with `archive_mode` the new

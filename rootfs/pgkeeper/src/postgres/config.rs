@@ -10,6 +10,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
+use super::controldata::Least;
 use super::settings::Settings;
 
 /// Commits wait for a standby of this name, which nobody has: see `names.rs`.
@@ -70,13 +71,14 @@ pub(super) enum Part {
 }
 
 /// The file. `major` is PostgreSQL's version; `listen` are addresses that can be had now; `disk` is
-/// the size of the disk, in bytes.
+/// the size of the disk, in bytes; `least` is what the data of a standby can't do without.
 pub(super) fn render(
     settings: &Settings,
     part: Part,
     major: u32,
     listen: &str,
     disk: u64,
+    least: &[Least],
 ) -> String {
     let mut file = File(String::from("# Written by pgkeeper at every start; changes are lost.\n"));
     for (name, value) in &settings.settings {
@@ -88,6 +90,11 @@ pub(super) fn render(
     replication(&mut file, settings, part);
     if major >= 17 {
         file.set("allow_alter_system", "off");
+    }
+    for setting in least {
+        if setting.value > file.number(setting) {
+            file.set(setting.name, &setting.value.to_string());
+        }
     }
     file.0
 }
@@ -217,6 +224,16 @@ impl File {
         let _ = writeln!(self.0, "{name} = '{value}'");
     }
 
+    /// What the file says of a setting by now.
+    fn number(&self, setting: &Least) -> u32 {
+        let said = |line: &str| {
+            let (name, value) = line.split_once(" = ")?;
+            let value = value.trim_matches('\'').parse().ok();
+            value.filter(|_| name.eq_ignore_ascii_case(setting.name))
+        };
+        self.0.lines().rev().find_map(said).unwrap_or(setting.default)
+    }
+
     fn path(&mut self, name: &str, path: &Path) {
         self.set(name, &path.display().to_string());
     }
@@ -228,7 +245,7 @@ mod tests {
 
     fn lines(settings: &Settings, disk: u64) -> Vec<String> {
         let part = Part::Standby { receive: true };
-        let text = render(settings, part, 17, "", disk);
+        let text = render(settings, part, 17, "", disk, &[]);
         text.lines().map(str::to_owned).collect()
     }
 
@@ -267,5 +284,28 @@ mod tests {
         let settings = Settings::example(Path::new("/state/postgres"));
         let words = conninfo(&settings, &settings.certificates.ca, "one");
         assert!(words.contains("tcp_user_timeout='1000'"), "{words}");
+    }
+    #[test]
+    fn a_standby_has_no_less_than_what_its_primary_had() {
+        let mut settings = Settings::example(Path::new("/state/postgres"));
+        settings.settings.insert("Max_Worker_Processes".to_owned(), "32".to_owned());
+        let had = |name, default, value| Least { name, default, value };
+        let least = [
+            had("max_connections", 100, 250),
+            had("max_worker_processes", 8, 16),
+            had("max_prepared_transactions", 0, 0),
+            had("max_locks_per_transaction", 64, 128),
+        ];
+        let part = Part::Standby { receive: true };
+        let text = render(&settings, part, 17, "", MIB, &least);
+        let last = |name: &str| {
+            let of_it = |line: &&str| line.split(' ').next().is_some_and(|first| first == name);
+            text.lines().rfind(of_it).map(str::to_owned)
+        };
+        assert_eq!(last("max_connections"), Some("max_connections = '250'".to_owned()));
+        let locks = "max_locks_per_transaction = '128'".to_owned();
+        assert_eq!(last("max_locks_per_transaction"), Some(locks));
+        // These are no lower as it is.
+        assert_eq!((last("max_worker_processes"), last("max_prepared_transactions")), (None, None));
     }
 }

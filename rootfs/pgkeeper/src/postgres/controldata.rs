@@ -131,6 +131,36 @@ impl ControlData {
     }
 }
 
+/// A setting that a standby must not have lower than its primary had it: PostgreSQL stops at the
+/// WAL that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Least {
+    /// Its name in `postgresql.conf`.
+    pub name: &'static str,
+    /// What PostgreSQL takes where nothing is set.
+    pub default: u32,
+    /// What the data was last written with.
+    pub value: u32,
+}
+
+const LEAST: [(&str, &str, u32); 5] = [
+    ("max_connections setting", "max_connections", 100),
+    ("max_worker_processes setting", "max_worker_processes", 8),
+    ("max_wal_senders setting", "max_wal_senders", 10),
+    ("max_prepared_xacts setting", "max_prepared_transactions", 0),
+    ("max_locks_per_xact setting", "max_locks_per_transaction", 64),
+];
+
+/// The settings that the data was written with. Lines that aren't there are left out.
+pub fn least(text: &str) -> Vec<Least> {
+    let value = |line: &str| {
+        let told = text.lines().find_map(|told| told.strip_prefix(line)?.strip_prefix(':'))?;
+        told.trim().parse().ok()
+    };
+    let of = |(line, name, default)| Some(Least { name, default, value: value(line)? });
+    LEAST.into_iter().filter_map(of).collect()
+}
+
 struct Lines<'a>(BTreeMap<&'a str, &'a str>);
 
 impl Lines<'_> {

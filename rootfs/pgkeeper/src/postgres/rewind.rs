@@ -106,9 +106,12 @@ impl Worker {
     }
 
     pub(super) fn control(&self, data: &Path) -> Result<ControlData, DriverError> {
+        Ok(ControlData::parse(&self.control_text(data)?)?)
+    }
+
+    pub(super) fn control_text(&self, data: &Path) -> Result<String, DriverError> {
         let mut command = program::command(&self.settings.program("pg_controldata"));
-        let said = program::run(command.arg(data), "", CONTROL_LIMIT, &self.shared.halt)?;
-        Ok(ControlData::parse(&said)?)
+        program::run(command.arg(data), "", CONTROL_LIMIT, &self.shared.halt)
     }
 
     fn pg_rewind(&self) -> Command {

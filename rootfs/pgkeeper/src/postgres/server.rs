@@ -1,6 +1,6 @@
 //! The running PostgreSQL: a child that ends when the daemon ends.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ExitStatus, Stdio};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::error::DriverError;
-use super::log::{Repeats, says_parted};
+use super::log::{Repeats, says_parted, says_short};
 use super::processes;
 use super::settings::Settings;
 use super::{Say, program};
@@ -22,6 +22,15 @@ const MAX_LINE_BYTES: u64 = 4096;
 /// A reader of lines needs little.
 const STACK_BYTES: usize = 128 * 1024;
 
+/// What its log said since somebody asked.
+#[derive(Debug, Default)]
+struct Said {
+    /// It can't follow the peer.
+    parted: AtomicBool,
+    /// It stands still, as a standby with less than what its primary has.
+    short: AtomicBool,
+}
+
 /// A postmaster and, behind it, its processes.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -29,8 +38,7 @@ pub(super) struct Server {
     pid: Pid,
     pidfd: OwnedFd,
     data: PathBuf,
-    /// Its log says that it can't follow the peer.
-    parted: Arc<AtomicBool>,
+    said: Arc<Said>,
     /// Reads the log until the last process has ended.
     log: Option<JoinHandle<()>>,
 }
@@ -48,25 +56,16 @@ impl Server {
         // An immediate shutdown: it takes its own children with it.
         let mut child =
             sys::process::ends_with_us(&mut command, Signal::QUIT).spawn().map_err(fail)?;
-        let parted = Arc::new(AtomicBool::new(false));
-        let mut reading = None;
-        if let Some(log) = child.stderr.take() {
-            let (say, parted) = (say.clone(), parted.clone());
-            let reader = thread::Builder::new().name("postgres-log".to_owned());
-            let reader = reader.stack_size(STACK_BYTES).spawn(move || hand_on(log, &say, &parted));
-            match reader {
-                Ok(reader) => reading = Some(reader),
-                Err(source) => {
-                    let _gone = child.kill();
-                    let _ended = child.wait();
-                    return Err(fail(source));
-                }
+        let said = Arc::new(Said::default());
+        match accompany(&mut child, say, &said) {
+            Ok((pid, pidfd, log)) => Ok(Self { child, pid, pidfd, data, said, log }),
+            Err(source) => {
+                // A server that nobody can watch must not run.
+                let _gone = child.kill();
+                let _ended = child.wait();
+                Err(fail(source))
             }
         }
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or(std::io::ErrorKind::InvalidData).map_err(|kind| fail(kind.into()))?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| fail(errno.into()))?;
-        Ok(Self { child, pid, pidfd, data, parted, log: reading })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -90,7 +89,13 @@ impl Server {
 
     /// Whether its log said, since the last question, that it can't follow the peer.
     pub(super) fn says_parted(&self) -> bool {
-        self.parted.swap(false, Ordering::Relaxed)
+        self.said.parted.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether its log said, since the last question, that it replays nothing more with the settings
+    /// that it has.
+    pub(super) fn says_short(&self) -> bool {
+        self.said.short.swap(false, Ordering::Relaxed)
     }
 
     /// Whether all that it said has been read; so only after its end.
@@ -126,8 +131,26 @@ impl Server {
     }
 }
 
+/// What it takes to watch a server that was started.
+fn accompany(
+    child: &mut Child,
+    say: &Say,
+    said: &Arc<Said>,
+) -> io::Result<(Pid, OwnedFd, Option<JoinHandle<()>>)> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    let read = |log: ChildStderr| {
+        let (say, said) = (say.clone(), said.clone());
+        let reader = thread::Builder::new().name("postgres-log".to_owned());
+        reader.stack_size(STACK_BYTES).spawn(move || hand_on(log, &say, &said))
+    };
+    let log = child.stderr.take().map(read).transpose()?;
+    Ok((pid, pidfd, log))
+}
+
 /// Reads until the last process of it has ended.
-fn hand_on(log: ChildStderr, say: &Say, parted: &AtomicBool) {
+fn hand_on(log: ChildStderr, say: &Say, said: &Said) {
     let started = Instant::now();
     let (mut log, mut repeats) = (BufReader::new(log), Repeats::default());
     let mut line = Vec::new();
@@ -140,7 +163,10 @@ fn hand_on(log: ChildStderr, say: &Say, parted: &AtomicBool) {
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end();
         if says_parted(text) {
-            parted.store(true, Ordering::Relaxed);
+            said.parted.store(true, Ordering::Relaxed);
+        }
+        if says_short(text) {
+            said.short.store(true, Ordering::Relaxed);
         }
         if !text.is_empty() && repeats.is_news(text, started.elapsed()) {
             say(&format!("postgres: {text}"));

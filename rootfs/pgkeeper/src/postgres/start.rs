@@ -8,6 +8,7 @@ use rustix::fs::Access;
 
 use super::boot;
 use super::config::{self, Part, Waits};
+use super::controldata;
 use super::error::{DriverError, about};
 use super::server::Server;
 use super::settings::PEER_CERTIFICATE_NAME;
@@ -87,10 +88,23 @@ impl Worker {
     /// Starts the server with everything rendered anew.
     pub(super) fn launch(&mut self, part: Part) -> Result<(), DriverError> {
         self.role("starting");
+        self.look_what_is_needed(part)?;
         self.prepare(part)?;
         boot::forget_own_settings(&self.settings.data())?;
         self.server = Some(Server::start(&self.settings, &self.say)?);
         self.answered = Instant::now();
+        Ok(())
+    }
+
+    /// A standby whose primary had more connections than this node's seed gives, or has, couldn't
+    /// replay what says so, and couldn't be promoted.
+    fn look_what_is_needed(&mut self, part: Part) -> Result<(), DriverError> {
+        self.least = match part {
+            Part::Primary(_) => Vec::new(),
+            Part::Standby { .. } | Part::Settling => {
+                controldata::least(&self.control_text(&self.settings.data())?)
+            }
+        };
         Ok(())
     }
 

@@ -137,6 +137,18 @@ impl Worker {
             Err(error) => self.judge_silence(&error),
         }
         self.tell_if_parted();
+        self.end_if_short();
+    }
+
+    /// The core starts it again, with what its data needs.
+    fn end_if_short(&mut self) {
+        if self.server.as_ref().is_some_and(Server::says_short) {
+            self.end_certainly();
+            self.tell(PgReport::Exited);
+            (self.say)(
+                "the standby had fewer connections or workers than its primary; it was ended",
+            );
+        }
     }
 
     /// Passes on what PostgreSQL's log says about following the peer.

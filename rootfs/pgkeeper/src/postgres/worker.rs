@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use super::Say;
 use super::config::{self, Part};
+use super::controldata::Least;
 use super::driver::{Order, Report, Shared};
 use super::error::DriverError;
 use super::flag::wait;
@@ -38,6 +39,8 @@ pub(super) struct Worker {
     pub(super) part: Option<Part>,
     /// The addresses that it listens on, as `listen_addresses` has them.
     pub(super) listen: String,
+    /// What a standby that runs, or is about to, can't do without.
+    pub(super) least: Vec<Least>,
     /// Where its WAL was, when it was last seen.
     pub(super) position: (Timeline, Lsn),
     /// When to look next.
@@ -78,6 +81,7 @@ impl Worker {
             session: None,
             part: None,
             listen: String::new(),
+            least: Vec::new(),
             position: (Timeline(0), Lsn(0)),
             look_at: now,
             answered: now,
@@ -205,7 +209,8 @@ impl Worker {
         // A disk whose size isn't known counts as a large one.
         let disk = statvfs(&self.settings.folder)
             .map_or(u64::MAX, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
-        let text = config::render(&self.settings, part, self.major, &self.listen, disk);
+        let text =
+            config::render(&self.settings, part, self.major, &self.listen, disk, &self.least);
         sys::durable::write(&self.settings.configuration(), text.as_bytes(), 0o600)?;
         self.part = Some(part);
         Ok(())
