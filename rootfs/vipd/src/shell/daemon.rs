@@ -79,6 +79,8 @@ enum Due {
     Check(usize),
     CheckTimeout(usize),
     Retry(usize),
+    /// Addresses that couldn't be taken off a link.
+    Leftover(usize),
     Impatience,
     Alive,
 }
@@ -285,6 +287,7 @@ impl Daemon {
                 Due::Check(index) => self.start_check(now, index),
                 Due::CheckTimeout(index) => self.end_check(now, index),
                 Due::Retry(index) => self.retry(now, index),
+                Due::Leftover(index) => self.take_leftovers_away(now, index),
                 Due::Impatience => self.control.expire(now),
                 Due::Alive => {
                     self.notify.say("WATCHDOG=1");

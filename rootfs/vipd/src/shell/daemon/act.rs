@@ -27,7 +27,7 @@ impl Daemon {
                 }
                 Action::Release => {
                     took_over = false;
-                    self.release(index);
+                    self.release(now, index);
                 }
                 // Whoever heard it would send to where nobody has the address.
                 Action::Announce if fault.is_some() => {}
@@ -218,18 +218,33 @@ impl Daemon {
         self.holder.add(link, settings).map_err(|error| error.to_string())
     }
 
-    fn release(&mut self, index: usize) {
+    fn release(&mut self, now: Duration, index: usize) {
+        self.take_away(now, index);
+        let Some(unit) = self.units.get_mut(index) else { return };
+        let (ended, failed) = self.holder.end_connections(&unit.router.settings().addresses);
+        unit.router.counters.connections_ended += u64::try_from(ended).unwrap_or(0);
+        if let Some(error) = failed {
+            self.log.line(error);
+        }
+    }
+
+    pub(super) fn take_leftovers_away(&mut self, now: Duration, index: usize) {
+        if self.units.get(index).is_some_and(|unit| !unit.router.is_active()) {
+            self.take_away(now, index);
+        }
+    }
+
+    /// Takes the addresses off the link. What stays would be answered for by two machines, so it is
+    /// tried until it is gone or ours again.
+    fn take_away(&mut self, now: Duration, index: usize) {
         let Some(unit) = self.units.get_mut(index) else { return };
         let settings = unit.router.settings();
         let link = unit.virtual_link.as_ref().or(unit.wire.as_ref().map(|wire| &wire.link));
         let Some(link) = link else { return };
         for error in self.holder.remove(link, settings, &self.landscape) {
-            self.log.line(format_args!("{}: {error}", settings.label));
-        }
-        let (ended, failed) = self.holder.end_connections(&settings.addresses);
-        unit.router.counters.connections_ended += u64::try_from(ended).unwrap_or(0);
-        if let Some(error) = failed {
-            self.log.line(error);
+            let text = format!("{}: {error}; tried again", settings.label);
+            self.log.complain(now, index, "remove", text);
+            self.schedule.set(Due::Leftover(index), now.saturating_add(RETRY));
         }
     }
 
