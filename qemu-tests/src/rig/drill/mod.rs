@@ -37,8 +37,9 @@ use super::stranger::Stranger;
 
 /// A healthy node is ready in seven seconds; an emulated one on a busy desk takes much longer.
 pub const READY_LIMIT: Duration = Duration::from_mins(2);
-/// How long a cluster may take to form, which no drill but those that turn nodes on is about.
-const FORM_LIMIT: Duration = Duration::from_mins(5);
+/// How long a cluster may take to form, which no drill but those that turn nodes on is about. Three
+/// members of Patroni, each with a Python to load and a database to copy, take almost five minutes.
+const FORM_LIMIT: Duration = Duration::from_mins(10);
 /// What a node says when it is ready.
 pub const READY: &str = "edgepair: ready";
 /// A cluster that was healed is well again within this, or it isn't healed.
