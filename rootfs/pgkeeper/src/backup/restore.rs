@@ -27,7 +27,7 @@ use super::say;
 use super::shared::Shared;
 use super::tool;
 use super::worker::{Role, role};
-use crate::postgres::controldata;
+use crate::postgres::{controldata, processes};
 
 /// Settings by which pgBackRest steers the recovery; they must not outlive it.
 const RECOVERY_SETTINGS: [&str; 2] = ["restore_command", "recovery_target"];
@@ -37,7 +37,7 @@ const AUTO_CONF: &str = "postgresql.auto.conf";
 /// Brings the data back; the old data is kept beside it.
 pub(super) fn run(config: &Config, shared: &Shared, to: &RestoreTo) -> Result<(), BackupError> {
     let refused = |why: &str| BackupError::Failed { what: "the restore", why: why.to_owned() };
-    if role(config) != Role::Absent {
+    if is_in_use(config) {
         return Err(refused("pgkeeper runs: `nodectl stop pgkeeper` on both nodes first"));
     }
     let folder = config.data.parent().unwrap_or(Path::new("/"));
@@ -54,10 +54,15 @@ pub(super) fn run(config: &Config, shared: &Shared, to: &RestoreTo) -> Result<()
     tool::run(recover(config, &restored, &told), "the recovery", shared)?;
     forget_recovery(&restored.join(AUTO_CONF)).map_err(wrong(&restored.join(AUTO_CONF)))?;
     // The keeper may have been started meanwhile; then the old data is in use.
-    if role(config) != Role::Absent {
+    if is_in_use(config) {
         return Err(refused("pgkeeper was started meanwhile: stop it, and restore again"));
     }
     swap(config, &restored, &before)
+}
+
+/// A keeper that can't be asked, for whatever reason, may still have a PostgreSQL.
+fn is_in_use(config: &Config) -> bool {
+    role(config) != Role::Absent || !processes::working_in(&config.data).is_empty()
 }
 
 /// pgBackRest's part.
@@ -198,6 +203,25 @@ mod tests {
         fs::write(&path, text).unwrap();
         forget_recovery(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "work_mem = '8MB'\n");
+    }
+
+    #[test]
+    fn data_that_somebody_works_in_is_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        let text = format!(
+            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
+             data = '{}'\nkeeper_socket = '/nonexistent/keeper.sock'\n",
+            data.display()
+        );
+        let config = Config::parse(&text).unwrap();
+        assert!(!is_in_use(&config));
+        let mut works = Command::new("sleep").arg("600").current_dir(&data).spawn().unwrap();
+        assert!(is_in_use(&config));
+        works.kill().unwrap();
+        works.wait().unwrap();
+        assert!(!is_in_use(&config));
     }
 
     #[test]

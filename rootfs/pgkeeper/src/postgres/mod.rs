@@ -33,7 +33,7 @@ mod follow;
 mod kept;
 mod log;
 mod names;
-mod processes;
+pub(crate) mod processes;
 mod program;
 mod promote;
 mod reclone;

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// The processes that work in this folder.
-pub(super) fn working_in(folder: &Path) -> Vec<Pid> {
+pub(crate) fn working_in(folder: &Path) -> Vec<Pid> {
     let Ok(folder) = fs::metadata(folder) else { return Vec::new() };
     let here = |pid: &Pid| {
         let works_in = fs::metadata(format!("/proc/{}/cwd", pid.as_raw_nonzero()));
