@@ -177,7 +177,9 @@ fn patronis_switchover(t: &mut Drill) -> Result<(), Stop> {
     let clients = t.start_plain_writers()?;
     t.let_pass(spread(t.seed))?;
     let order = format!("{{\"leader\":\"{}\"}}", t.name(primary));
-    t.post(primary, PATRONI_PORT, "/switchover", &order)?;
+    // Members that nobody has asked for a while take longer to answer than their leader waits, which
+    // then finds no candidate. Whoever orders this orders it again.
+    t.post_until_accepted(primary, PATRONI_PORT, "/switchover", &order, BACK_LIMIT)?;
     t.measure(STRUCK, 1);
     t.mark();
     t.let_pass(AFTERWARDS)?;

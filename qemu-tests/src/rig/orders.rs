@@ -1,6 +1,6 @@
 //! What a drill asks a node's own programs, in the words and by the sockets of `nodectl`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::probe::words::Ask;
 use control::{Answer, BackupStatus, DatabaseStatus, PgRequest, Request, ServiceName};
@@ -10,6 +10,8 @@ use super::fault::{Node, Stop};
 
 /// More than the probe waits itself, since that knows better what went wrong.
 const POST_LIMIT: Duration = Duration::from_mins(3);
+/// Between two tries of what was refused.
+const POST_AGAIN: Duration = Duration::from_secs(1);
 
 impl Drill {
     /// Gives an order to a node's database keeper, or to its backups.
@@ -52,6 +54,27 @@ impl Drill {
         let answer = self.probe(node)?.ask_for(ask, POST_LIMIT)?;
         self.note(format!("{} answers {answer}", self.name(node)));
         Ok(())
+    }
+
+    /// The same, again until it is accepted.
+    pub fn post_until_accepted(
+        &mut self,
+        node: Node,
+        port: u16,
+        path: &str,
+        json: &str,
+        limit: Duration,
+    ) -> Result<(), Stop> {
+        let end = Instant::now() + limit;
+        loop {
+            match self.post(node, port, path, json) {
+                Err(Stop::Unknown(refusal)) if Instant::now() < end => {
+                    self.note(refusal);
+                    self.let_pass(POST_AGAIN)?;
+                }
+                done => return done,
+            }
+        }
     }
 
     fn ask_node(&self, node: Node, request: Request) -> Result<Answer, Stop> {

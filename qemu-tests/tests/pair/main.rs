@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 fn a_gateway_answers() {
     let mut gateways = Gateways::new(7);
     for address in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
-        gateways.set(&[address]).expect("it can be asked");
+        gateways.set(&[(address, 0).into()]).expect("it can be asked");
         let limit = Duration::from_mins(1);
         gateways.ask(sys::clock::boot());
         support::until("the gateway answers", || gateways.hear(sys::clock::boot(), limit));

@@ -4,10 +4,10 @@
 //! goes, the protocol is told at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use netlink::{Event, Monitor, Netlink, NetlinkError};
+use netlink::{Event, Monitor, Netlink, NetlinkError, Route};
 
 use super::config::Channel;
 
@@ -103,11 +103,21 @@ impl Carrier {
     }
 
     /// The routers of the default routes: who is to be asked where the seed names no gateway.
-    pub(crate) fn routers(&mut self) -> Result<Vec<IpAddr>, NetlinkError> {
+    pub(crate) fn routers(&mut self) -> Result<Vec<SocketAddr>, NetlinkError> {
         let routes = self.netlink.routes()?;
-        let default = routes.into_iter().filter(|route| route.prefix == 0);
-        Ok(default.filter_map(|route| route.via).collect::<BTreeSet<_>>().into_iter().collect())
+        let default = routes.iter().filter(|route| route.prefix == 0);
+        Ok(default.filter_map(router).collect::<BTreeSet<_>>().into_iter().collect())
     }
+}
+
+/// Who a route leads to. What advertises itself on an IPv6 link has an address of that link only.
+fn router(route: &Route) -> Option<SocketAddr> {
+    Some(match route.via? {
+        IpAddr::V6(via) if via.is_unicast_link_local() => {
+            SocketAddrV6::new(via, 0, 0, route.link?).into()
+        }
+        via => SocketAddr::new(via, 0),
+    })
 }
 
 impl AsFd for Carrier {
@@ -129,6 +139,20 @@ mod tests {
         let links = of.iter().map(|(index, name, up)| (*index, ((*name).to_owned(), *up)));
         let addresses = [("10.0.0.1".parse().expect("an address"), 1)];
         Links { links: links.collect(), addresses: addresses.into() }
+    }
+
+    #[test]
+    fn a_router_of_a_link_is_asked_on_that_link() {
+        let via = |text: &str, link| {
+            let route = Route::default_via(text.parse().expect("an address"));
+            router(&Route { link, ..route }).map(|address| address.to_string())
+        };
+        assert_eq!(via("fe80::1", Some(3)).as_deref(), Some("[fe80::1%3]:0"));
+        assert_eq!(via("fe80::1", None), None, "nobody knows where it is");
+        assert_eq!(via("2001:db8::1", Some(3)).as_deref(), Some("[2001:db8::1]:0"));
+        assert_eq!(via("192.0.2.1", Some(3)).as_deref(), Some("192.0.2.1:0"));
+        let own = Route::new("0.0.0.0".parse().expect("an address"), 0);
+        assert_eq!(router(&own), None, "it leads to the link itself");
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! *was* connected, and a policy that acts on it could be wrong.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ const PER_TURN: usize = 16;
 /// A gateway and the way to ask it.
 #[derive(Debug)]
 struct Gateway {
-    address: IpAddr,
+    /// With the link's number, if the address means something on that link only.
+    address: SocketAddr,
     socket: OwnedFd,
 }
 
@@ -56,15 +57,15 @@ impl Gateways {
     }
 
     /// From now on these are asked. An address that can't be asked now is left out: its family may
-    /// have no route yet.
-    pub fn set(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
-        let known = self.all.iter().map(|gateway| gateway.address);
-        if known.eq(addresses.iter().copied()) {
-            return Ok(());
-        }
+    /// have no route yet. Ports mean nothing.
+    pub fn set(&mut self, addresses: &[SocketAddr]) -> io::Result<()> {
+        // Whoever is known already may be about to answer.
+        self.all.retain(|gateway| addresses.contains(&gateway.address));
         let mut failed = None;
-        self.all.clear();
         for address in addresses {
+            if self.all.iter().any(|gateway| gateway.address == *address) {
+                continue;
+            }
             match open(*address) {
                 Ok(socket) => self.all.push(Gateway { address: *address, socket }),
                 Err(error) => failed = Some(error),
@@ -112,15 +113,15 @@ impl Gateways {
     }
 }
 
-fn open(address: IpAddr) -> io::Result<OwnedFd> {
+fn open(address: SocketAddr) -> io::Result<OwnedFd> {
     let (family, protocol) = match address {
-        IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP),
-        IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6),
+        SocketAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP),
+        SocketAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6),
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::DGRAM, flags, Some(protocol))?;
     // Of a connected socket the kernel hands on only what its own peer says.
-    connect(&socket, &SocketAddrAny::from(std::net::SocketAddr::new(address, 0)))?;
+    connect(&socket, &SocketAddrAny::from(address))?;
     Ok(socket)
 }
 

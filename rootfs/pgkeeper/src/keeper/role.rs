@@ -11,6 +11,7 @@
 //! step, and its actions are carried out before the next one, in their order.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -217,12 +218,15 @@ impl Keeper {
         if now >= self.routers_due {
             self.routers_due = now.saturating_add(ROUTERS_EVERY);
             let addresses = match (&self.config.failover.gateways, &mut self.carrier) {
-                (named, _) if !named.is_empty() => Ok(named.clone()),
+                (named, _) if !named.is_empty() => {
+                    Ok(named.iter().map(|address| SocketAddr::new(*address, 0)).collect())
+                }
                 (_, Some(carrier)) => carrier.routers().map_err(|error| error.to_string()),
                 (_, None) => Err("routes can't be read".to_owned()),
             };
-            let set = addresses
-                .and_then(|addresses| gateways.set(&addresses).map_err(|error| error.to_string()));
+            let set = addresses.and_then(|addresses: Vec<SocketAddr>| {
+                gateways.set(&addresses).map_err(|error| error.to_string())
+            });
             if let Err(error) = set {
                 self.log.complain(now, format_args!("a gateway can't be asked: {error}"));
             } else if !gateways.are_known() {

@@ -1,5 +1,7 @@
 //! The PostgreSQL pair, its failover, Patroni, and etcd's timers.
 
+use std::net::IpAddr;
+
 use super::links::link_exists;
 use super::{Findings, Rule, repeated, rule};
 use crate::scalar::Destination;
@@ -216,6 +218,14 @@ fn channels_exist(seed: &Seed, findings: &mut Findings<'_, '_>) {
                 "asking oneself proves no connection",
                 "is an address of this node",
                 "name the router or another address beyond the switch",
+            );
+        }
+        if matches!(gateway, IpAddr::V6(six) if six.is_unicast_link_local()) {
+            findings.at(
+                &format!("failover.gateways[{index}]"),
+                "the address is another machine's on every link",
+                "is known on one link only",
+                "name another of its addresses, or none: the routers of default routes are asked",
             );
         }
     }
