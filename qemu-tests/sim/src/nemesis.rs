@@ -1,6 +1,6 @@
 //! Faults: how each kind begins, and how it ends.
 
-use failover::{Command, Data, Event, Register, Side};
+use failover::{Command, Data, Event, Register, Side, Trouble};
 
 use crate::event::Ev;
 use crate::machine::{Disk, Strike};
@@ -84,7 +84,11 @@ impl World {
                 self.cancel(side.peer());
                 return false;
             }
-            Kind::DiskLow => self.tell_machine(side, &Event::Trouble(true)),
+            Kind::DiskLow => {
+                let slow = fault.detail.is_multiple_of(2);
+                let trouble = if slow { Trouble::Slow } else { Trouble::Room };
+                self.tell_machine(side, &Event::Trouble(trouble));
+            }
             Kind::Switchover | Kind::Maintenance | Kind::Force | Kind::Reinit => {
                 return self.operate(fault);
             }
@@ -221,7 +225,7 @@ impl World {
             Kind::Slow => self.machine_mut(side).slow = 1,
             Kind::WitnessDown => self.witness_up = true,
             Kind::FenceFails => less(&mut self.fence_fails),
-            Kind::DiskLow => self.tell_machine(side, &Event::Trouble(false)),
+            Kind::DiskLow => self.tell_machine(side, &Event::Trouble(Trouble::None)),
             Kind::Maintenance => {
                 for side in Side::BOTH {
                     self.tell_machine(side, &Event::Operator(Command::Maintenance(false)));
@@ -262,7 +266,7 @@ impl World {
             } else if storage {
                 self.reboot(side, 100 * MS);
             }
-            self.tell_machine(side, &Event::Trouble(false));
+            self.tell_machine(side, &Event::Trouble(Trouble::None));
         }
         for side in Side::BOTH {
             self.after(0, Ev::Wake(side));

@@ -232,6 +232,21 @@ fn between_two_ailing_nodes_the_role_stays() {
     }
 }
 
+/// A disk that is nearly full serves as ever; a slow one doesn't.
+#[test]
+fn the_role_moves_to_the_lesser_trouble_only() {
+    let low = |side, at, detail| Fault { detail, ..fault(Kind::DiskLow, side, at, 30 * SECOND) };
+    let (slow, full) = (0, 1);
+    for (leader, standby, moves) in [(slow, full, true), (full, slow, false)] {
+        let faults = [low(Side::B, 3 * SECOND, standby), low(Side::A, 4 * SECOND, leader)];
+        for outcome in outcomes(WITNESS, &faults, 30 * SECOND) {
+            let moved = outcome.story.iter().any(|line| line.contains("A: PSync --Resign-->"));
+            assert_eq!(moved, moves, "{}", outcome.story.join("\n"));
+            assert!(!outcome.story.iter().any(|line| line.contains("B: PSync --Resign-->")));
+        }
+    }
+}
+
 #[test]
 fn a_nearly_full_disk_moves_the_leader() {
     let faults = [fault(Kind::DiskLow, Side::A, 3 * SECOND, 5 * SECOND)];

@@ -42,12 +42,24 @@ pub enum Event {
     GatewayAnswered,
     /// Another router adverts the virtual address.
     ForeignVip,
-    /// PostgreSQL's disk is nearly full, or slow, or the reason is over.
-    Trouble(bool),
+    /// How PostgreSQL's disk is.
+    Trouble(Trouble),
     /// Kine's revision was moved forward.
     RevisionFenced(Ticket),
     /// The operator wants something.
     Operator(Command),
+}
+
+/// What is wrong with PostgreSQL's disk, the lesser evil first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trouble {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is nearly full, and serves as ever until it is.
+    Room,
+    /// It is slow, or refuses writes.
+    Slow,
 }
 
 /// What PostgreSQL's data directory is.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::event::{Action, Data, Event, Notice, PgCommand, PgReport};
+use crate::event::{Action, Data, Event, Notice, PgCommand, PgReport, Trouble};
 use crate::link::Link;
 use crate::postgres::{Postgres, Running};
 use crate::record::{Recall, Record};
@@ -83,7 +83,7 @@ pub struct Failover {
     /// When a hand-over was last called off.
     pub(crate) gave_up: Option<Duration>,
     pub(crate) reinit: bool,
-    pub(crate) trouble: bool,
+    pub(crate) trouble: Trouble,
     pub(crate) forced: bool,
     pub(crate) revision: Option<Uncounted<Ticket>>,
     pub(crate) revision_tickets: Counter,
@@ -123,7 +123,7 @@ impl Failover {
             resign: false,
             gave_up: None,
             reinit: false,
-            trouble: false,
+            trouble: Trouble::None,
             forced: false,
             revision: None,
             revision_tickets: Counter::default(),

@@ -119,7 +119,8 @@
 //! answered when nothing can be acknowledged any more. The gate swallows cancel requests and cuts
 //! sessions at once; clients have no other way in. A heartbeat that isn't authentic is not handed
 //! on. PostgreSQL reports its status several times per bound of silence, and dies with the daemon.
-//! A fence is confirmed only if the peer is off. `now` is the boottime clock.
+//! A fence is confirmed only if the peer is off; one that is called off is ended, and may have cut.
+//! `now` is the boottime clock.
 
 mod boot;
 mod command;
@@ -145,7 +146,7 @@ mod words;
 
 pub use boot::{BOOT_RULES, Met, Standing, Verdict, verdict};
 pub use command::{Accepted, Command, Refusal};
-pub use event::{Action, Data, Event, Notice, PgCommand, PgReport, Source};
+pub use event::{Action, Data, Event, Notice, PgCommand, PgReport, Source, Trouble};
 pub use failover::Failover;
 pub use link::CHANNELS_MAX;
 pub use record::{RECORD_BYTES, Recall, Record, RecordError};

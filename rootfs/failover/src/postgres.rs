@@ -76,6 +76,8 @@ pub(crate) struct Postgres {
     pub(crate) down_since: Option<Duration>,
     failures: u32,
     failed_copies: u32,
+    /// No copy before.
+    copy_at: Duration,
     retry_at: Duration,
     /// The data parted from the leader's history, as PostgreSQL itself found.
     pub(crate) cannot_follow: bool,
@@ -100,6 +102,7 @@ impl Postgres {
             down_since: None,
             failures: 0,
             failed_copies: 0,
+            copy_at: Duration::ZERO,
             retry_at: Duration::ZERO,
             cannot_follow: false,
             clone_needed: false,
@@ -158,13 +161,12 @@ impl Postgres {
                 self.running = Running::Stopped;
                 self.peer = None;
                 self.failures += 1;
-                let mut pause = retry;
+                self.retry_at = now.saturating_add(retry);
                 if command == PgCommand::Reclone {
                     let doublings = self.failed_copies.min(COPY_PAUSE_DOUBLINGS);
-                    pause = retry.saturating_mul(1 << doublings);
+                    self.copy_at = now.saturating_add(retry.saturating_mul(1 << doublings));
                     self.failed_copies = self.failed_copies.saturating_add(1);
                 }
-                self.retry_at = now.saturating_add(pause);
                 if matches!(command, PgCommand::Rewind | PgCommand::Reclone) {
                     self.repaired = Some(false);
                 }
@@ -222,7 +224,7 @@ impl Postgres {
             PgCommand::Rewind | PgCommand::Reclone => {
                 (self.running, self.data) = (Running::Stopped, Data::Standby);
                 (self.cannot_follow, self.clone_needed) = (false, false);
-                self.failed_copies = 0;
+                (self.failed_copies, self.copy_at) = (0, Duration::ZERO);
                 self.repaired = Some(true);
             }
         }
@@ -242,7 +244,12 @@ impl Postgres {
                 self.command,
                 Some((_, PgCommand::Stop | PgCommand::Rewind | PgCommand::Reclone))
             );
-        let due = self.command.is_none() && (now >= self.retry_at || wanted == PgCommand::Stop);
+        let from = match wanted {
+            PgCommand::Stop => Duration::ZERO,
+            PgCommand::Reclone => self.retry_at.max(self.copy_at),
+            _ => self.retry_at,
+        };
+        let due = self.command.is_none() && now >= from;
         if !(due || overtakes) {
             return None;
         }
@@ -293,6 +300,7 @@ impl Postgres {
     pub(crate) fn shift_back(&mut self, by: Duration) {
         let back = |time: &mut Duration| *time = time.saturating_sub(by);
         back(&mut self.retry_at);
+        back(&mut self.copy_at);
         self.streamed.iter_mut().for_each(back);
         self.down_since.iter_mut().for_each(back);
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::event::Action;
+use crate::event::{Action, Trouble};
 use crate::failover::{Failover, Fence};
 use crate::postgres::Desire;
 use crate::settings::Arbiter;
@@ -88,7 +88,7 @@ impl Failover {
     /// The peer has every acknowledged commit, so the checkpoint spares this node a repair, no more.
     fn is_too_slow_to_end(&self) -> bool {
         let half = self.settings.times.handover_bound / 2;
-        self.trouble && self.now.saturating_sub(self.entered) > half
+        self.trouble == Trouble::Slow && self.now.saturating_sub(self.entered) > half
     }
 
     /// The peer leads, nobody counts on this node's data, and should the repair be interrupted, the
@@ -179,7 +179,7 @@ impl Failover {
             blank: self.is_blank(),
             offer: stopped || self.offers_hopelessly(),
             maintenance: sure.maintenance,
-            ill: self.trouble,
+            trouble: self.trouble,
         }
     }
 

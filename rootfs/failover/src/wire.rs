@@ -8,6 +8,7 @@
 //! only what it could verify. Replays are this crate's matter: each heartbeat carries the sender's
 //! per-boot nonce and a counter, and echoes the receiver's (see [`crate::link`]).
 
+use crate::event::Trouble;
 use crate::record::{Reader, pack, put_config, unpack};
 use crate::state::State;
 use crate::words::{Configuration, Epoch, Lsn, Side, Timeline};
@@ -59,8 +60,8 @@ pub struct Flags {
     pub offer: bool,
     /// The operator wants no automatic failover.
     pub maintenance: bool,
-    /// Its disk is nearly full or slow: it is no better than an ailing leader.
-    pub ill: bool,
+    /// What is wrong with its disk: a leader with the same is no worse.
+    pub trouble: Trouble,
 }
 
 /// Why bytes aren't a heartbeat.
@@ -96,8 +97,9 @@ impl Heartbeat {
         put_config(&mut out, self.config);
         put_config(&mut out, self.claim.unwrap_or(Configuration::NONE));
         out.extend(self.promised.0.to_be_bytes());
-        let Flags { voter, fit, blank, offer, maintenance, ill } = self.flags;
-        out.push(pack(&[voter, fit, blank, offer, maintenance, ill]));
+        let Flags { voter, fit, blank, offer, maintenance, trouble } = self.flags;
+        let (room, slow) = (trouble == Trouble::Room, trouble == Trouble::Slow);
+        out.push(pack(&[voter, fit, blank, offer, maintenance, room, slow]));
         out.extend(self.timeline.0.to_be_bytes());
         out.extend(self.lsn.0.to_be_bytes());
         out.resize(HEARTBEAT_BYTES, 0);
@@ -125,7 +127,13 @@ impl Heartbeat {
         let config = reader.config()?;
         let claim = reader.wish()?;
         let promised = Epoch(reader.number()?);
-        let [voter, fit, blank, offer, maintenance, ill] = unpack(reader.byte()?)?;
+        let [voter, fit, blank, offer, maintenance, room, slow] = unpack(reader.byte()?)?;
+        let trouble = match (room, slow) {
+            (false, false) => Trouble::None,
+            (true, false) => Trouble::Room,
+            (false, true) => Trouble::Slow,
+            (true, true) => return None,
+        };
         let timeline = Timeline(u32::from_be_bytes(reader.take()?));
         let lsn = Lsn(reader.number()?);
         let own = claim.is_none_or(|claim| claim.led_by(from) && claim.epoch <= promised);
@@ -142,7 +150,7 @@ impl Heartbeat {
             config,
             claim,
             promised,
-            flags: Flags { voter, fit, blank, offer, maintenance, ill },
+            flags: Flags { voter, fit, blank, offer, maintenance, trouble },
             timeline,
             lsn,
         })

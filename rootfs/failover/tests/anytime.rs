@@ -6,7 +6,7 @@ use std::time::Duration;
 use failover::{
     Action, Answer, Arbiter, Command, Configuration, Data, Epoch, Event, Failover, Flags,
     Heartbeat, Lsn, Members, PgReport, Policy, Recall, Record, Rules, Settings, Side, State,
-    Ticket, Timeline, Times,
+    Ticket, Timeline, Times, Trouble,
 };
 use proptest::prelude::*;
 
@@ -35,6 +35,10 @@ fn claim(of: Side, config: Configuration) -> Configuration {
     }
 }
 
+fn trouble() -> impl Strategy<Value = Trouble> {
+    prop_oneof![Just(Trouble::None), Just(Trouble::Room), Just(Trouble::Slow)]
+}
+
 prop_compose! {
     fn heartbeat()(
         seq in 0..40u64,
@@ -43,11 +47,12 @@ prop_compose! {
         state in 0..State::ALL.len(),
         config in config(),
         claims in any::<bool>(),
-        flags in any::<[bool; 6]>(),
+        flags in any::<[bool; 5]>(),
+        trouble in trouble(),
         lsn in 0..100u64,
     ) -> Heartbeat {
         let claim = claims.then(|| claim(Side::B, config));
-        let [voter, fit, blank, offer, maintenance, ill] = flags;
+        let [voter, fit, blank, offer, maintenance] = flags;
         Heartbeat {
             cluster: 1,
             from: Side::B,
@@ -60,7 +65,7 @@ prop_compose! {
             config,
             claim,
             promised: claim.map_or(config.epoch, |claim| claim.epoch),
-            flags: Flags { voter, fit, blank, offer, maintenance, ill },
+            flags: Flags { voter, fit, blank, offer, maintenance, trouble },
             timeline: Timeline(1),
             lsn: Lsn(lsn),
         }
@@ -101,7 +106,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..9u64, any::<bool>()).prop_map(|(ticket, off)| Event::Fenced(Ticket(ticket), off)),
         1 => Just(Event::GatewayAnswered),
         1 => Just(Event::ForeignVip),
-        1 => any::<bool>().prop_map(Event::Trouble),
+        1 => trouble().prop_map(Event::Trouble),
         1 => (0..5u64).prop_map(|ticket| Event::RevisionFenced(Ticket(ticket))),
         1 => command.prop_map(Event::Operator),
     ]

@@ -3,7 +3,7 @@
 
 use failover::{
     Answer, Ask, Configuration, Epoch, Flags, Heartbeat, Lsn, Members, Recall, Record, Register,
-    Side, State, Timeline,
+    Side, State, Timeline, Trouble,
 };
 use proptest::prelude::*;
 
@@ -29,6 +29,10 @@ fn wish(from: Side, config: Configuration, wishes: bool) -> Option<Configuration
         leader: from,
         members: Members::Leader,
     })
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    prop_oneof![Just(Trouble::None), Just(Trouble::Room), Just(Trouble::Slow)]
 }
 
 prop_compose! {
@@ -61,18 +65,19 @@ prop_compose! {
         config in config(),
         wishes in any::<bool>(),
         hears in any::<u8>(),
-        flags in any::<[bool; 6]>(),
+        flags in any::<[bool; 5]>(),
+        trouble in trouble(),
         timeline in any::<u32>(),
     ) -> Heartbeat {
         let claim = wish(from, config, wishes);
         let [cluster, nonce, seq, echo_nonce, echo_seq, lsn] = numbers;
-        let [voter, fit, blank, offer, maintenance, ill] = flags;
+        let [voter, fit, blank, offer, maintenance] = flags;
         Heartbeat {
             cluster, from, nonce, seq, echo_nonce, echo_seq, hears,
             state: State::ALL[state],
             config, claim,
             promised: claim.map_or(config.epoch, |claim| claim.epoch),
-            flags: Flags { voter, fit, blank, offer, maintenance, ill },
+            flags: Flags { voter, fit, blank, offer, maintenance, trouble },
             timeline: Timeline(timeline),
             lsn: Lsn(lsn),
         }

@@ -13,8 +13,8 @@
 //! node that forgot what it had promised its peer would offer itself as fresh: it could accept a
 //! promotion that its last record forbids, or answer with a database of yesterday. The other
 //! machine of the site has everything and goes on alone, which is what it is there for. So `/state`
-//! stays the empty, read-only folder of the root, nothing that wants to keep data is started
-//! ([`State::is_usable`]), and the node says why on its console and in [`STATUS_PATH`], takes its
+//! stays the empty, read-only folder of the root, whatever wants to keep data finds no folder there
+//! and fails with its own reason, and the node says why on its console and in [`STATUS_PATH`], takes its
 //! name and addresses, and can be asked. The next boot tries again. Only what e2fsck repairs
 //! without being asked (`-p`) is repaired: what goes beyond the journal was not done by a power
 //! cut, and a filesystem that is consistent again but misses files is worse for a database than

@@ -38,7 +38,9 @@ const AUTO_CONF: &str = "postgresql.auto.conf";
 pub(super) fn run(config: &Config, shared: &Shared, to: &RestoreTo) -> Result<(), BackupError> {
     let refused = |why: &str| BackupError::Failed { what: "the restore", why: why.to_owned() };
     if is_in_use(config) {
-        return Err(refused("pgkeeper runs: `nodectl stop pgkeeper` on both nodes first"));
+        return Err(refused(
+            "pgkeeper runs, or a process works in the data: `nodectl stop pgkeeper` on both nodes first",
+        ));
     }
     let folder = config.data.parent().unwrap_or(Path::new("/"));
     let (restored, before) = (folder.join("restored"), folder.join("before-restore"));

@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use failover::Trouble;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use super::config::Disk;
@@ -69,8 +70,8 @@ impl Disk {
 /// The disk has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// It is ill, and why.
-    Ill(String),
+    /// It is ill, how and why.
+    Ill(Trouble, String),
     /// It is well again.
     Well,
 }
@@ -83,7 +84,7 @@ pub(crate) struct Health {
     /// The last look and when it came.
     last: Option<(Duration, Look)>,
     slow_at: Option<Duration>,
-    ill: Option<String>,
+    ill: Option<(Trouble, String)>,
 }
 
 impl Health {
@@ -106,7 +107,8 @@ impl Health {
     pub(crate) fn judge(&mut self, now: Duration) -> Option<Turn> {
         let why = self.why(now);
         let turn = match (&self.ill, &why) {
-            (None, Some(why)) => Turn::Ill(why.clone()),
+            (Some((before, _)), Some((now, _))) if before == now => return None,
+            (_, Some((trouble, why))) => Turn::Ill(*trouble, why.clone()),
             (Some(_), None) => Turn::Well,
             _ => return None,
         };
@@ -116,7 +118,7 @@ impl Health {
 
     /// Why the disk is ill, as last judged.
     pub(crate) fn ill(&self) -> Option<&str> {
-        self.ill.as_deref()
+        self.ill.as_ref().map(|(_, why)| why.as_str())
     }
 
     /// Whether the disk answers nothing at all, neither well nor badly. Nothing that needs a record can
@@ -129,24 +131,30 @@ impl Health {
         now.saturating_sub(self.last.map_or(self.started, |(at, _)| at))
     }
 
-    fn why(&self, now: Duration) -> Option<String> {
+    fn why(&self, now: Duration) -> Option<(Trouble, String)> {
         if self.is_silent(now) {
             let silence = self.silence(now);
-            return Some(format!("the disk hasn't confirmed a write for {} s", silence.as_secs()));
+            let why = format!("the disk hasn't confirmed a write for {} s", silence.as_secs());
+            return Some((Trouble::Slow, why));
         }
         let (_, look) = self.last?;
         if look.flush.is_none() {
-            return Some("the disk refuses to write".to_owned());
+            return Some((Trouble::Slow, "the disk refuses to write".to_owned()));
+        }
+        if self.slow_at.is_some_and(|at| now.saturating_sub(at) < RECOVERY) {
+            let limit = self.limits.slow_ms;
+            return Some((
+                Trouble::Slow,
+                format!("the disk takes more than {limit} ms for a write"),
+            ));
         }
         let least = self.limits.least_free(look.all);
         // Some more than the least, once it was short: an edge isn't crossed back and forth.
         let least = if self.ill.is_some() { least + least / 4 } else { least };
-        if look.free < least {
+        (look.free < least).then(|| {
             let (free, least) = (look.free / MIB, least / MIB);
-            return Some(format!("{free} MiB are free on the disk, fewer than {least}"));
-        }
-        let slow = self.slow_at.is_some_and(|at| now.saturating_sub(at) < RECOVERY);
-        slow.then(|| format!("the disk takes more than {} ms for a write", self.limits.slow_ms))
+            (Trouble::Room, format!("{free} MiB are free on the disk, fewer than {least}"))
+        })
     }
 }
 
@@ -215,7 +223,7 @@ mod tests {
 
     fn fell_ill(health: &mut Health, now: Duration) -> String {
         match health.judge(now) {
-            Some(Turn::Ill(why)) => why,
+            Some(Turn::Ill(_, why)) => why,
             other => panic!("{other:?}"),
         }
     }
@@ -248,6 +256,23 @@ mod tests {
             assert!(fell_ill(&mut health, later + 5 * SECOND).contains("for 5 s"));
             assert!(health.is_silent(later + 5 * SECOND));
         }
+    }
+
+    #[test]
+    fn a_full_disk_that_becomes_slow_as_well_is_worse() {
+        let mut health = Health::new(LIMITS, SECOND);
+        let told = |turn: Option<Turn>| match turn {
+            Some(Turn::Ill(trouble, _)) => Some(trouble),
+            _ => None,
+        };
+        health.hear(SECOND, free(99));
+        assert_eq!(told(health.judge(SECOND)), Some(Trouble::Room));
+        health.hear(2 * SECOND, Look { flush: Some(SECOND), ..free(99) });
+        assert_eq!(told(health.judge(2 * SECOND)), Some(Trouble::Slow));
+        assert_eq!(told(health.judge(3 * SECOND)), None, "that is known");
+        let later = 2 * SECOND + RECOVERY;
+        health.hear(later, free(99));
+        assert_eq!(told(health.judge(later)), Some(Trouble::Room));
     }
 
     #[test]

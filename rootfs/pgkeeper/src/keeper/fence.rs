@@ -83,6 +83,10 @@ fn wait(
         }
         std::thread::sleep(LOOK);
     }
+    // It may have ended between the last look and the decision.
+    if let Some(status) = child.try_wait()? {
+        return Ok(Some(status));
+    }
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         kill_process_group(group, Signal::KILL)?;
     }
@@ -92,6 +96,8 @@ fn wait(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn outcome(script: &str, limit: Duration) -> Result<(), String> {
@@ -114,15 +120,39 @@ mod tests {
         assert!(hangs.is_err_and(|why| why.contains("no answer")));
         assert!(begin.elapsed() < Duration::from_mins(1));
     }
+    fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+        let end = Instant::now() + Duration::from_mins(1);
+        loop {
+            if let Some(seen) = look() {
+                return seen;
+            }
+            assert!(Instant::now() < end, "{what} within a minute");
+            std::thread::sleep(LOOK);
+        }
+    }
+
     #[test]
-    fn a_command_that_is_not_wanted_any_more_is_killed_with_its_children() {
+    fn a_command_that_is_called_off_is_killed_with_its_children() {
         let folder = tempfile::tempdir().expect("a folder");
-        let done = folder.path().join("done");
-        let script = format!("(sleep 600; touch {0}) & sleep 600; touch {0}", done.display());
-        let begin = Instant::now();
+        let file = folder.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; wait", file.display());
         let command = ["/bin/sh", "-c", &script].map(str::to_owned);
-        let ended = run(&command, Duration::from_mins(10), &AtomicBool::new(true));
+        let called_off = Arc::new(AtomicBool::new(false));
+        let fence = Fence { ticket: Ticket(3), called_off: called_off.clone() };
+        let ends = std::thread::spawn(move || run(&command, LIMIT, &called_off));
+        let child = until("the command says who its child is", || {
+            let told = fs::read_to_string(&file).ok()?;
+            told.strip_suffix('\n')?.parse::<u32>().ok()
+        });
+        fence.call_off(Ticket(2));
+        assert!(!fence.called_off.load(Ordering::Relaxed), "another fence is meant");
+        fence.call_off(Ticket(3));
+        let ended = ends.join().expect("no panic");
         assert!(ended.is_err_and(|why| why.contains("called off")));
-        assert!(begin.elapsed() < Duration::from_mins(1) && !done.exists());
+        until("the child is gone", || {
+            // Its new parent may take a moment to collect it.
+            let status = fs::read_to_string(format!("/proc/{child}/stat"));
+            status.map_or(true, |status| status.contains(") Z ")).then_some(())
+        });
     }
 }

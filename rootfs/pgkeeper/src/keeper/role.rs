@@ -17,7 +17,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use failover::{
-    Accepted, Action, Ask, Event, Failover, PgCommand, PgReport, Refusal, State, Ticket,
+    Accepted, Action, Ask, Event, Failover, PgCommand, PgReport, Refusal, State, Ticket, Trouble,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sys::clock;
@@ -190,9 +190,9 @@ impl Keeper {
             self.step(&Event::Tick);
         }
         match self.health.judge(now) {
-            Some(Turn::Ill(why)) => {
+            Some(Turn::Ill(trouble, why)) => {
                 self.log.line(why);
-                self.step(&Event::Trouble(true));
+                self.step(&Event::Trouble(trouble));
             }
             Some(Turn::Well) => {
                 self.log.line("the disk is well again");
@@ -202,7 +202,7 @@ impl Keeper {
                     self.log.line("there is room for the record again: the keeper starts anew");
                     self.begin_to_stop();
                 }
-                self.step(&Event::Trouble(false));
+                self.step(&Event::Trouble(Trouble::None));
             }
             None => {}
         }
@@ -329,7 +329,7 @@ impl Keeper {
             News::Fenced(ticket, outcome) => {
                 match &outcome {
                     Ok(()) => self.log.line("the peer's power is cut"),
-                    Err(why) => self.log.line(format_args!("the fence failed: {why}")),
+                    Err(why) => self.log.line(format_args!("the fence: {why}")),
                 }
                 self.step(&Event::Fenced(ticket, outcome.is_ok()));
             }

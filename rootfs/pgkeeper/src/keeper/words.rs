@@ -58,7 +58,9 @@ impl Pair {
             Action::OpenGate(epoch) => format!("clients are let in, epoch {}", epoch.0),
             Action::CloseGate => "clients are shut out".to_owned(),
             Action::Fence(_) => "the peer's power shall be cut".to_owned(),
-            Action::CallOffFence(_) => "the peer's power shall stay on".to_owned(),
+            Action::CallOffFence(_) => {
+                "the peer is heard or needn't be cut: the fence is called off".to_owned()
+            }
             Action::FenceRevision(_) => "kine's revision shall be moved forward".to_owned(),
             Action::Postgres(_, command) => format!("PostgreSQL shall {command:?}"),
             _ => return None,

@@ -29,12 +29,6 @@ pub(super) fn says_parted(line: &str) -> bool {
     PARTED.iter().any(|words| words.iter().all(|word| line.contains(word)))
 }
 
-/// Whether this line says that a standby has fewer connections, workers or locks than its primary:
-/// it replays nothing more, and can't be promoted, until it starts again with as many.
-pub(super) fn says_short(line: &str) -> bool {
-    line.contains("hot standby is not possible because of insufficient parameter settings")
-}
-
 /// The same line again within this time is not said again: a standby whose peer is off says the
 /// same three lines twice a second.
 const QUIET: Duration = Duration::from_mins(1);
@@ -82,11 +76,8 @@ mod tests {
             "LOG:  started streaming WAL from primary at 0/3000000 on timeline 1",
             "FATAL:  terminating walreceiver process due to administrator command",
         ] {
-            assert!(!says_parted(line) && !says_short(line), "{line}");
+            assert!(!says_parted(line), "{line}");
         }
-        let short =
-            "WARNING:  hot standby is not possible because of insufficient parameter settings";
-        assert!(says_short(short) && !says_parted(short));
     }
 
     #[test]

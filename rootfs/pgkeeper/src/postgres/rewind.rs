@@ -30,6 +30,8 @@ const SETTLE_LIMIT: Duration = Duration::from_mins(15);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What `pg_rewind` says when it has found where they parted, and before it fetches anything.
 const FORK_IS_KNOWN: &str = "rewinding from last common checkpoint";
+/// It has less than what its primary had, and replays nothing more.
+const STANDS_STILL: &str = "select pg_is_wal_replay_paused()";
 /// The startup process has read everything and sleeps before it looks for more.
 const AT_ITS_END: &str = "select count(*) from pg_stat_activity where backend_type = 'startup' and \
                           wait_event = 'RecoveryRetrieveRetryInterval'";
@@ -82,6 +84,13 @@ impl Worker {
                 Err(DriverError::Late { .. }) => {}
                 Err(error) => return Err(error),
             }
+            if self.ask_one(STANDS_STILL).is_ok_and(|still| still == "t") {
+                // Its data says by now what it needs.
+                self.end_certainly();
+                self.launch(Part::Settling)?;
+                self.await_session(CONTROL_LIMIT)?;
+                self.await_own_end()?;
+            }
             if let Some(server) = &self.server {
                 server.signal(Signal::INT);
             }
@@ -99,7 +108,10 @@ impl Worker {
     /// names the end of it.
     fn await_own_end(&mut self) -> Result<(), DriverError> {
         let end = Instant::now() + SETTLE_LIMIT;
-        while self.ask_one(AT_ITS_END)? != "1" && Instant::now() < end {
+        while self.ask_one(AT_ITS_END)? != "1"
+            && self.ask_one(STANDS_STILL)? != "t"
+            && Instant::now() < end
+        {
             self.pause(LOOK_EVERY)?;
         }
         Ok(())

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::error::DriverError;
-use super::log::{Repeats, says_parted, says_short};
+use super::log::{Repeats, says_parted};
 use super::processes;
 use super::settings::Settings;
 use super::{Say, program};
@@ -22,15 +22,6 @@ const MAX_LINE_BYTES: u64 = 4096;
 /// A reader of lines needs little.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// What its log said since somebody asked.
-#[derive(Debug, Default)]
-struct Said {
-    /// It can't follow the peer.
-    parted: AtomicBool,
-    /// It stands still, as a standby with less than what its primary has.
-    short: AtomicBool,
-}
-
 /// A postmaster and, behind it, its processes.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -38,7 +29,8 @@ pub(super) struct Server {
     pid: Pid,
     pidfd: OwnedFd,
     data: PathBuf,
-    said: Arc<Said>,
+    /// Its log says that it can't follow the peer.
+    parted: Arc<AtomicBool>,
     /// Reads the log until the last process has ended.
     log: Option<JoinHandle<()>>,
 }
@@ -56,9 +48,9 @@ impl Server {
         // An immediate shutdown: it takes its own children with it.
         let mut child =
             sys::process::ends_with_us(&mut command, Signal::QUIT).spawn().map_err(fail)?;
-        let said = Arc::new(Said::default());
-        match accompany(&mut child, say, &said) {
-            Ok((pid, pidfd, log)) => Ok(Self { child, pid, pidfd, data, said, log }),
+        let parted = Arc::new(AtomicBool::new(false));
+        match accompany(&mut child, say, &parted) {
+            Ok((pid, pidfd, log)) => Ok(Self { child, pid, pidfd, data, parted, log }),
             Err(source) => {
                 // A server that nobody can watch must not run.
                 let _gone = child.kill();
@@ -89,13 +81,7 @@ impl Server {
 
     /// Whether its log said, since the last question, that it can't follow the peer.
     pub(super) fn says_parted(&self) -> bool {
-        self.said.parted.swap(false, Ordering::Relaxed)
-    }
-
-    /// Whether its log said, since the last question, that it replays nothing more with the settings
-    /// that it has.
-    pub(super) fn says_short(&self) -> bool {
-        self.said.short.swap(false, Ordering::Relaxed)
+        self.parted.swap(false, Ordering::Relaxed)
     }
 
     /// Whether all that it said has been read; so only after its end.
@@ -135,22 +121,22 @@ impl Server {
 fn accompany(
     child: &mut Child,
     say: &Say,
-    said: &Arc<Said>,
+    parted: &Arc<AtomicBool>,
 ) -> io::Result<(Pid, OwnedFd, Option<JoinHandle<()>>)> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
     let read = |log: ChildStderr| {
-        let (say, said) = (say.clone(), said.clone());
+        let (say, parted) = (say.clone(), parted.clone());
         let reader = thread::Builder::new().name("postgres-log".to_owned());
-        reader.stack_size(STACK_BYTES).spawn(move || hand_on(log, &say, &said))
+        reader.stack_size(STACK_BYTES).spawn(move || hand_on(log, &say, &parted))
     };
     let log = child.stderr.take().map(read).transpose()?;
     Ok((pid, pidfd, log))
 }
 
 /// Reads until the last process of it has ended.
-fn hand_on(log: ChildStderr, say: &Say, said: &Said) {
+fn hand_on(log: ChildStderr, say: &Say, parted: &AtomicBool) {
     let started = Instant::now();
     let (mut log, mut repeats) = (BufReader::new(log), Repeats::default());
     let mut line = Vec::new();
@@ -163,10 +149,7 @@ fn hand_on(log: ChildStderr, say: &Say, said: &Said) {
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end();
         if says_parted(text) {
-            said.parted.store(true, Ordering::Relaxed);
-        }
-        if says_short(text) {
-            said.short.store(true, Ordering::Relaxed);
+            parted.store(true, Ordering::Relaxed);
         }
         if !text.is_empty() && repeats.is_news(text, started.elapsed()) {
             say(&format!("postgres: {text}"));

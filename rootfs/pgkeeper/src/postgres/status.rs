@@ -24,6 +24,7 @@ pub(super) const CANNOT_CONNECT_NOW: &str = "57P03";
 
 /// What a look finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // What was seen, each for itself.
 pub(super) struct Look {
     pub(super) in_recovery: bool,
     pub(super) timeline: Timeline,
@@ -31,6 +32,8 @@ pub(super) struct Look {
     pub(super) peer: Option<Lsn>,
     /// On a standby: how far it has replayed.
     replayed: Option<Lsn>,
+    /// On a standby: it replays nothing more.
+    stands_still: bool,
     /// On a standby: a WAL receiver streams.
     streams: bool,
     /// The peer's slot is there and holds what the peer needs.
@@ -59,6 +62,7 @@ fn question(peer: &str, slot: &str) -> String {
          case when not r then (select max(flush_lsn) from pg_stat_replication where \
          application_name = {peer} and state in ('streaming', 'catchup')) end, \
          case when r then pg_last_wal_replay_lsn() end, \
+         case when r then pg_is_wal_replay_paused()::text end, \
          case when r then (select status from pg_stat_wal_receiver) end, \
          (select wal_status from pg_replication_slots where slot_name = {slot}) \
          from pg_is_in_recovery() r"
@@ -66,7 +70,9 @@ fn question(peer: &str, slot: &str) -> String {
 }
 
 fn read(row: &[Option<String>]) -> Option<Look> {
-    let [recovery, timeline, end, peer, replayed, receiver, slot] = row else { return None };
+    let [recovery, timeline, end, peer, replayed, paused, receiver, slot] = row else {
+        return None;
+    };
     let in_recovery = recovery.as_deref()? == "t";
     let timeline = timeline.as_deref()?;
     // One comes as a number, the other as the beginning of a file's name.
@@ -79,6 +85,7 @@ fn read(row: &[Option<String>]) -> Option<Look> {
         lsn: position(end).unwrap_or_default(),
         peer: position(peer),
         replayed: position(replayed),
+        stands_still: paused.as_deref() == Some("true"),
         streams: receiver.as_deref() == Some("streaming"),
         slot: slot.as_deref().is_some_and(|status| status != "lost"),
     })
@@ -126,7 +133,9 @@ impl Worker {
             Ok(look) => {
                 let Look { timeline, lsn, peer, in_recovery, .. } = look;
                 self.tell(PgReport::Status { timeline, lsn, peer });
-                if look.slot_is_wrong() && self.looks.is_multiple_of(SLOT_LOOKS) {
+                if look.stands_still {
+                    self.end_standing();
+                } else if look.slot_is_wrong() && self.looks.is_multiple_of(SLOT_LOOKS) {
                     self.mend_slot(in_recovery);
                 }
             }
@@ -137,18 +146,14 @@ impl Worker {
             Err(error) => self.judge_silence(&error),
         }
         self.tell_if_parted();
-        self.end_if_short();
     }
 
-    /// The core starts it again, with what its data needs.
-    fn end_if_short(&mut self) {
-        if self.server.as_ref().is_some_and(Server::says_short) {
-            self.end_certainly();
-            self.tell(PgReport::Exited);
-            (self.say)(
-                "the standby had fewer connections or workers than its primary; it was ended",
-            );
-        }
+    /// A standby with fewer connections, workers or locks than its primary stands still, and can't
+    /// be promoted. The core starts it again, with what its data needs.
+    fn end_standing(&mut self) {
+        self.end_certainly();
+        self.tell(PgReport::Exited);
+        (self.say)("the standby had fewer connections or workers than its primary; it was ended");
     }
 
     /// Passes on what PostgreSQL's log says about following the peer.
@@ -189,25 +194,27 @@ pub(super) fn written(lsn: Lsn) -> String {
 mod tests {
     use super::*;
 
-    fn row(values: [Option<&str>; 7]) -> Vec<Option<String>> {
+    fn row(values: [Option<&str>; 8]) -> Vec<Option<String>> {
         values.into_iter().map(|value| value.map(str::to_owned)).collect()
     }
 
     #[test]
     fn a_primary_and_a_standby_are_read() {
-        let primary = [Some("f"), Some("0000000A"), Some("0/3000060"), None, None, None, None];
+        let primary =
+            [Some("f"), Some("0000000A"), Some("0/3000060"), None, None, None, None, None];
         let look = read(&row(primary)).expect("a look");
         assert_eq!((look.timeline, look.lsn), (Timeline(10), Lsn(0x300_0060)));
         assert_eq!((look.in_recovery, look.peer, look.slot), (false, None, false));
         assert!(look.slot_is_wrong() && !Look { slot: true, ..look }.slot_is_wrong());
-        let standby = [Some("t"), Some("10"), None, None, Some("0/1"), Some("streaming"), None];
+        let (paused, streams) = (Some("true"), Some("streaming"));
+        let standby = [Some("t"), Some("10"), None, None, Some("0/1"), paused, streams, None];
         let look = read(&row(standby)).expect("a look");
         assert_eq!((look.timeline, look.lsn), (Timeline(10), Lsn(0)));
         assert!(look.in_recovery && look.streams);
         assert!(!look.slot_is_wrong() && Look { slot: true, ..look }.slot_is_wrong());
-        let lost = [Some("f"), Some("1"), Some("0/3"), Some("0/2"), None, None, Some("lost")];
+        let lost = [Some("f"), Some("1"), Some("0/3"), Some("0/2"), None, None, None, Some("lost")];
         let look = read(&row(lost)).expect("a look");
         assert_eq!((look.peer, look.slot), (Some(Lsn(2)), false));
-        assert_eq!(read(&row([None; 7])), None);
+        assert_eq!(read(&row([None; 8])), None);
     }
 }

@@ -68,7 +68,8 @@ section! {
         channels: Vec<Channel> = default("[]");
         /// Addresses that answer when this node is connected, such as the router's.
         gateways: Vec<IpAddr> = default("[]");
-        /// A command that cuts the peer's power and confirms it with exit code 0.
+        /// A command that cuts the peer's power and confirms it with exit code 0. It is killed
+        /// when the peer is heard again.
         fence: Vec<Argument> = default("[]");
     }
 }

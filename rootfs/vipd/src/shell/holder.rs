@@ -65,7 +65,8 @@ impl Holder {
     ) -> Vec<NetlinkError> {
         let mut failed = Vec::new();
         if settings.virtual_mac {
-            failed.extend(self.netlink.set_up(link, false).err());
+            let down = self.netlink.set_up(link, false);
+            failed.extend(down.err().filter(|error| !error.is_gone()));
         }
         for cidr in &settings.addresses {
             if settings.priority.is_owner() && is_real(link, cidr, landscape) {

@@ -240,7 +240,10 @@ impl Daemon {
         let Some(unit) = self.units.get_mut(index) else { return };
         let settings = unit.router.settings();
         let link = unit.virtual_link.as_ref().or(unit.wire.as_ref().map(|wire| &wire.link));
-        let Some(link) = link else { return };
+        let Some(link) = link else {
+            self.schedule.set(Due::Leftover(index), now.saturating_add(RETRY));
+            return;
+        };
         for error in self.holder.remove(link, settings, &self.landscape) {
             let text = format!("{}: {error}; tried again", settings.label);
             self.log.complain(now, index, "remove", text);
