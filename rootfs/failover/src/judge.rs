@@ -65,7 +65,7 @@ impl Failover {
     }
 
     fn shall_resign(&self) -> bool {
-        // Between two ailing nodes the role would go to and fro for ever.
+        // Between two nodes that ail alike the role would go to and fro for ever.
         let worse = self.peer().is_some_and(|peer| peer.flags.trouble < self.trouble);
         let ill = worse || self.pg.keeps_failing(self.now, self.settings.times.restart_bound);
         // A peer that didn't take over just now won't do so at once; each attempt is an outage.

@@ -160,11 +160,13 @@ impl Failover {
             let until = self.now.saturating_add(self.settings.times.permit);
             out.push(Action::Permit(self.sure().config.epoch, until));
         }
-        if (due || news) && !self.store.failed {
+        if due || news {
             self.beat_due = self.now.saturating_add(self.settings.times.heartbeat);
             self.told = Some(telling);
-            let heartbeat = self.heartbeat();
-            out.push(Action::Send(heartbeat));
+            if !self.store.failed {
+                let heartbeat = self.heartbeat();
+                out.push(Action::Send(heartbeat));
+            }
         }
         self.ask_witness(news, out);
     }

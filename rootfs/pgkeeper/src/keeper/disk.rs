@@ -127,6 +127,10 @@ impl Health {
         self.silence(now) > PAUSE + self.slow()
     }
 
+    fn is_short(&self) -> bool {
+        matches!(self.ill, Some((Trouble::Room, _)))
+    }
+
     fn silence(&self, now: Duration) -> Duration {
         now.saturating_sub(self.last.map_or(self.started, |(at, _)| at))
     }
@@ -150,7 +154,7 @@ impl Health {
         }
         let least = self.limits.least_free(look.all);
         // Some more than the least, once it was short: an edge isn't crossed back and forth.
-        let least = if self.ill.is_some() { least + least / 4 } else { least };
+        let least = if self.is_short() { least + least / 4 } else { least };
         (look.free < least).then(|| {
             let (free, least) = (look.free / MIB, least / MIB);
             (Trouble::Room, format!("{free} MiB are free on the disk, fewer than {least}"))
@@ -250,7 +254,8 @@ mod tests {
             health.hear(2 * SECOND, free(5000));
             assert_eq!(health.judge(2 * SECOND), None, "it must stay well for a while");
             let later = 2 * SECOND + RECOVERY;
-            health.hear(later, free(5000));
+            // More than the least; a disk that was short would want some more.
+            health.hear(later, free(110));
             assert_eq!(health.judge(later), Some(Turn::Well));
             assert!(!health.is_silent(later + SECOND), "it said something a second ago");
             assert!(fell_ill(&mut health, later + 5 * SECOND).contains("for 5 s"));

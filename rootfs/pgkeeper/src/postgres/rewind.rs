@@ -78,18 +78,11 @@ impl Worker {
             }
             // Only a whole server knows how to be a standby.
             self.open_way(false)?;
-            self.launch(Part::Settling)?;
-            match self.await_session(CONTROL_LIMIT) {
-                Ok(()) => self.await_own_end()?,
-                Err(DriverError::Late { .. }) => {}
-                Err(error) => return Err(error),
-            }
+            self.run_to_own_end()?;
             if self.ask_one(STANDS_STILL).is_ok_and(|still| still == "t") {
                 // Its data says by now what it needs.
                 self.end_certainly();
-                self.launch(Part::Settling)?;
-                self.await_session(CONTROL_LIMIT)?;
-                self.await_own_end()?;
+                self.run_to_own_end()?;
             }
             if let Some(server) = &self.server {
                 server.signal(Signal::INT);
@@ -102,6 +95,15 @@ impl Worker {
         self.prepare(Part::Primary(Waits::No))?;
         let mut recovery = self.single(&data);
         program::run(recovery.arg("template1"), "", SETTLE_LIMIT, &self.shared.halt).map(drop)
+    }
+
+    fn run_to_own_end(&mut self) -> Result<(), DriverError> {
+        self.launch(Part::Settling)?;
+        match self.await_session(CONTROL_LIMIT) {
+            Ok(()) => self.await_own_end(),
+            Err(DriverError::Late { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits until a standby without a peer has replayed all that it has, so that its control file
