@@ -11,7 +11,7 @@ use crate::world::World;
 /// An invariant that didn't hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which one: `I1` to `I12`.
+    /// Which one: `I1` to `I13`.
     pub invariant: &'static str,
     /// When, in microseconds of the world's time.
     pub at: Micros,
@@ -254,7 +254,7 @@ impl World {
             alone && config(side.peer()) == Some(own)
         });
         if agreed {
-            self.judge.violate("I11", self.now, || format!("{side:?} fences its only leader"));
+            self.judge.violate("I13", self.now, || format!("{side:?} fences its only leader"));
         }
     }
 

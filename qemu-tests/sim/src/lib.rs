@@ -27,8 +27,8 @@
 //! | I9 | a node that met nobody since it booted serves only what it led alone | when a gate opens |
 //! | I10 | who knows of a newer leader doesn't serve; old data shows for a bounded time | after every step |
 //! | I11 | mended, the pair is in sync within a bound | at the end |
-//! | I11 | no fence hits the leader that its owner has agreed to | at every cut |
 //! | I12 | synchrony returns only after the hold-down | at every publication |
+//! | I13 | no fence hits the leader that its owner has agreed to | at every cut |
 //!
 //! # What is excused, and counted
 //!

@@ -423,10 +423,8 @@ impl Tiny {
         for (fencer, ticket) in std::mem::take(&mut self.cuts) {
             if self.nodes[fencer.index()].core.is_some() {
                 self.power_off(fencer.peer());
-                let told = |(to, event): &(Side, Event)| {
-                    *to == fencer && matches!(event, Event::Heard(..))
-                };
-                self.outbox.retain(|sent| !told(sent));
+                self.outbox
+                    .retain(|(to, event)| *to != fencer || !matches!(event, Event::Heard(..)));
                 self.outbox.push((fencer, Event::Fenced(ticket, true)));
             }
         }

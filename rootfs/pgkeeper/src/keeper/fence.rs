@@ -120,6 +120,7 @@ mod tests {
         assert!(hangs.is_err_and(|why| why.contains("no answer")));
         assert!(begin.elapsed() < Duration::from_mins(1));
     }
+
     fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
         let end = Instant::now() + Duration::from_mins(1);
         loop {
@@ -139,7 +140,7 @@ mod tests {
         let command = ["/bin/sh", "-c", &script].map(str::to_owned);
         let called_off = Arc::new(AtomicBool::new(false));
         let fence = Fence { ticket: Ticket(3), called_off: called_off.clone() };
-        let ends = std::thread::spawn(move || run(&command, LIMIT, &called_off));
+        let ends = std::thread::spawn(move || run(&command, Duration::from_mins(10), &called_off));
         let child = until("the command says who its child is", || {
             let told = fs::read_to_string(&file).ok()?;
             told.strip_suffix('\n')?.parse::<u32>().ok()

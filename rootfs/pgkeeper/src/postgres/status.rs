@@ -153,7 +153,10 @@ impl Worker {
     fn end_standing(&mut self) {
         self.end_certainly();
         self.tell(PgReport::Exited);
-        (self.say)("the standby had fewer connections or workers than its primary; it was ended");
+        (self.say)(
+            "the standby stood still, as it does with fewer connections or workers than its primary; \
+             it was ended",
+        );
     }
 
     /// Passes on what PostgreSQL's log says about following the peer.
