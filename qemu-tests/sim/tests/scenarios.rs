@@ -269,6 +269,20 @@ fn a_crash_of_postgres_alone_moves_nothing() {
     }
 }
 
+/// Recovery may have much to read. The peer has every acknowledged commit already.
+#[test]
+fn a_postgres_that_is_slow_to_come_back_is_not_waited_for() {
+    const SLOWEST: u64 = 19;
+    let slow = Fault { detail: SLOWEST, ..fault(Kind::Slow, Side::A, 3 * SECOND, 15 * SECOND) };
+    let faults = [slow, fault(Kind::PgCrash, Side::A, 4 * SECOND, MS)];
+    for arbiter in [WITNESS, CONSISTENCY, AVAILABILITY] {
+        for outcome in outcomes(arbiter, &faults, 20 * SECOND) {
+            let silence = outcome.longest_silence;
+            assert!(silence < 2500 * MS, "{arbiter:?}: {silence} µs\n{}", outcome.story.join("\n"));
+        }
+    }
+}
+
 #[test]
 fn a_flapping_cable_costs_fewer_and_fewer_changes() {
     let flap = |number: u64| fault(Kind::Cut, Side::A, (3000 + 1500 * number) * MS, 700 * MS);

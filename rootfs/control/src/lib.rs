@@ -47,7 +47,7 @@ pub use database::{
 pub use error::ProtocolError;
 pub use fact::{Fact, FactText, UnknownFact};
 pub use inbox::Inbox;
-pub use metrics::{database_metrics, metrics};
+pub use metrics::{backup_metrics, database_metrics, metrics};
 pub use name::{BadName, ServiceName};
 pub use request::{Logs, Request, VipRequest};
 pub use restore::{BackupLabel, BadLabel, Restore, RestoreTo};

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::database::DatabaseStatus;
+use crate::database::{BackupStatus, DatabaseStatus};
 use crate::status::{ServiceState, Status};
 use crate::usage::{Top, Usage};
 
@@ -23,6 +23,19 @@ pub fn metrics(status: &Status, top: &Top) -> String {
 pub fn database_metrics(status: &DatabaseStatus) -> String {
     let mut page = Page::default();
     database(&mut page, status);
+    page.text
+}
+
+/// The metrics of the service that makes backups: how old the newest one is tells whether they fail.
+pub fn backup_metrics(status: &BackupStatus) -> String {
+    let mut page = Page::default();
+    let sound = || status.backups.iter().filter(|backup| !backup.damaged);
+    let count = u64::try_from(sound().count()).unwrap_or(u64::MAX);
+    page.single("backups", "gauge", "Base backups that a restore can begin with.", count);
+    if let Some(newest) = sound().map(|backup| backup.until_unix).max() {
+        let help = "When the newest of them was finished, since 1970.";
+        page.single("backup_newest_timestamp_seconds", "gauge", help, newest);
+    }
     page.text
 }
 
@@ -80,6 +93,10 @@ fn node(page: &mut Page, status: &Status, top: &Top) {
         "Whether the watchdog is fed.",
         status.watchdog.fed.into(),
     );
+    if let Some(storage) = &status.storage {
+        let help = "Whether the state partition is mounted.";
+        page.single("state_usable", "gauge", help, storage.usable.into());
+    }
     page.single("memory_bytes", "gauge", "Memory of the node.", top.memory_bytes);
     let available = top.memory_available_bytes;
     page.single("memory_available_bytes", "gauge", "Memory that is left.", available);

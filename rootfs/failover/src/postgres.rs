@@ -271,6 +271,8 @@ impl Postgres {
             }
             (Desire::StoppedClean, Running::Primary { .. }) => Some(PgCommand::StopClean),
             (Desire::StoppedClean, Running::Standby { .. }) => Some(PgCommand::Stop),
+            // A start that took too long is why the peer shall lead: nobody waits for its end.
+            (Desire::StoppedClean, Running::Stopped) if busy => Some(PgCommand::Stop),
             (Desire::Rewound, _) => Some(PgCommand::Rewind),
             (Desire::Cloned, _) => Some(PgCommand::Reclone),
             (Desire::Primary { wait }, running) => self.towards_primary(wait, running, fresh),

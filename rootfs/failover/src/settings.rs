@@ -106,7 +106,8 @@ pub struct Times {
     pub blocked_grace: Duration,
     /// How long replication may stand still between peers that hear each other.
     pub stream_loss: Duration,
-    /// How long PostgreSQL may take to come back after a crash before the peer is asked to lead.
+    /// How long PostgreSQL may take to come back after a crash before the peer is asked to lead. A
+    /// promotion costs synchrony for a while, so a start that is quick is worth waiting for.
     pub restart_bound: Duration,
     /// How long a planned hand-over may take before it is called off.
     pub handover_bound: Duration,
@@ -133,7 +134,7 @@ impl Default for Times {
             solo_window: ms(5000),
             blocked_grace: ms(250),
             stream_loss: ms(2000),
-            restart_bound: ms(2000),
+            restart_bound: ms(1000),
             handover_bound: ms(5000),
             hold_down: ms(5000),
             hold_down_longest: ms(300_000),

@@ -21,7 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   nodectl status                            this node, on one screen
   nodectl logs -f haproxy                   what HAProxy says, from now on
-  nodectl restart k3s                       down and up again
+  nodectl restart haproxy                   down and up again
   nodectl pg switchover                     the other node leads the database
   nodectl --node 10.0.10.11 --operator secrets/shop-17 status
   EDGEPAIR_OPERATOR=secrets/shop-17 nodectl --node node2:7432 support-bundle
@@ -61,7 +61,7 @@ enum Command {
         json: bool,
     },
     /// Shows what services said.
-    #[command(after_help = "Examples:\n  nodectl logs -n 20 postgres\n  nodectl logs -f")]
+    #[command(after_help = "Examples:\n  nodectl logs -n 20 pgkeeper\n  nodectl logs -f")]
     Logs {
         /// Go on with new lines until Ctrl-C.
         #[arg(short, long)]

@@ -181,8 +181,8 @@ impl Node {
         print(&self.all_metrics()?)
     }
 
-    /// PID 1's metrics, and those of vipd and pgkeeper where these run. That one doesn't, though it
-    /// should, is among PID 1's.
+    /// PID 1's metrics, and those of vipd, pgkeeper and the backups where these run. That one
+    /// doesn't, though it should, is among PID 1's.
     fn all_metrics(&self) -> Result<String, ClientError> {
         let Answer::Metrics { mut text } = self.client.one(&Request::Metrics)? else {
             return Err(self.client.unexpected());
@@ -192,6 +192,9 @@ impl Node {
             if let Ok(Answer::Metrics { text: more }) = self.client.one(&request) {
                 text.push_str(&more);
             }
+        }
+        if let Ok(Answer::Backups(status)) = self.client.one(&Request::Pg(PgRequest::Backups)) {
+            text.push_str(&control::backup_metrics(&status));
         }
         Ok(text)
     }

@@ -46,11 +46,12 @@ pub fn run(path: &Path) -> Result<(), BackupError> {
     let shared = Arc::new(Shared::new(&config));
     let control = serve::Control::open(&config)?;
     let (working, told) = (shared.clone(), config.clone());
+    let notifier = sys::notify::Notifier::from_environment();
+    notifier.ready();
     let worker = thread::Builder::new()
         .name("worker".to_owned())
-        .spawn(move || worker::run(&told, &working))
+        .spawn(move || worker::run(&told, &working, &notifier))
         .map_err(BackupError::Thread)?;
-    sys::notify::Notifier::from_environment().ready();
     control.run(&signals, &shared)?;
     shared.stop();
     let _ended = worker.join();

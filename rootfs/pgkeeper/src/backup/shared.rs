@@ -108,6 +108,10 @@ impl Shared {
         change(&mut self.lock().status);
     }
 
+    pub(super) fn see<T>(&self, look: impl FnOnce(&BackupStatus) -> T) -> T {
+        look(&self.lock().status)
+    }
+
     pub(super) fn set_leads(&self, leads: bool) {
         self.lock().leads = leads;
     }

@@ -3,7 +3,8 @@
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use ::control::{Answer, PgRequest, Request};
+use ::control::{Answer, BackupStatus, PgRequest, Request};
+use sys::notify::Notifier;
 
 use super::config::Config;
 use super::error::BackupError;
@@ -40,13 +41,27 @@ struct Worker<'s> {
     failed_at: Option<u64>,
 }
 
-/// Works until the service ends.
-pub(super) fn run(config: &Config, shared: &Shared) {
+/// Works until the service ends, and says in a line how it is.
+pub(super) fn run(config: &Config, shared: &Shared, notifier: &Notifier) {
     let mut worker =
         Worker { config, shared, info: Info::default(), info_at: None, failed_at: None };
+    let mut told = String::new();
     while !shared.is_ending() {
         worker.turn();
+        let line = shared.see(in_a_line);
+        if line != told {
+            notifier.status(&line);
+            told = line;
+        }
         shared.wait(LOOK);
+    }
+}
+
+/// What went wrong comes first: it is what somebody must know.
+fn in_a_line(status: &BackupStatus) -> String {
+    match &status.failure {
+        Some(why) => format!("the last attempt failed: {why}"),
+        None => status.state.clone(),
     }
 }
 

@@ -46,9 +46,10 @@ section! {
         name: NodeName = required;
         /// What the node does; the same list as under its name in `[[cluster.nodes]]`.
         roles: Vec<Role> = required;
-        /// Time zone of displayed times. The clock itself runs in UTC.
+        /// Time zone of displayed times. The clock itself runs in UTC. No effect yet: all times are shown
+        /// in UTC.
         timezone: TimeZone = default("'UTC'");
-        /// Serial or graphical console for messages, beside those the kernel was told of.
+        /// Serial or graphical console for messages, beside those the kernel was told of. No effect yet.
         console: Console = optional;
     }
     stand_in = "name = 'unread'\nroles = []";
@@ -57,7 +58,7 @@ section! {
 section! {
     /// Help for finding faults. A shell exists only in images that were built with one.
     Debug {
-        /// Offers a shell on the console, if the image has one.
+        /// Offers a shell on the console, if the image has one. No effect yet: nothing starts a shell.
         shell: bool = default("false");
         /// What the console shows.
         console_level: ConsoleLevel = default("'info'");

@@ -54,7 +54,8 @@ section! {
     Witness {
         /// Port to listen on.
         port: Port = default("7431");
-        /// Names of the clusters that are served; empty: only this site's.
+        /// Names of the clusters that are served; empty: only this site's. No effect yet: a node serves
+        /// its own site's pair.
         clusters: Vec<Word> = default("[]");
     }
 }
