@@ -56,7 +56,7 @@ impl Programs {
         if let Batch::These(aliases) = batch {
             command.args(aliases);
         }
-        let child = match command.spawn() {
+        let child = match sys::process::hears_signals(&mut command).spawn() {
             Ok(child) => child,
             Err(error) => {
                 say!("drivers can't be loaded: {BINARY}: {error}");

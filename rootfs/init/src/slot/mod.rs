@@ -169,7 +169,7 @@ fn start(role: &str) {
     let mut command = Command::new(BINARY);
     command.env_clear().arg(role).stdin(Stdio::null());
     // Whoever reaps orphans takes its status; what it has to say goes to the console.
-    if let Err(error) = command.spawn() {
+    if let Err(error) = sys::process::hears_signals(&mut command).spawn() {
         say!("{BINARY} {role}: {error}");
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> Result<Ended, Progr
     let also = writer.try_clone().map_err(failed)?;
     command.stdin(Stdio::null()).stdout(writer).stderr(also);
     let deadline = Instant::now() + limit;
-    let mut child = command.spawn().map_err(failed)?;
+    let mut child = sys::process::hears_signals(command).spawn().map_err(failed)?;
     // The command keeps its ends of the pipe open; without them the output ends with the program.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let said = listen(reader, deadline);

@@ -54,10 +54,9 @@ fn run(command: &[String], limit: Duration, called_off: &AtomicBool) -> Result<(
     let [program, arguments @ ..] = command else {
         return Err("there is no fence command".to_owned());
     };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .process_group(0)
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).process_group(0);
+    let mut child = sys::process::hears_signals(&mut command)
         .spawn()
         .map_err(|error| format!("{program}: {error}; correct failover.fence"))?;
     match wait(&mut child, limit, called_off) {

@@ -339,7 +339,7 @@ fn reset_signals() {
     }
 }
 
-fn unblock_signals() -> Result<(), Step> {
+pub(super) fn unblock_signals() -> Result<(), Step> {
     // SAFETY: `sigemptyset` initialises the set, which outlives the second call.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();

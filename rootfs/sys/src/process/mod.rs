@@ -26,7 +26,7 @@ use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
-pub use bound::ends_with_us;
+pub use bound::{ends_with_us, hears_signals};
 pub use child::Step;
 
 const CLONE_PIDFD: u64 = 0x1000;

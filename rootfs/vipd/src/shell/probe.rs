@@ -152,14 +152,15 @@ fn truth(good: bool) -> Progress {
 
 fn run(command: &[String]) -> io::Result<Child> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         // A group of its own, so that a timeout ends what a script has started, too.
-        .process_group(0)
-        .spawn()
+        .process_group(0);
+    sys::process::hears_signals(&mut command).spawn()
 }
 
 fn begin_connect(address: SocketAddr) -> io::Result<OwnedFd> {
