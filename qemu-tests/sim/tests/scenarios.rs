@@ -269,6 +269,19 @@ fn a_crash_of_postgres_alone_moves_nothing() {
     }
 }
 
+/// Each start succeeds, so only the ends tell that something is wrong.
+#[test]
+fn a_primary_that_crashes_again_and_again_hands_over() {
+    let crashes = [3000, 5000, 7000].map(|at| fault(Kind::PgCrash, Side::A, at * MS, MS));
+    for arbiter in [WITNESS, CONSISTENCY, AVAILABILITY] {
+        for outcome in outcomes(arbiter, &crashes, 15 * SECOND) {
+            let story = outcome.story.join("\n");
+            assert_eq!(story.matches("--Resign-->").count(), 1, "{story}");
+            assert!(story.contains("B: gate opens"), "{story}");
+        }
+    }
+}
+
 /// Recovery may have much to read. The peer has every acknowledged commit already.
 #[test]
 fn a_postgres_that_is_slow_to_come_back_is_not_waited_for() {

@@ -24,6 +24,8 @@ const MOVES_MAX: usize = 6;
 /// long enough for the peer to act must show in it: the peer acts after the bound of silence, of
 /// which an echo's way takes two heartbeats at most; the bound is at least five.
 const GATEWAY_GAP_HEARTBEATS: u32 = 2;
+/// The pause after a failed fence doubles so often.
+const FENCE_PAUSE_DOUBLINGS: u32 = 6;
 /// A witness's or gateway's word counts as fresh for this many heartbeats.
 pub(crate) const FRESH_HEARTBEATS: u32 = 3;
 
@@ -71,6 +73,7 @@ pub struct Failover {
     pub(crate) gateway: Option<(Duration, Duration)>,
     pub(crate) foreign_vip: Option<Duration>,
     pub(crate) fence: Fence,
+    failed_fences: u32,
     fence_tickets: Counter,
     fence_ticket: Uncounted<Ticket>,
     pub(crate) gate: bool,
@@ -112,6 +115,7 @@ impl Failover {
             gateway: None,
             foreign_vip: None,
             fence: Fence::Idle(Duration::ZERO),
+            failed_fences: 0,
             fence_tickets: Counter::default(),
             fence_ticket: Uncounted::default(),
             gate: false,
@@ -207,14 +211,7 @@ impl Failover {
             Event::Unplugged => self.link.cut(),
             Event::Witness(answer) => self.hear_witness(answer),
             Event::Postgres(report) => self.hear_postgres(report),
-            Event::Fenced(ticket, off) if self.fence_ticket.0 == ticket => {
-                let retry = self.now.saturating_add(self.settings.times.retry);
-                self.fence = match (self.fence, off) {
-                    (Fence::Running(since), true) => Fence::Confirmed(since),
-                    (Fence::Running(_), false) => Fence::Idle(retry),
-                    (other, _) => other,
-                };
-            }
+            Event::Fenced(ticket, off) if self.fence_ticket.0 == ticket => self.fence_ended(off),
             Event::Tick | Event::Fenced(..) => {}
             Event::GatewayAnswered => self.hear_gateway(),
             Event::ForeignVip => self.foreign_vip = Some(self.now),
@@ -289,9 +286,6 @@ impl Failover {
                 self.reinit = false;
             }
             Some((PgCommand::Rewind, false)) => self.pg.clone_needed |= self.sees_leader(),
-            Some((PgCommand::StartStandby { receive: true }, false)) if self.pg.is_hopeless() => {
-                self.pg.clone_needed |= self.sees_leader() && !self.is_counted_on();
-            }
             // Only the first database may be made out of nothing.
             Some((
                 PgCommand::InitDb | PgCommand::StartPrimary { .. } | PgCommand::Promote,
@@ -299,6 +293,10 @@ impl Failover {
             )) => self.store.wanted.fresh = false,
             Some((PgCommand::RequirePeer, true)) => self.join.barrier = self.pg.barrier,
             _ => {}
+        }
+        let failed = matches!(report, PgReport::Failed(_) | PgReport::Exited);
+        if failed && self.pg.data == Data::Standby && self.pg.is_hopeless() {
+            self.pg.clone_needed |= self.sees_leader() && !self.is_counted_on();
         }
         match (was, self.pg.running) {
             (Running::Primary { .. }, Running::Stopped) if self.state.is_leading() => {
@@ -320,6 +318,18 @@ impl Failover {
         out.push(Action::Fence(ticket));
     }
 
+    fn fence_ended(&mut self, off: bool) {
+        let Fence::Running(since) = self.fence else { return };
+        self.fence = if off {
+            Fence::Confirmed(since)
+        } else {
+            // A switch that is out of order may be so for a weekend.
+            let pause = self.settings.times.retry.saturating_mul(1 << self.failed_fences);
+            self.failed_fences = (self.failed_fences + 1).min(FENCE_PAUSE_DOUBLINGS);
+            Fence::Idle(self.now.saturating_add(pause))
+        };
+    }
+
     /// What the fence was for is over. A cut that comes too late may hit the only leader.
     pub(crate) fn forget_fence(&mut self, out: &mut Vec<Action>) {
         if matches!(self.fence, Fence::Running(_)) {
@@ -329,6 +339,7 @@ impl Failover {
             out.push(Action::CallOffFence(self.fence_ticket.0));
         }
         self.fence = Fence::Idle(Duration::ZERO);
+        self.failed_fences = 0;
     }
 
     pub(crate) fn me(&self) -> Side {

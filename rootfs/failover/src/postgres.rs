@@ -47,10 +47,14 @@ pub(crate) enum Desire {
     Cloned,
 }
 
-/// Failed starts after which the peer is asked to lead.
+/// Failures after which the peer is asked to lead.
 const FAILURES_MAX: u32 = 3;
-/// Failed starts after which a standby's data is given up. What passes by itself has passed by then.
+/// Failures after which a standby's data is given up. What passes by itself has passed by then.
 const STANDBY_FAILURES_MAX: u32 = 20;
+/// Whoever ran so long was well: what it ended of is the first failure, not one more.
+const STEADY: Duration = Duration::from_mins(10);
+/// Whoever ends again after no longer ends of something that is still there: the next start waits.
+const BRIEF: Duration = Duration::from_secs(10);
 
 /// A copy may take an hour before its disk turns out to be too small. The pause before the next one
 /// doubles so often.
@@ -74,7 +78,13 @@ pub(crate) struct Postgres {
     pub(crate) barrier: Option<Lsn>,
     /// Since when a primary that should run doesn't.
     pub(crate) down_since: Option<Duration>,
+    /// When it last came up.
+    started: Uncounted<Duration>,
+    /// Starts that failed, and ends soon after a start.
     failures: u32,
+    /// A start was ended for a hand-over, and nothing has run since. The next one may go on: if the
+    /// peer doesn't take over, only this node can serve, however long its recovery takes.
+    cut_short: bool,
     failed_copies: u32,
     /// No copy before.
     copy_at: Duration,
@@ -100,7 +110,9 @@ impl Postgres {
             streamed: None,
             barrier: None,
             down_since: None,
+            started: Uncounted(Duration::ZERO),
             failures: 0,
+            cut_short: false,
             failed_copies: 0,
             copy_at: Duration::ZERO,
             retry_at: Duration::ZERO,
@@ -131,13 +143,14 @@ impl Postgres {
         self.data != Data::Missing && !self.clone_needed
     }
 
-    /// A primary that doesn't come back.
+    /// A primary that doesn't come back, or ends again and again.
     pub(crate) fn keeps_failing(&self, now: Duration, bound: Duration) -> bool {
-        self.failures >= FAILURES_MAX
+        let down = !matches!(self.running, Running::Primary { .. });
+        (down && self.failures >= FAILURES_MAX)
             || self.down_since.is_some_and(|since| now.saturating_sub(since) > bound)
     }
 
-    /// A standby that won't come up, whatever the reason is.
+    /// A standby that won't come up, or doesn't stay up, whatever the reason is.
     pub(crate) fn is_hopeless(&self) -> bool {
         self.failures >= STANDBY_FAILURES_MAX
     }
@@ -153,7 +166,7 @@ impl Postgres {
             PgReport::Done(ticket, timeline, lsn) => {
                 let command = self.complete(ticket)?;
                 (self.timeline, self.lsn) = (timeline, lsn);
-                self.done(command, lsn);
+                self.done(now, command, lsn);
                 Some((command, true))
             }
             PgReport::Failed(ticket) => {
@@ -173,6 +186,13 @@ impl Postgres {
                 Some((command, false))
             }
             PgReport::Exited => {
+                if self.running != Running::Stopped {
+                    let ran = now.saturating_sub(self.started.0);
+                    self.failures = if ran >= STEADY { 1 } else { self.failures + 1 };
+                    if ran < BRIEF && self.failures > 1 {
+                        self.retry_at = now.saturating_add(retry);
+                    }
+                }
                 self.running = Running::Stopped;
                 self.peer = None;
                 None
@@ -197,8 +217,21 @@ impl Postgres {
         Some(command)
     }
 
-    fn done(&mut self, command: PgCommand, lsn: Lsn) {
-        self.failures = 0;
+    fn done(&mut self, now: Duration, command: PgCommand, lsn: Lsn) {
+        match command {
+            PgCommand::StartPrimary { .. } | PgCommand::StartStandby { .. } => {
+                if self.running == Running::Stopped {
+                    self.started = Uncounted(now);
+                }
+                self.cut_short = false;
+            }
+            // What it failed of before was another life.
+            PgCommand::InitDb | PgCommand::Promote | PgCommand::Rewind | PgCommand::Reclone => {
+                self.failures = 0;
+                self.started = Uncounted(now);
+            }
+            _ => {}
+        }
         match command {
             PgCommand::InitDb => self.data = Data::Primary,
             PgCommand::StartPrimary { wait } => {
@@ -254,6 +287,9 @@ impl Postgres {
             return None;
         }
         let ticket = self.tickets.next();
+        if desire == Desire::StoppedClean && self.running == Running::Stopped {
+            self.cut_short = true;
+        }
         if matches!(wanted, PgCommand::Rewind | PgCommand::Reclone) {
             self.repaired = None;
         }
@@ -272,7 +308,9 @@ impl Postgres {
             (Desire::StoppedClean, Running::Primary { .. }) => Some(PgCommand::StopClean),
             (Desire::StoppedClean, Running::Standby { .. }) => Some(PgCommand::Stop),
             // A start that took too long is why the peer shall lead: nobody waits for its end.
-            (Desire::StoppedClean, Running::Stopped) if busy => Some(PgCommand::Stop),
+            (Desire::StoppedClean, Running::Stopped) if busy && !self.cut_short => {
+                Some(PgCommand::Stop)
+            }
             (Desire::Rewound, _) => Some(PgCommand::Rewind),
             (Desire::Cloned, _) => Some(PgCommand::Reclone),
             (Desire::Primary { wait }, running) => self.towards_primary(wait, running, fresh),
@@ -303,7 +341,51 @@ impl Postgres {
         let back = |time: &mut Duration| *time = time.saturating_sub(by);
         back(&mut self.retry_at);
         back(&mut self.copy_at);
+        back(&mut self.started.0);
         self.streamed.iter_mut().for_each(back);
         self.down_since.iter_mut().for_each(back);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETRY: Duration = Duration::from_millis(500);
+
+    /// Starts a standby as soon as that may be, and has it end so much later; when it ended.
+    fn ends_after(pg: &mut Postgres, mut now: Duration, ran: Duration) -> Duration {
+        let started = loop {
+            match pg.reach(now, Desire::Standby { receive: true }, false) {
+                Some((ticket, _)) => break ticket,
+                None => now += RETRY,
+            }
+        };
+        pg.hear(now, RETRY, PgReport::Done(started, Timeline(1), Lsn(1)));
+        pg.hear(now + ran, RETRY, PgReport::Exited);
+        now + ran
+    }
+
+    /// It stumbles over the same record of its log each time.
+    #[test]
+    fn a_standby_that_comes_up_and_does_not_stay_up_is_hopeless_in_the_end() {
+        let mut pg = Postgres::new(Data::Standby);
+        let mut now = Duration::ZERO;
+        for _ in 0..STANDBY_FAILURES_MAX {
+            assert!(!pg.is_hopeless());
+            now = ends_after(&mut pg, now, Duration::from_secs(2));
+        }
+        assert!(pg.is_hopeless());
+        assert!(now > (RETRY + Duration::from_secs(2)) * (STANDBY_FAILURES_MAX - 1), "with pauses");
+    }
+
+    #[test]
+    fn ends_that_are_far_apart_have_nothing_to_do_with_each_other() {
+        let mut pg = Postgres::new(Data::Standby);
+        let mut now = Duration::ZERO;
+        for _ in 0..2 * STANDBY_FAILURES_MAX {
+            now = ends_after(&mut pg, now, STEADY);
+        }
+        assert!(!pg.is_hopeless());
     }
 }

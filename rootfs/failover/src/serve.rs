@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::event::{Action, Trouble};
+use crate::event::Action;
 use crate::failover::{Failover, Fence};
 use crate::postgres::Desire;
 use crate::settings::Arbiter;
@@ -84,11 +84,11 @@ impl Failover {
         }
     }
 
-    /// A disk that is too slow to serve may be too slow for the checkpoint of a clean end as well.
+    /// The checkpoint of a clean end may take longer than clients can wait, and can't be called back.
     /// The peer has every acknowledged commit, so the checkpoint spares this node a repair, no more.
     fn is_too_slow_to_end(&self) -> bool {
         let half = self.settings.times.handover_bound / 2;
-        self.trouble == Trouble::Slow && self.now.saturating_sub(self.entered) > half
+        self.now.saturating_sub(self.entered) > half
     }
 
     /// The peer leads, nobody counts on this node's data, and should the repair be interrupted, the

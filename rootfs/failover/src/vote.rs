@@ -247,10 +247,12 @@ impl Failover {
         if self.now.saturating_sub(stable) < hold {
             return;
         }
-        if rules.names_before_publish {
-            self.join.wait = true;
-        }
         let waits = self.pg.running == Running::Primary { waiting: true };
+        if rules.names_before_publish && !self.join.wait {
+            // Commits may wait already, since PostgreSQL's start: then nobody is asked to make them.
+            let barrier = self.pg.barrier.filter(|_| waits);
+            self.join = Join { wait: true, barrier, ..self.join };
+        }
         let flushed = self.join.barrier.is_some() && self.pg.peer >= self.join.barrier;
         let asked = waits && self.join.barrier.is_some() || !rules.names_before_publish;
         if asked && (flushed || !rules.flush_before_publish || !rules.names_before_publish) {

@@ -67,7 +67,7 @@ impl Worker {
         }
     }
 
-    fn wait_for_log(&mut self) {
+    pub(super) fn wait_for_log(&mut self) {
         let end = Instant::now() + LOG_PATIENCE;
         let read = |server: &Server| server.log_is_read();
         while !self.server.as_ref().is_none_or(read) && Instant::now() < end {

@@ -180,6 +180,11 @@ impl Worker {
     /// PostgreSQL may have ended by itself.
     fn notice_end(&mut self) {
         if let Some(status) = self.server.as_mut().and_then(Server::has_ended) {
+            // A standby's last words may say that it can't follow; a primary's end can't wait.
+            if matches!(self.part, Some(Part::Standby { .. })) {
+                self.wait_for_log();
+                self.tell_if_parted();
+            }
             self.end_certainly();
             self.tell(PgReport::Exited);
             (self.say)(&format!("PostgreSQL ended by itself: {status}"));
