@@ -3,6 +3,7 @@
 //! A full pipe must hold up neither a heartbeat nor what PostgreSQL's driver does. So a pipe is
 //! opened anew without blocking, and what doesn't fit is counted and said later.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -12,16 +13,30 @@ use rustix::io::{dup, write};
 use rustix::pipe::PIPE_BUF;
 use rustix::stdio::stderr;
 
-/// How long the same complaint stays silent.
+/// How long a complaint of the same kind stays silent.
 const QUIET: Duration = Duration::from_secs(10);
+
+/// What is complained about. The words may differ each time, such as by a length that a stranger
+/// chooses, and are no reason to say it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Complaint {
+    /// A gateway can't be asked.
+    Gateway,
+    /// There is none.
+    NoGateway,
+    /// Somebody else adverts the virtual address.
+    ForeignVip,
+    /// A datagram on the channel of this number isn't the peer's.
+    Datagram(u8),
+}
 
 /// Where lines go.
 #[derive(Debug)]
 pub(crate) struct Log {
     descriptor: Option<OwnedFd>,
     lost: u64,
-    /// The last complaint, when it was said, and how often it was not.
-    complaint: Option<(String, Duration, u64)>,
+    /// When each was last said, and how often it was not since.
+    complaints: BTreeMap<Complaint, (Duration, u64)>,
 }
 
 impl Log {
@@ -38,7 +53,7 @@ impl Log {
         } else {
             dup(output)
         };
-        Self { descriptor: own.ok(), lost: 0, complaint: None }
+        Self { descriptor: own.ok(), lost: 0, complaints: BTreeMap::new() }
     }
 
     pub(crate) fn line(&mut self, text: impl Display) {
@@ -62,22 +77,20 @@ impl Log {
     }
 
     /// Says something that may happen with every heartbeat: at once, then now and then.
-    pub(crate) fn complain(&mut self, now: Duration, text: impl Display) {
-        let text = text.to_string();
-        match &mut self.complaint {
-            Some((last, at, unsaid)) if *last == text && now < at.saturating_add(QUIET) => {
+    pub(crate) fn complain(&mut self, now: Duration, about: Complaint, text: impl Display) {
+        let unsaid = match self.complaints.get_mut(&about) {
+            Some((at, unsaid)) if now < at.saturating_add(QUIET) => {
                 *unsaid += 1;
                 return;
             }
-            _ => {}
-        }
-        let unsaid = self.complaint.take().filter(|(last, ..)| *last == text);
-        let more = match unsaid {
-            Some((_, _, more @ 1..)) => format!(" ({more} more since)"),
-            _ => String::new(),
+            Some((_, unsaid)) => *unsaid,
+            None => 0,
         };
-        self.line(format_args!("{text}{more}"));
-        self.complaint = Some((text, now, 0));
+        self.complaints.insert(about, (now, 0));
+        match unsaid {
+            0 => self.line(text),
+            more => self.line(format_args!("{text} ({more} more since)")),
+        }
     }
 }
 
@@ -107,5 +120,25 @@ mod tests {
         let told = ["3 lines were lost: nobody read them", "at last"];
         assert_eq!(rest.get(rest.len() - 2..).expect("two lines"), told);
         assert!(rest.iter().all(|said| *said == line || told.contains(&said.as_str())), "whole");
+    }
+
+    #[test]
+    fn complaints_that_alternate_are_said_now_and_then_all_the_same() {
+        let (output, input) = std::io::pipe().expect("a pipe");
+        let mut log = Log::on(input.as_fd());
+        for second in 0..12 {
+            for length in 0..50 {
+                for channel in [0, 1] {
+                    let text = format_args!("channel {channel}: {length} bytes");
+                    let about = Complaint::Datagram(channel);
+                    log.complain(Duration::from_secs(second), about, text);
+                }
+            }
+        }
+        drop((log, input));
+        let lines: Vec<String> = BufReader::new(output).lines().map_while(Result::ok).collect();
+        let more = |channel| format!("channel {channel}: 0 bytes (499 more since)");
+        let first = |channel| format!("channel {channel}: 0 bytes");
+        assert_eq!(lines, [first(0), first(1), more(0), more(1)]);
     }
 }

@@ -103,6 +103,7 @@ impl Keeper {
             carrier,
             gateways: by_policy.then(|| Gateways::new(nonce)),
             gateways_due: now,
+            missing_due: now,
             routers_due: now,
             permit: Holder::new(&config.permit_socket),
             gate,

@@ -39,6 +39,13 @@ impl Holder {
         self.connection.as_ref().map(AsFd::as_fd)
     }
 
+    /// Connects, if it isn't: vipd tells of other routers' adverts before there is a permit, too.
+    pub(crate) fn reach(&mut self) {
+        if self.connection.is_none() {
+            self.connection = dial(&self.path).ok();
+        }
+    }
+
     /// How many virtual routers are Active by the permit; `None` while vipd isn't connected.
     pub(crate) fn held(&self) -> Option<u8> {
         self.held.filter(|_| self.connection.is_some())
@@ -127,6 +134,21 @@ mod tests {
         let mut bytes = [0; MESSAGE_BYTES];
         let (length, _) = recv(connection, &mut bytes[..], RecvFlags::empty()).expect("read");
         Message::decode(&bytes[..length]).expect("a message")
+    }
+
+    #[test]
+    fn other_routers_are_heard_of_without_a_permit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("permit.sock");
+        let mut holder = Holder::new(&path);
+        holder.reach();
+        assert!(holder.socket().is_none(), "nobody is there");
+        let listener = vipd(&path);
+        holder.reach();
+        let connection = accept(&listener).expect("connected");
+        let claimed = Message::Claimed { epoch: 0 };
+        send(&connection, &claimed.encode(), SendFlags::empty()).expect("sent");
+        assert!(holder.hear());
     }
 
     #[test]

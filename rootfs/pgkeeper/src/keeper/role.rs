@@ -31,7 +31,7 @@ use super::disk::{Health, Turn};
 use super::fence::Fence;
 use super::gateways::Gateways;
 use super::inbox::{Inbox, Outlet};
-use super::log::Log;
+use super::log::{Complaint, Log};
 use super::memory::Job;
 use super::news::{News, NotWritten};
 use super::permit::Holder;
@@ -45,6 +45,8 @@ use crate::postgres::{Driver, Report};
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// Routes change when somebody changes them, which nobody announces.
 const ROUTERS_EVERY: Duration = Duration::from_secs(5);
+/// How often what is missing is looked for.
+const MISSING_EVERY: Duration = Duration::from_secs(1);
 /// News of threads and reports of PostgreSQL in one turn.
 const PER_TURN: usize = 64;
 
@@ -70,6 +72,7 @@ pub(crate) struct Keeper {
     pub(super) carrier: Option<Carrier>,
     pub(super) gateways: Option<Gateways>,
     pub(super) gateways_due: Duration,
+    pub(super) missing_due: Duration,
     pub(super) routers_due: Duration,
     pub(super) permit: Holder,
     pub(super) gate: Gate,
@@ -206,8 +209,25 @@ impl Keeper {
             }
             None => {}
         }
+        if now >= self.missing_due {
+            self.missing_due = now.saturating_add(MISSING_EVERY);
+            self.look_for_what_is_missing();
+        }
         if now >= self.gateways_due {
             self.ask_gateways(now);
+        }
+    }
+
+    /// What went missing while this process ran, such as vipd or the kernel's word on cables, or
+    /// wasn't there yet when it began. A node that leads alone must hear of adverts before that, so
+    /// vipd is wanted before there is anything to permit.
+    fn look_for_what_is_missing(&mut self) {
+        self.permit.reach();
+        if self.carrier.is_none() {
+            self.carrier = Carrier::open(&self.config.channels).ok();
+            if self.carrier.is_some() {
+                self.log.line("cables are watched again");
+            }
         }
     }
 
@@ -228,10 +248,12 @@ impl Keeper {
                 gateways.set(&addresses).map_err(|error| error.to_string())
             });
             if let Err(error) = set {
-                self.log.complain(now, format_args!("a gateway can't be asked: {error}"));
+                let text = format_args!("a gateway can't be asked: {error}");
+                self.log.complain(now, Complaint::Gateway, text);
             } else if !gateways.are_known() {
                 self.log.complain(
                     now,
+                    Complaint::NoGateway,
                     "there is no gateway to ask, so nobody goes on alone by policy: add \
                      failover.gateways, a witness or a fence to the seed",
                 );
@@ -253,6 +275,7 @@ impl Keeper {
                     if self.core.status().state == State::PBlocked {
                         self.log.complain(
                             now,
+                            Complaint::ForeignVip,
                             "another router adverts the virtual address: if it is the peer it may \
                              lead, so this node doesn't go on alone by policy",
                         );
@@ -287,7 +310,8 @@ impl Keeper {
         }
         if let Some(error) = received.refused {
             let name = self.channels.name(number);
-            self.log.complain(now, format_args!("a datagram on \"{name}\" is refused: {error}"));
+            let text = format_args!("a datagram on \"{name}\" is refused: {error}");
+            self.log.complain(now, Complaint::Datagram(number), text);
         }
     }
 
