@@ -2,7 +2,6 @@
 //! wherever the checkout lies.
 
 use std::env;
-use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -17,6 +16,8 @@ use crate::unfinished::Running;
 const PACKAGES: &[&str] = &["clockd", "init", "logd", "nodectl", "pgkeeper", "vipd"];
 /// The profile of `Cargo.toml` for them.
 const PROFILE: &str = "node";
+/// How variables begin by which a cargo tells a program of which package it is.
+const OF_OUTER_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
 
 #[derive(Debug, Error)]
 pub enum NodeError {
@@ -32,6 +33,21 @@ pub enum NodeError {
 pub struct NodeBinary {
     pub name: &'static str,
     pub path: PathBuf,
+}
+
+/// Cargo as a shell would start it, also where a cargo has started us: the script of `ring` watches
+/// what an outer cargo sets, so that `ring`, and all that is built upon it, would be built anew
+/// whenever the one follows upon the other.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.env_remove("OUT_DIR");
+    for (name, _) in env::vars_os() {
+        let bytes = name.as_encoded_bytes();
+        if OF_OUTER_PACKAGE.iter().any(|start| bytes.starts_with(start.as_bytes())) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Builds what is not up to date and says where it lies.
@@ -50,12 +66,11 @@ pub fn build_packages(
     architecture: Architecture,
     offline: bool,
 ) -> Result<Vec<NodeBinary>, NodeError> {
-    let cargo = PathBuf::from(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     let target = architecture.rust_target();
     // A folder of its own: the flags differ from the desk's, and cargo would lock out a cargo that
     // is waiting for us.
     let folder = project.root().join("target/node");
-    let mut command = Command::new(&cargo);
+    let mut command = cargo();
     command.current_dir(project.root()).stdin(Stdio::null());
     command.args(["build", "--locked", "--profile", PROFILE, "--target", target]);
     command.arg("--target-dir").arg(&folder);
@@ -71,7 +86,10 @@ pub fn build_packages(
     }
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(project).join("\x1f"));
     command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let (status, said) = run(&mut command).map_err(|source| NodeError::Start { cargo, source })?;
+    let (status, said) = run(&mut command).map_err(|source| {
+        let cargo = PathBuf::from(command.get_program());
+        NodeError::Start { cargo, source }
+    })?;
     if !status.success() {
         let output = said.trim_end().to_owned();
         return Err(NodeError::Failed { target, hint: hint(&output, target), output });

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use builder::node;
 
 /// Crates that must stay free of IO, clocks and processes.
 const PURE: [&str; 7] = [
@@ -100,10 +101,9 @@ fn pure_crates_name_nothing_impure() {
 
 #[test]
 fn pure_crates_depend_on_nothing_impure() {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     for folder in PURE {
         let name = folder.rsplit('/').next().expect("a name");
-        let output = Command::new(&cargo)
+        let output = node::cargo()
             .args(["tree", "--package", name, "--edges", "normal", "--prefix", "none"])
             .args(["--format", "{lib}", "--offline", "--locked"])
             .current_dir(root())

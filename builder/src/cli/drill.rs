@@ -8,11 +8,12 @@
 use std::env;
 use std::error::Error;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use clap::{Args, Parser};
 
 use super::{Context, Outcome};
+use crate::node;
 use crate::unfinished::Running;
 
 /// Make things go wrong in virtual machines, and see whether the claims hold
@@ -74,15 +75,14 @@ impl Arguments {
 
 pub(super) fn run(context: &Context, _arguments: &Arguments) -> Outcome {
     let project = context.project()?;
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(&cargo);
+    let mut command = node::cargo();
+    let cargo = command.get_program().to_string_lossy().into_owned();
     command.args(["run", "--locked", "--release", "--quiet", "--package", "qemu-tests"]);
     command.args(["--bin", "drill", "--manifest-path"]).arg(project.root().join("Cargo.toml"));
     // They were parsed once to find mistakes early, and are parsed again over there.
     command.arg("--").args(env::args_os().skip_while(|word| word != "drill").skip(1));
     command.env("EDGEPAIR_CACHE", context.cache()?);
     let start = |error| -> Box<dyn Error> {
-        let cargo = cargo.to_string_lossy();
         format!("can't start cargo ({cargo}): {error}; a Rust toolchain builds the drills").into()
     };
     let status = Running::spawn(&mut command).map_err(start)?.wait()?;

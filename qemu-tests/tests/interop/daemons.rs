@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use builder::build::source::Reach;
+use builder::node;
 use builder::progress::Progress;
 use builder::project;
 use builder::tools::{KEEPALIVED, Unpacked};
@@ -336,9 +337,8 @@ pub(crate) fn vipd() -> &'static Path {
         if let Some(given) = std::env::var_os("VIPD") {
             return given.into();
         }
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
-        let mut build = Command::new(cargo);
+        let mut build = node::cargo();
         build.current_dir(root).args([
             "build",
             "--quiet",
