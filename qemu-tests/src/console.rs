@@ -85,13 +85,21 @@ impl Console {
         self.wait_since(Duration::ZERO, part, limit)
     }
 
+    /// The same, for a line that contains any of these.
+    pub fn wait_for_any(&self, parts: &[&str], limit: Duration) -> Option<Line> {
+        self.wait_until(limit, |line| parts.iter().any(|part| line.text.contains(part)))
+    }
+
     /// The same, for a line that came at a time or later.
     pub fn wait_since(&self, time: Duration, part: &str, limit: Duration) -> Option<Line> {
+        self.wait_until(limit, |line| line.after >= time && line.text.contains(part))
+    }
+
+    fn wait_until(&self, limit: Duration, wanted: impl Fn(&Line) -> bool) -> Option<Line> {
         let deadline = Instant::now() + limit;
         let mut state = self.shared.state();
         loop {
-            let mut new = state.lines.iter().filter(|line| line.after >= time);
-            if let Some(line) = new.find(|line| line.text.contains(part)) {
+            if let Some(line) = state.lines.iter().find(|line| wanted(line)) {
                 return Some(line.clone());
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -141,6 +149,7 @@ mod tests {
         let long = Duration::from_secs(5);
         assert_eq!(console.wait_for("two", long).expect("said").text, "two");
         assert_eq!(console.wait_for("three", long), None, "the end is noticed at once");
+        assert_eq!(console.wait_for_any(&["three", "two"], long).expect("said").text, "two");
         assert_eq!(console.trouble().len(), 1);
         assert_eq!(console.lines().len(), 4);
     }

@@ -97,8 +97,7 @@ fn a_stick_and_a_card_that_are_plugged_in_later_are_noticed() {
     assert!(loaded.is_some(), "{}", guest.console.transcript());
     let adapter = json!({ "driver": "usb-net", "bus": "usb.0", "id": "adapter" });
     guest.command_with("device_add", &adapter).expect("plugged in");
-    let loaded = guest.console.wait_for("rndis_host", NOTICE_LIMIT);
-    let loaded = loaded.or_else(|| guest.console.wait_for("cdc_ether", NOTICE_LIMIT));
+    let loaded = guest.console.wait_for_any(&["rndis_host", "cdc_ether"], NOTICE_LIMIT);
     assert!(loaded.is_some(), "{}", guest.console.transcript());
     guest.press_power_button().expect("pressed");
     assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
