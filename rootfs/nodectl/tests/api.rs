@@ -17,6 +17,9 @@ use tempfile::TempDir;
 
 /// Long enough that a loaded machine doesn't miss it; no test waits that long when all is well.
 const SOON: Duration = Duration::from_secs(20);
+/// The patience with whoever takes too long on purpose. All else has the default, which a loaded
+/// machine keeps.
+const SHORT: Duration = Duration::from_millis(500);
 
 /// A node with its API.
 struct Node {
@@ -26,12 +29,6 @@ struct Node {
     address: SocketAddr,
     said: Receiver<String>,
     operator: PathBuf,
-}
-
-/// For tests of who takes too long.
-fn impatient() -> Patience {
-    let short = Duration::from_millis(500);
-    Patience { handshake: short, request: short, ..Patience::default() }
 }
 
 fn node() -> Node {
@@ -265,7 +262,7 @@ fn what_is_no_tls_is_refused() {
 /// One byte now and then keeps a connection alive; the door has one deadline for all of them.
 #[test]
 fn a_slow_handshake_is_cut_off() {
-    let node = node_with(impatient());
+    let node = node_with(Patience { handshake: SHORT, ..Patience::default() });
     let mut stream = node.stranger();
     let patient = stream.try_clone().expect("a clone");
     let dripping = thread::spawn(move || {
@@ -286,7 +283,7 @@ fn a_slow_handshake_is_cut_off() {
 
 #[test]
 fn a_silent_operator_is_cut_off() {
-    let node = node_with(impatient());
+    let node = node_with(Patience { request: SHORT, ..Patience::default() });
     let operator = nodectl::client::Operator::load(&node.operator).expect("a folder");
     let name = "127.0.0.1".try_into().expect("a name");
     let mut tls = rustls::ClientConnection::new(operator.config, name).expect("a client");
@@ -301,7 +298,7 @@ fn a_silent_operator_is_cut_off() {
 /// Many strangers at once neither exhaust the door nor lock out who was let in before.
 #[test]
 fn a_flood_locks_no_operator_out() {
-    let node = node_with(impatient());
+    let node = node();
     assert!(node.ask(&node.operator).is_ok());
     let friends = "127.0.0.1";
     // The flood comes from another address of this machine, so that it is another peer.
