@@ -295,7 +295,8 @@ fn places_are_limited_and_given_back() {
 
 #[test]
 fn slow_clients_are_let_go() {
-    let greeting = Duration::from_millis(200);
+    // The handshake below is a good one, and has to be through in this time on a busy machine too.
+    let greeting = Duration::from_secs(2);
     let bench = Bench::with(|settings| {
         settings.patience = Patience { greeting, ..Patience::default() };
     });
