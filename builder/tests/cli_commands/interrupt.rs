@@ -22,18 +22,20 @@ use crate::support::{part_files, text};
 /// What Ctrl-C is in a shell's eyes.
 const INTERRUPTED: i32 = 130;
 const WAIT: Duration = Duration::from_secs(30);
-/// So much is written that there is a middle.
-const STORED_BYTES: u64 = 192 * MIB;
+/// So much is written at least, that there is a middle; a machine whose memory takes it all at once
+/// is given twice as much, so many times.
+const STORED_LEAST_BYTES: u64 = 192 * MIB;
+const ATTEMPTS: u32 = 3;
 
 /// An image whose state partition is full, so that writing it takes a while.
-fn large_image(folder: &Path) -> PathBuf {
+fn large_image(folder: &Path, stored_bytes: u64) -> PathBuf {
     let path = folder.join("large.raw");
     write_image(&path, Choice::SHIPPED);
     let file = File::options().read(true).write(true).open(&path).expect("opened");
     let image = OpenImage::open(&path).expect("an image");
     let start = image.partition(Part::State).expect("there").offset_bytes();
     let mut table = image.table.table.clone();
-    let bytes = start + STORED_BYTES + MIB;
+    let bytes = start + stored_bytes + MIB;
     file.set_len(bytes).expect("sized");
     table.relocate(bytes / 512).expect("larger");
     table.grow_last(2048).expect("grown");
@@ -41,7 +43,7 @@ fn large_image(folder: &Path) -> PathBuf {
         file.write_all_at(&piece.bytes, piece.offset).expect("written");
     }
     let filling = noise(usize::try_from(MIB).expect("small"));
-    for mib in 0..STORED_BYTES / MIB {
+    for mib in 0..stored_bytes / MIB {
         file.write_all_at(&filling, start + mib * MIB).expect("written");
     }
     path
@@ -54,52 +56,69 @@ fn start(image: &Path, disk: &Path) -> Child {
     command.spawn().expect("it starts")
 }
 
-/// Waits until something is so, and fails if the flash ends before.
-fn wait_for(child: &mut Child, what: impl Fn() -> bool) {
+/// Interrupts it as soon as something is so; says whether that came before its end.
+fn interrupt_when(child: &mut Child, what: impl Fn() -> bool) -> bool {
     let begun = Instant::now();
-    while !what() {
-        assert!(child.try_wait().expect("asked").is_none(), "it ended too early");
+    while !what() && child.try_wait().expect("asked").is_none() {
         assert!(begun.elapsed() < WAIT, "nothing happened");
         thread::sleep(Duration::from_millis(1));
     }
+    if child.try_wait().expect("asked").is_none() {
+        kill_process(Pid::from_child(child), Signal::INT).expect("sent");
+    }
+    match child.wait().expect("it ends").code() {
+        Some(0) => false,
+        code => {
+            assert_eq!(code, Some(INTERRUPTED));
+            true
+        }
+    }
 }
 
-fn interrupt(child: &mut Child) {
-    kill_process(Pid::from_child(child), Signal::INT).expect("sent");
-    let status = child.wait().expect("it ends");
-    assert_eq!(status.code(), Some(INTERRUPTED));
+/// Flashes more and more until a flash can be interrupted in its middle.
+fn until_interrupted(flash: impl Fn(u64) -> bool) {
+    let interrupted = (0..ATTEMPTS).any(|attempt| flash(STORED_LEAST_BYTES << attempt));
+    assert!(interrupted, "each ended too early");
 }
 
 #[test]
 fn a_new_file_vanishes() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let image = large_image(folder.path());
-    let disk = folder.path().join("disk.raw");
-    let mut child = start(&image, &disk);
-    wait_for(&mut child, || !part_files(folder.path()).is_empty());
-    interrupt(&mut child);
-    assert_eq!(part_files(folder.path()), Vec::<PathBuf>::new());
-    assert!(!disk.exists());
+    until_interrupted(|stored_bytes| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = large_image(folder.path(), stored_bytes);
+        let disk = folder.path().join("disk.raw");
+        let mut child = start(&image, &disk);
+        if !interrupt_when(&mut child, || !part_files(folder.path()).is_empty()) {
+            return false;
+        }
+        assert_eq!(part_files(folder.path()), Vec::<PathBuf>::new());
+        assert!(!disk.exists());
+        true
+    });
 }
 
 #[test]
 fn a_disk_is_left_without_partitions() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let image = large_image(folder.path());
-    let disk = folder.path().join("disk.raw");
-    used_disk(&disk, fs::metadata(&image).expect("there").len() + 3 * MIB);
-    let mut child = start(&image, &disk);
-    // The first partition is written after the table was wiped.
-    let file = File::open(&disk).expect("opened");
-    let begun = || {
-        let mut byte = [0xa5];
-        file.read_exact_at(&mut byte, MIB).expect("read");
-        byte != [0xa5]
-    };
-    wait_for(&mut child, begun);
-    interrupt(&mut child);
-    let left = OpenImage::open(&disk).expect_err("no table").to_string();
-    assert!(left.contains("primary missing, backup missing"), "{left}");
+    until_interrupted(|stored_bytes| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = large_image(folder.path(), stored_bytes);
+        let disk = folder.path().join("disk.raw");
+        used_disk(&disk, fs::metadata(&image).expect("there").len() + 3 * MIB);
+        let mut child = start(&image, &disk);
+        // The first partition is written after the table was wiped.
+        let file = File::open(&disk).expect("opened");
+        let begun = || {
+            let mut byte = [0xa5];
+            file.read_exact_at(&mut byte, MIB).expect("read");
+            byte != [0xa5]
+        };
+        if !interrupt_when(&mut child, begun) {
+            return false;
+        }
+        let left = OpenImage::open(&disk).expect_err("no table").to_string();
+        assert!(left.contains("primary missing, backup missing"), "{left}");
+        true
+    });
 }
 
 /// A project whose node binaries come from a script in the place of cargo.
@@ -132,13 +151,13 @@ fn a_build_that_waits_for_its_mirror_ends_and_leaves_no_image() {
     mirror.set_nonblocking(true).expect("set");
     // The mirror takes the call and never answers.
     let call = RefCell::new(None);
-    wait_for(&mut child, || {
+    let called = || {
         if let Ok((stream, _)) = mirror.accept() {
             call.replace(Some(stream));
         }
         call.borrow().is_some()
-    });
-    interrupt(&mut child);
+    };
+    assert!(interrupt_when(&mut child, called), "it ended too early");
     assert!(!inside("out").exists());
     assert_eq!(fs::read_dir(inside("cache/bases")).map_or(0, Iterator::count), 0);
 }
