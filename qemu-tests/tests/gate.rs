@@ -23,6 +23,9 @@ use support::postgres::{PORT, Postgres};
 use support::{CLIENT, DATABASE, Files, ROLE, Site, until};
 use tempfile::TempDir;
 
+/// What a query waits for that has to run as long as a test wants it to.
+const LOCK: u32 = 7;
+
 /// A PostgreSQL with an open gate before it.
 struct Bench {
     folder: TempDir,
@@ -60,6 +63,17 @@ impl Bench {
         let mut command = self.postgres.program("psql");
         command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", conninfo]);
         command
+    }
+
+    /// A session of the superuser's that has the lock until its input ends.
+    fn lock_holder(&self) -> Child {
+        let mut psql = self.postgres.admin_command(DATABASE);
+        let mut holder = psql.stdin(Stdio::piped()).spawn().expect("psql starts");
+        let input = holder.stdin.as_mut().expect("piped");
+        writeln!(input, "select pg_advisory_lock({LOCK});").expect("asked");
+        let held = "select count(*) from pg_locks where locktype = 'advisory' and granted";
+        until("the lock is held", || self.postgres.admin(DATABASE, held) == "1");
+        holder
     }
 
     fn ask(&self, conninfo: &str, query: &str) -> Output {
@@ -179,11 +193,12 @@ fn a_cancelled_query_goes_on() {
     let bench = Bench::new();
     let right = bench.conninfo();
     let mut psql = bench.psql(&right);
-    out(&bench.ask(&right, "create table slept (well text)"));
-    psql.args(["-c", "insert into slept select pg_sleep(5)::text"]);
+    out(&bench.ask(&right, "create table waited (well text)"));
+    let mut holder = bench.lock_holder();
+    psql.args(["-c", &format!("insert into waited select pg_advisory_xact_lock({LOCK})::text")]);
     let mut client = psql.spawn().expect("psql starts");
     let running = "select count(*) from pg_stat_activity where query like 'insert%' and usename = \
-                   'kine' and wait_event = 'PgSleep'";
+                   'kine' and wait_event = 'advisory'";
     until("the query runs", || bench.postgres.admin("postgres", running) == "1");
     let sent = Command::new("kill").args(["-INT", &client.id().to_string()]).status();
     assert!(sent.expect("kill").success());
@@ -192,7 +207,9 @@ fn a_cancelled_query_goes_on() {
     let said = refused(&bench.ask(&right, by_sql));
     assert!(said.contains("permission denied for function pg_cancel_backend"), "{said}");
     assert_eq!(bench.postgres.admin("postgres", running), "1");
-    let commits = "select count(*) from slept";
+    drop(holder.stdin.take());
+    assert!(holder.wait().expect("psql").success());
+    let commits = "select count(*) from waited";
     until("the query commits", || bench.postgres.admin(DATABASE, commits) == "1");
     // What psql makes of its own interrupt is its affair.
     client.wait().expect("psql");

@@ -86,7 +86,8 @@ impl Postgres {
         Command::new(self.bin.join(name))
     }
 
-    fn admin_command(&self, database: &str) -> Command {
+    /// psql for the superuser, past the gate.
+    pub(crate) fn admin_command(&self, database: &str) -> Command {
         let mut command = self.program("psql");
         command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"]);
         command.arg(&self.folder).args(["-p", &self.port.to_string()]);
