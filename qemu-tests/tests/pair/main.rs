@@ -101,8 +101,12 @@ fn survives(programs: &site::Programs, arbiter: Arbiter) {
     site.await_state(0, "primary, in sync");
 
     let gap = writer.gap_of(|| {
+        site.forget(1);
         assert_eq!(site.order(0, PgRequest::Switchover), Answer::Accepted);
-        site.await_state(1, "primary, alone");
+        // Not as its last state: its standby may be in sync again before anybody looks.
+        support::until("the other node leads", || {
+            site.said_alive(1).lines().any(|line| line.starts_with("primary, alone, was "))
+        });
     });
     tell("a switchover is ordered", gap);
     site.await_state(0, "standby, in sync");

@@ -137,6 +137,13 @@ impl Site {
         all.get(self.read[node]..).unwrap_or_default().to_owned()
     }
 
+    /// The same of a node that must not have ended.
+    pub(crate) fn said_alive(&mut self, node: usize) -> String {
+        let ended = self.nodes[node].as_mut().and_then(|child| child.try_wait().expect("ours"));
+        assert!(ended.is_none(), "{} ended: {ended:?}", NODES[node]);
+        self.said(node)
+    }
+
     pub(crate) fn start(&mut self, node: usize) {
         self.forget(node);
         let folder = self.folder.path().join(NODES[node]);
@@ -147,7 +154,8 @@ impl Site {
         self.nodes[node] = Some(command.spawn().expect("it starts"));
     }
 
-    fn forget(&mut self, node: usize) {
+    /// What a node has said so far is from before.
+    pub(crate) fn forget(&mut self, node: usize) {
         self.read[node] += self.said(node).len();
     }
 
@@ -155,9 +163,7 @@ impl Site {
     pub(crate) fn await_state(&mut self, node: usize, state: &str) {
         let arrived = format!("{state}, was ");
         until(&format!("{} is {state}", NODES[node]), || {
-            let ended = self.nodes[node].as_mut().and_then(|child| child.try_wait().expect("ours"));
-            assert!(ended.is_none(), "{} ended: {ended:?}", NODES[node]);
-            let said = self.said(node);
+            let said = self.said_alive(node);
             let last = said.lines().rfind(|line| line.contains(", was "));
             last.is_some_and(|line| line.starts_with(&arrived))
         });
