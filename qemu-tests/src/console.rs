@@ -7,6 +7,16 @@ use std::time::{Duration, Instant};
 
 use ledger::check::console;
 
+/// What a kernel says of a processor or a process that seems to hang. A guest that gets no time from
+/// a busy desk says the same.
+const STARVED: [&str; 5] = [
+    "soft lockup",
+    "workqueue lockup",
+    "self-detected stall",
+    "detected stalls on CPUs",
+    "blocked for more than",
+];
+
 /// One line, and when it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -128,6 +138,12 @@ impl Console {
         self.lines().into_iter().filter(bad).collect()
     }
 
+    /// The same without what only tells that the desk gave the guest too little time.
+    pub fn damage(&self) -> Vec<Line> {
+        let starved = |line: &Line| STARVED.iter().any(|sign| line.text.contains(sign));
+        self.trouble().into_iter().filter(|line| !starved(line)).collect()
+    }
+
     /// Waits until every source has ended and everything was read.
     pub fn join(&self) {
         let readers = std::mem::take(&mut self.shared.state().readers);
@@ -152,6 +168,15 @@ mod tests {
         assert_eq!(console.wait_for_any(&["three", "two"], long).expect("said").text, "two");
         assert_eq!(console.trouble().len(), 1);
         assert_eq!(console.lines().len(), 4);
+    }
+
+    #[test]
+    fn a_starved_guest_is_in_trouble_and_not_damaged() {
+        let said = b"watchdog: BUG: soft lockup - CPU#0 stuck for 26s!\nEXT4-fs error (vda5)\n";
+        let console = Console::new(&said[..]);
+        console.join();
+        assert_eq!(console.trouble().len(), 2);
+        assert_eq!(console.damage(), console.lines()[1..]);
     }
 
     #[test]

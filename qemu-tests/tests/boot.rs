@@ -30,7 +30,7 @@ fn boot(uefi: bool) {
     let transcript = guest.console.transcript();
     assert!(status.is_ok_and(|status| status.success()), "{transcript}");
     assert!(transcript.contains("edgepair: powering off"), "{transcript}");
-    assert_eq!(guest.console.trouble(), [], "{transcript}");
+    assert_eq!(guest.console.damage(), [], "{transcript}");
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn the_image_that_ships_boots_with_its_drivers_as_modules() {
     assert!(transcript.contains("watchdog: i6300ESB timer, 30 s"), "{transcript}");
     assert!(transcript.contains("edgepair: asked to restart"), "{transcript}");
     assert!(transcript.contains("edgepair: restarting"), "{transcript}");
-    assert_eq!(guest.console.trouble(), [], "{transcript}");
+    assert_eq!(guest.console.damage(), [], "{transcript}");
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn boots_from(bus: Bus) {
     assert!(ready.is_some(), "{bus:?}: {}", guest.console.transcript());
     guest.press_power_button().expect("pressed");
     assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{bus:?}: {}", guest.console.transcript());
-    assert_eq!(guest.console.trouble(), [], "{bus:?}: {}", guest.console.transcript());
+    assert_eq!(guest.console.damage(), [], "{bus:?}: {}", guest.console.transcript());
 }
 
 #[test]
@@ -104,5 +104,5 @@ fn a_stick_and_a_card_that_are_plugged_in_later_are_noticed() {
     assert!(loaded.is_some(), "{}", guest.console.transcript());
     guest.press_power_button().expect("pressed");
     assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
-    assert_eq!(guest.console.trouble(), [], "{}", guest.console.transcript());
+    assert_eq!(guest.console.damage(), [], "{}", guest.console.transcript());
 }

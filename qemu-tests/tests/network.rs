@@ -41,7 +41,7 @@ fn boot(links: &str, cards: u8) -> String {
     guest.press_power_button().expect("pressed");
     assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
     let transcript = guest.console.transcript();
-    assert_eq!(guest.console.trouble(), [], "{transcript}");
+    assert_eq!(guest.console.damage(), [], "{transcript}");
     transcript
 }
 
