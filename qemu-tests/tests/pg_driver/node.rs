@@ -121,6 +121,20 @@ impl Node {
         }
     }
 
+    /// Takes in what was reported; says whether this command's answer is, or was, among it.
+    pub(crate) fn has_answered(&mut self, ticket: Ticket) -> bool {
+        while let Some(report) = self.driver.next_report() {
+            match report {
+                Report::Postgres(report) => self.take(report),
+                other @ Report::RevisionFenced(_) => panic!("nobody asked for {other:?}"),
+            }
+        }
+        self.news.iter().any(|news| match news {
+            PgReport::Done(answered, ..) | PgReport::Failed(answered) => *answered == ticket,
+            _ => false,
+        })
+    }
+
     fn take(&mut self, report: PgReport) {
         match report {
             PgReport::Status { .. } => self.status = Some(report),
