@@ -23,8 +23,9 @@ use tempfile::TempDir;
 const MILLISECOND: Nanos = NANOS_PER_SECOND / 1000;
 /// Far more than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// On one machine, question and answer take less than this even when it is busy.
-const CLOSE: Nanos = 20 * MILLISECOND;
+/// On one machine, question and answer take less than this even when it is busy; what is corrected
+/// is several times as much.
+const CLOSE: Nanos = 200 * MILLISECOND;
 
 /// A machine whose wall clock is off from the host's, and whose corrections stay here.
 struct VirtualMachine {
@@ -181,8 +182,8 @@ fn a_server_without_time_is_not_believed() {
     let lost = TimeServer::start(folder.path(), false);
     let good = TimeServer::start(folder.path(), true);
     let config =
-        format!("server 127.0.0.1:{}\nserver 127.0.0.1:{}\nstep 100\n", lost.port, good.port);
-    let mut bench = Bench::new(folder, &config, 200 * MILLISECOND);
+        format!("server 127.0.0.1:{}\nserver 127.0.0.1:{}\nstep 500\n", lost.port, good.port);
+    let mut bench = Bench::new(folder, &config, NANOS_PER_SECOND);
     // One of two is no majority, so this takes until the start is over.
     bench.run_until(|machine| machine.steps.len() == 1);
     assert!(bench.shell.machine().off.abs() < CLOSE);
