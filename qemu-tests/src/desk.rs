@@ -33,13 +33,14 @@ impl Desk {
     /// A desk that reaches the node in this machine, and nothing else does: the machine's only card
     /// is on a network of QEMU's own. `operator` is the folder of the node's secrets.
     pub fn beside(machine: &mut Machine, operator: &Path) -> Self {
-        let port = free_port();
         let disk = machine.disks.first().expect("the node's own").file.clone();
-        machine.cards = vec![open_card(&disk, port)];
         let project = Project::find(None).expect("the tests run in a checkout");
         let binaries = node::build(&project, Architecture::Amd64, false).expect("built");
         let nodectl = binaries.into_iter().find(|binary| binary.name == "nodectl");
         let program = nodectl.expect("it is one of them").path;
+        // After the build, which may take a minute in which another program takes the port.
+        let port = free_port();
+        machine.cards = vec![open_card(&disk, port)];
         Self { program, node: format!("127.0.0.1:{port}"), operator: operator.to_owned() }
     }
 
