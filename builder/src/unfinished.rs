@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,6 +24,10 @@ static LISTED: Mutex<Listed> =
 /// A program that was asked to end gets this long, as QEMU wants to give the terminal back.
 const END_LIMIT: Duration = Duration::from_secs(2);
 const END_POLL: Duration = Duration::from_millis(10);
+/// Permissions of a file that everybody may read, before the umask takes its part.
+const PUBLIC_MODE: u32 = 0o666;
+/// Permissions of a file that may have a node's keys in it.
+const PRIVATE_MODE: u32 = 0o600;
 /// What shells report for a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
@@ -160,6 +165,16 @@ impl Drop for Running {
 impl Unfinished {
     /// Starts a file that will be `target`, in the same folder, so that the rename is one step.
     pub fn create(target: &Path) -> Result<Self, UnfinishedError> {
+        Self::with_mode(target, PUBLIC_MODE)
+    }
+
+    /// Starts a file that only its owner can read, from its first byte on: an image may have a
+    /// sealed seed in it.
+    pub fn create_private(target: &Path) -> Result<Self, UnfinishedError> {
+        Self::with_mode(target, PRIVATE_MODE)
+    }
+
+    fn with_mode(target: &Path, mode: u32) -> Result<Self, UnfinishedError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = target.file_name().unwrap_or_default().to_string_lossy();
@@ -169,8 +184,9 @@ impl Unfinished {
             fs::create_dir_all(folder).map_err(fail)?;
         }
         listed().paths.insert(path.clone());
-        let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-        match opened {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(mode);
+        match options.open(&path) {
             Ok(file) => Ok(Self { file, path, target: target.to_owned() }),
             Err(source) => {
                 listed().paths.remove(&path);
@@ -181,11 +197,6 @@ impl Unfinished {
 
     pub fn file(&self) -> &File {
         &self.file
-    }
-
-    /// Where the bytes are for now.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Makes the bytes durable and gives the file its name, replacing an older one.
@@ -219,6 +230,8 @@ impl Drop for Unfinished {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -233,6 +246,18 @@ mod tests {
         let left: Vec<_> =
             fs::read_dir(target.parent().expect("a folder")).expect("read").collect();
         assert_eq!(left.len(), 1);
+    }
+
+    #[test]
+    fn a_private_file_is_private_before_and_after_it_gets_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("image.raw");
+        fs::write(&target, b"older, and open to all").expect("written");
+        let unfinished = Unfinished::create_private(&target).expect("created");
+        let mode = |metadata: fs::Metadata| metadata.permissions().mode() & 0o777;
+        assert_eq!(mode(unfinished.file().metadata().expect("there")), PRIVATE_MODE);
+        unfinished.finish().expect("finished");
+        assert_eq!(mode(fs::metadata(&target).expect("there")), PRIVATE_MODE);
     }
 
     #[test]

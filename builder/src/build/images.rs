@@ -78,7 +78,7 @@ pub fn write_all(
     for seed in seeds {
         let target = out.join(file_name(definition, base, &seed.node, format));
         let fail = |source| ImagesError::Io { path: target.clone(), source };
-        let unfinished = Unfinished::create(&target)?;
+        let unfinished = Unfinished::create_private(&target)?;
         let date = base.record.source_date;
         let mut hasher = common.clone();
         if format == Format::Raw {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fs::{self, Permissions};
+use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -200,13 +200,13 @@ fn write_all(report: &Report, folder: &Path) -> Result<String, Box<dyn Error>> {
     let mut written_paths = Vec::new();
     for file in &report.files {
         let path = folder.join(file.path.trim_start_matches('/'));
-        let unfinished = Unfinished::create(&path)?;
+        let unfinished = Unfinished::create_private(&path)?;
         // Set-id bits mean nothing on a desk.
         let mode = u32::from_str_radix(&file.mode, 8).unwrap_or(PRIVATE) & 0o777;
-        let set = |mode| fs::set_permissions(unfinished.path(), Permissions::from_mode(mode));
-        let written = set(PRIVATE)
-            .and_then(|()| unfinished.file().write_all(file.text.as_bytes()))
-            .and_then(|()| set(mode));
+        let mut content = unfinished.file();
+        let written = content
+            .write_all(file.text.as_bytes())
+            .and_then(|()| content.set_permissions(Permissions::from_mode(mode)));
         written.map_err(|error| format!("{}: {error}", path.display()))?;
         unfinished.finish()?;
         written_paths.push(path.display().to_string());

@@ -1,9 +1,7 @@
 //! `builder seed`: whose image or device it is, and making it another node's.
 
 use std::error::Error;
-use std::fs::{self, Permissions};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,9 +14,6 @@ use super::{Context, Outcome};
 use crate::build::seeds;
 use crate::device::{DeviceFacts, Identity, Machine, Refusal, Source, Target, identify, replace};
 use crate::unfinished::Unfinished;
-
-/// An exported seed has the node's keys in it.
-const PRIVATE: u32 = 0o600;
 
 /// Show or change whose image or device it is
 #[derive(Args, Debug)]
@@ -173,9 +168,8 @@ fn export(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
     if path.symlink_metadata().is_ok() {
         return Err(format!("{} exists: name another file", path.display()).into());
     }
-    let unfinished = Unfinished::create(path)?;
-    let written = fs::set_permissions(unfinished.path(), Permissions::from_mode(PRIVATE))
-        .and_then(|()| unfinished.file().write_all(text.as_bytes()));
+    let unfinished = Unfinished::create_private(path)?;
+    let written = unfinished.file().write_all(text.as_bytes());
     written.map_err(|error| format!("{}: {error}", path.display()))?;
     unfinished.finish()?;
     Ok(())

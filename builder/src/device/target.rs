@@ -101,7 +101,7 @@ impl Target {
     pub fn open(path: &Path, facts: &DeviceFacts) -> Result<Self, TargetError> {
         let path = path.to_owned();
         if facts.kind == Kind::File && !path.exists() {
-            let place = Place::New(Unfinished::create(&path)?);
+            let place = Place::New(Unfinished::create_private(&path)?);
             return Ok(Self { path, fresh: true, place });
         }
         let mut options = OpenOptions::new();

@@ -1,7 +1,7 @@
 //! Flashing onto files: what is on the disk afterwards, and what is not there after a failure.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
 use builder::device::{
@@ -42,11 +42,13 @@ fn bytes_of(path: &Path, part: Part) -> Vec<u8> {
 }
 
 #[test]
-fn a_new_file_becomes_the_image() {
+fn a_new_file_becomes_the_image_and_only_its_owner_reads_it() {
     let (folder, image) = image(Choice::SHIPPED);
     let disk = folder.path().join("disk.raw");
     flash_to(&image, &disk).expect("flashed");
     assert!(fs::read(&image).expect("read") == fs::read(&disk).expect("read"));
+    // The image may be a node already, and then has its keys.
+    assert_eq!(fs::metadata(&disk).expect("there").permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

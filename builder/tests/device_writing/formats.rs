@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -146,7 +146,7 @@ fn qcow2_is_not_taken_for_an_image_to_flash() {
 }
 
 #[test]
-fn a_build_names_and_hashes_what_it_made_in_each_format() {
+fn a_build_names_hashes_and_keeps_private_what_it_made_in_each_format() {
     let (folder, image) = image(Choice::SHIPPED);
     let record = Record {
         verity_root: "5f".repeat(32),
@@ -176,6 +176,8 @@ fn a_build_names_and_hashes_what_it_made_in_each_format() {
             assert_eq!(name, Some(wanted.as_str()));
             let bytes = fs::read(&image.path).expect("read");
             assert_eq!(image.bytes, bytes.len() as u64);
+            let mode = fs::metadata(&image.path).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "the seed in it has the node's keys");
             assert_eq!(image.sha256, to_hex(&Sha256::digest(&bytes)));
             assert_eq!(image.sha256, other[index].sha256, "a second build is the same");
         }
