@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -18,7 +18,7 @@ use crate::qemu::command::{Acceleration, Bus, Card, Console, Disk, Machine, Star
 use crate::qemu::forward;
 use crate::qemu::program::Qemu;
 use crate::root::size::ByteSize;
-use crate::unfinished::{Running, Scratch};
+use crate::unfinished::{Running, Scratch, Unfinished, UnfinishedError};
 
 /// The disk that a node gets unless asked otherwise: room for a state partition.
 const DISK_BYTES: u64 = 4 << 30;
@@ -119,7 +119,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         watchdog: false,
         cards: cards(&image, arguments.forward)?,
         channels: Vec::new(),
-        console: if std::io::stdin().is_terminal() { Console::Terminal } else { Console::Output },
+        console: if io::stdin().is_terminal() { Console::Terminal } else { Console::Output },
         control: None,
         clock: None,
         end_on_restart: false,
@@ -160,16 +160,25 @@ fn prepare_disk(
     keep: Option<&Path>,
     folder: &Path,
 ) -> Result<PathBuf, Box<dyn Error>> {
-    let path = keep.map_or_else(|| folder.join("disk.raw"), Path::to_owned);
-    if keep.is_some() && path.exists() {
+    let Some(kept) = keep else {
+        let path = folder.join("disk.raw");
+        copy_with_room(image, &File::create_new(&path)?)?;
         return Ok(path);
+    };
+    if kept.exists() {
+        return Ok(kept.to_owned());
     }
-    let disk = File::create_new(&path)?;
-    sparse::copy(&image.file, &disk)?;
-    if image.bytes < DISK_BYTES {
-        disk.set_len(DISK_BYTES)?;
-    }
-    Ok(path)
+    // It is booted whenever it is there, so it must not be there before it is whole.
+    let disk = Unfinished::create_private(kept)?;
+    copy_with_room(image, disk.file())
+        .map_err(|source| UnfinishedError::Finish { path: kept.to_owned(), source })?;
+    Ok(disk.finish()?)
+}
+
+/// The image on a disk that has room for a state partition.
+fn copy_with_room(image: &OpenImage, disk: &File) -> io::Result<()> {
+    sparse::copy(&image.file, disk)?;
+    if image.bytes < DISK_BYTES { disk.set_len(DISK_BYTES) } else { Ok(()) }
 }
 
 /// One card for each link that the seed matches by hardware address, on a network of its own.

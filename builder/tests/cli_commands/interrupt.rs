@@ -1,4 +1,4 @@
-//! Ctrl-C in the middle of a flash, and of a build that waits for its mirror.
+//! Ctrl-C in the middle of a flash, of copying a disk to keep, and of a build that waits for its mirror.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -119,6 +119,47 @@ fn a_disk_is_left_without_partitions() {
         assert!(left.contains("primary missing, backup missing"), "{left}");
         true
     });
+}
+
+/// A folder with a program that calls itself QEMU and does nothing.
+fn put_idle_qemu(root: &Path) -> PathBuf {
+    let folder = root.join("programs");
+    let program = folder.join("qemu-system-x86_64");
+    fs::create_dir(&folder).expect("made");
+    fs::write(&program, "#!/bin/sh\necho QEMU emulator version 10.0.0\n").expect("written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("set");
+    folder
+}
+
+#[test]
+fn a_disk_to_keep_is_there_when_it_is_whole_and_only_for_its_owner() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = large_image(folder.path());
+    let disk = folder.path().join("kept.raw");
+    let programs = put_idle_qemu(folder.path());
+    let run = || {
+        let mut command = command();
+        let path = format!("{}:{}", text(&programs), std::env::var("PATH").expect("set"));
+        command.args(["run", text(&image), "--keep", text(&disk), "--acceleration", "tcg", "-q"]);
+        command.env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("it starts")
+    };
+    let mut child = run();
+    wait_for(&mut child, || !part_files(folder.path()).is_empty());
+    interrupt(&mut child);
+    assert_eq!(part_files(folder.path()), Vec::<PathBuf>::new());
+    assert!(!disk.exists(), "half a disk would be booted next time");
+
+    assert!(run().wait().expect("it ends").success());
+    let state = |path: &Path| {
+        let image = OpenImage::open(path).expect("an image");
+        let mut end = vec![0; usize::try_from(MIB).expect("small")];
+        let start = image.partition(Part::State).expect("there").offset_bytes();
+        image.file.read_exact_at(&mut end, start + STORED_BYTES - MIB).expect("read");
+        end
+    };
+    assert!(state(&disk) == state(&image), "it is whole");
+    assert_eq!(fs::metadata(&disk).expect("there").permissions().mode() & 0o777, 0o600);
 }
 
 /// A project whose node binaries come from a script in the place of cargo.
