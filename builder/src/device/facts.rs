@@ -1,5 +1,6 @@
 //! What there is to know about a device and an image before one is written to the other.
 
+use std::fmt;
 use std::path::PathBuf;
 
 /// What kind of target a path names.
@@ -96,6 +97,30 @@ impl DeviceFacts {
         }
     }
 
+    /// What is no longer so, in words: of the very same target nothing changes within minutes.
+    pub fn changes(&self, now: &Self) -> Vec<String> {
+        let told = self.identifying().into_iter().zip(now.identifying());
+        told.filter(|(was, is)| was != is)
+            .map(|((what, was), (_, is))| format!("{what}: was {was}, is {is}"))
+            .collect()
+    }
+
+    /// What tells one target from another, and an idle one from one in use.
+    fn identifying(&self) -> [(&'static str, String); 8] {
+        let maybe = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+        let bytes = self.bytes.map_or_else(|| "none".to_owned(), |bytes| bytes.to_string());
+        [
+            ("name", self.name.clone()),
+            ("kind", self.kind.to_string()),
+            ("serial number", maybe(&self.serial)),
+            ("vendor", maybe(&self.vendor)),
+            ("model", maybe(&self.model)),
+            ("bytes", bytes),
+            ("partitions", listed(&self.partitions)),
+            ("uses", listed(&self.uses)),
+        ]
+    }
+
     /// The device's node in `/dev`, or the file's path.
     pub fn path(&self) -> PathBuf {
         match self.kind {
@@ -105,5 +130,38 @@ impl DeviceFacts {
                 PathBuf::from("/dev").join(self.name.replace('!', "/"))
             }
         }
+    }
+}
+
+fn listed(parts: &[impl fmt::Display]) -> String {
+    if parts.is_empty() {
+        return "none".to_owned();
+    }
+    parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk => write!(f, "a disk"),
+            Self::Partition { of } => write!(f, "a partition of {of}"),
+            Self::File => write!(f, "a file"),
+        }
+    }
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mounted { device, at } => write!(f, "{device} mounted on {at}"),
+            Self::Swap { device } => write!(f, "{device} as swap"),
+            Self::Held { device, by } => write!(f, "{device} in {by}"),
+        }
+    }
+}
+
+impl fmt::Display for PartFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} bytes", self.name, self.bytes)
     }
 }

@@ -5,7 +5,7 @@
 //! `flock` too: it makes a second flash of the same file fail, and keeps udev from probing a device
 //! that is half written. Both end with the process, however it ends.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,9 @@ pub enum TargetError {
     #[error("{} is in use: another flash writes to it, or the kernel holds it (a filesystem, a \
         RAID, a volume group, swap); end that first", path.display())]
     Busy { path: PathBuf },
+    #[error("{} is no longer what it was when it was looked at ({}); nothing was written: look at \
+        what is plugged in, and start again", path.display(), changes.join(", "))]
+    Changed { path: PathBuf, changes: Vec<String> },
     #[error(transparent)]
     Machine(#[from] MachineError),
     #[error(transparent)]
@@ -77,6 +80,15 @@ pub(super) fn facts(path: &Path, machine: &Machine) -> Result<DeviceFacts, Targe
             return Err(TargetError::Open { path: path.to_owned(), source });
         }
     };
+    facts_of(path, &metadata, machine)
+}
+
+/// What is known about something that is there.
+fn facts_of(
+    path: &Path,
+    metadata: &Metadata,
+    machine: &Machine,
+) -> Result<DeviceFacts, TargetError> {
     if metadata.file_type().is_block_device() {
         let number = metadata.rdev();
         return Ok(machine.device(&machine.name_of(major(number), minor(number))?)?);
@@ -89,6 +101,19 @@ pub(super) fn facts(path: &Path, machine: &Machine) -> Result<DeviceFacts, Targe
     Ok(DeviceFacts::of_file(name, bytes, machine.uses_of_file(path)))
 }
 
+/// While somebody was asked, a disk may have been pulled and another have got its name. What was
+/// opened keeps its meaning, so it is this that is looked at again, and not the path.
+fn refuse_another(path: &Path, file: &File, facts: &DeviceFacts) -> Result<(), TargetError> {
+    let metadata =
+        file.metadata().map_err(|source| TargetError::Open { path: path.to_owned(), source })?;
+    let now = facts_of(path, &metadata, &Machine::read(Path::new("/"))?)?;
+    let changes = facts.changes(&now);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    Err(TargetError::Changed { path: path.to_owned(), changes })
+}
+
 impl DeviceFacts {
     /// What there is to know about the target that a path names.
     pub fn of_path(path: &Path, machine: &Machine) -> Result<Self, TargetError> {
@@ -97,7 +122,7 @@ impl DeviceFacts {
 }
 
 impl Target {
-    /// Opens it for this process alone.
+    /// Opens it for this process alone, if it still is what `facts` say.
     pub fn open(path: &Path, facts: &DeviceFacts) -> Result<Self, TargetError> {
         let path = path.to_owned();
         if facts.kind == Kind::File && !path.exists() {
@@ -123,6 +148,7 @@ impl Target {
                 return Err(TargetError::Open { path, source: errno.into() });
             }
         }
+        refuse_another(&path, &file, facts)?;
         Ok(Self { path, fresh: facts.bytes.is_none(), place: Place::Existing(file) })
     }
 

@@ -93,6 +93,28 @@ fn a_disk_that_shrank_since_it_was_looked_at_is_left_alone() {
 }
 
 #[test]
+fn what_became_another_while_somebody_was_asked_is_left_alone() {
+    let (folder, image) = image(Choice::SHIPPED);
+    let disk = folder.path().join("disk.raw");
+    let source = Source::open_file(&image, &quiet()).expect("an image");
+    for looked_at in [None, Some(80 * MIB)] {
+        let _absent = fs::remove_file(&disk);
+        if let Some(bytes) = looked_at {
+            used_disk(&disk, bytes);
+        }
+        let shown = facts(&disk);
+        used_disk(&disk, 90 * MIB);
+        let error = Target::open(&disk, &shown).expect_err("another");
+        assert!(matches!(error, TargetError::Changed { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("is {}", 90 * MIB)), "{error}");
+        let intact = fs::read(&disk).expect("read").iter().all(|byte| *byte == 0xa5);
+        assert!(intact, "untouched");
+        let target = Target::open(&disk, &facts(&disk)).expect("looked at again");
+        flash(&source, target, facts(&disk).bytes, &quiet()).expect("flashed");
+    }
+}
+
+#[test]
 fn a_write_that_fails_says_where_and_leaves_no_partitions() {
     let (_folder, path) = image(Choice::SHIPPED);
     let image = OpenImage::open(&path).expect("an image");

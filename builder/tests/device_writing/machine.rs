@@ -117,6 +117,28 @@ fn a_stick_is_mounted_even_if_only_its_uuid_says_so() {
 }
 
 #[test]
+fn another_stick_under_the_same_name_is_told_from_the_first() {
+    let (folder, before) = machine();
+    let was = before.device("sdb").expect("there");
+    let again = || {
+        let machine = Machine::read(folder.path()).expect("a machine");
+        was.changes(&machine.device(&machine.name_of(8, 16).expect("there")).expect("there"))
+    };
+    assert_eq!(again(), Vec::<String>::new(), "the same stick stays the same");
+    let usb = "sys/devices/pci0000:00/0000:00:14.0/usb1/1-2";
+    put(folder.path(), &format!("{usb}/serial"), "FEEDF00D\n");
+    assert_eq!(again(), ["serial number: was 0BADCAFE, is FEEDF00D"]);
+    put(folder.path(), &format!("{usb}/serial"), "0BADCAFE\n");
+    let block = format!("{usb}/1-2:1.0/host6/target/6:0:0:0/block/sdb");
+    put(folder.path(), &format!("{block}/size"), "62500001\n");
+    put(folder.path(), &format!("{block}/sdb1/holders/dm-0"), "");
+    let changes = again();
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    assert_eq!(changes[0], "bytes: was 32000000000, is 32000000512");
+    assert!(changes[1].ends_with(" and sdb1 in dm-0 (vg-root)"), "{changes:?}");
+}
+
+#[test]
 fn a_disk_that_is_read_only_or_has_large_sectors_says_so() {
     let (_folder, machine) = machine();
     let nvme = machine.device("nvme0n1").expect("there");
