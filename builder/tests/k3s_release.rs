@@ -101,6 +101,27 @@ fn a_release_is_downloaded_once() {
 }
 
 #[test]
+fn what_a_disk_damaged_in_the_cache_is_never_used() {
+    let (server, desk) = (server(), Desk::new());
+    let release = release_at(&server.url());
+    let files = desk.online(&release).expect("downloaded");
+    let damage = || {
+        let mut bytes = fake_binary();
+        bytes[150_000] ^= 1;
+        fs::write(&files.binary, bytes).expect("damaged");
+    };
+    damage();
+    let error = desk.offline(&release).expect_err("damaged").to_string();
+    assert!(error.starts_with(&files.binary.display().to_string()), "{error}");
+    assert!(error.contains("was damaged in the cache"), "{error}");
+    assert!(error.contains("run once without --offline"), "{error}");
+    assert_whole(&desk.online(&release).expect("fetched again"));
+    damage();
+    assert_whole(&desk.locked(&release, &files.artifacts).expect("fetched again"));
+    assert_whole(&desk.offline(&release).expect("from the cache"));
+}
+
+#[test]
 fn a_download_that_breaks_off_is_resumed() {
     let (server, desk) = (server(), Desk::new());
     server.fail(&format!("{FOLDER}/{BINARY}"), Fault::BreakOffAfter(100_000), 1);

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -67,9 +67,35 @@ struct Request<'a> {
 impl Store {
     /// The file from the cache, or downloaded into it.
     pub fn obtain(&self, wanted: &Wanted<'_>, progress: &Progress) -> Result<File, StoreError> {
-        if let Some(file) = self.open_blob(&wanted.digest, wanted.size)? {
+        match self.open_blob(&wanted.digest, wanted.size)? {
+            Some(file) => Ok(file),
+            None => self.download(wanted, progress),
+        }
+    }
+
+    /// The same for what is used as it lies there: it is hashed once more, since a disk may have
+    /// damaged what was good when it was stored, and then fetched again.
+    pub fn obtain_intact(
+        &self,
+        wanted: &Wanted<'_>,
+        progress: &Progress,
+    ) -> Result<File, StoreError> {
+        let Some(file) = self.open_blob(&wanted.digest, wanted.size)? else {
+            return self.download(wanted, progress);
+        };
+        let path = self.blob_path(&wanted.digest);
+        if hash(&file, &path)? == wanted.digest {
             return Ok(file);
         }
+        self.download(wanted, progress).map_err(|source| StoreError::Damaged {
+            label: wanted.label.to_owned(),
+            path,
+            source: Box::new(source),
+        })
+    }
+
+    /// Downloads the file, in the place of whatever has its name in the cache.
+    fn download(&self, wanted: &Wanted<'_>, progress: &Progress) -> Result<File, StoreError> {
         if self.offline {
             return Err(StoreError::Offline(wanted.label.to_owned()));
         }
@@ -220,13 +246,24 @@ impl Store {
         package: &Package,
         progress: &Progress,
     ) -> Result<File, StoreError> {
-        let label = package.to_string();
+        self.obtain(&self.wanted(package, &package.to_string()), progress)
+    }
+
+    /// The `.deb` of a package, to be read now.
+    pub(super) fn intact_package_file(
+        &self,
+        package: &Package,
+        progress: &Progress,
+    ) -> Result<File, StoreError> {
+        self.obtain_intact(&self.wanted(package, &package.to_string()), progress)
+    }
+
+    fn wanted<'l>(&self, package: &Package, label: &'l str) -> Wanted<'l> {
         let first = package.mirror.iter();
         let others =
             self.mirrors().iter().filter(|mirror| Some(*mirror) != package.mirror.as_ref());
         let urls = first.chain(others).map(|mirror| mirror.file(&package.filename)).collect();
-        let (digest, size) = (package.sha256, Some(package.size));
-        self.obtain(&Wanted { label: &label, digest, size, urls }, progress)
+        Wanted { label, digest: package.sha256, size: Some(package.size), urls }
     }
 
     /// A small file whose hash nobody knows beforehand, unless it is still the version `known`.
@@ -268,6 +305,24 @@ impl Store {
             return Err(StoreError::Offline(url.to_owned()));
         }
         Ok(self.small_file(url, limit, None)?.map(|file| file.bytes).unwrap_or_default())
+    }
+}
+
+/// What a whole file hashes to; where it is read from next stays as it was.
+fn hash(file: &File, path: &Path) -> Result<Digest, StoreError> {
+    let mut hasher = Hasher::default();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut offset = 0;
+    loop {
+        match file.read_at(&mut chunk, offset) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(count) => {
+                hasher.update(&chunk[..count]);
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(wrap_io(path, error)),
+        }
     }
 }
 
@@ -340,7 +395,7 @@ impl Partial {
             let file = options.open(&partial).map_err(wrap)?;
             flock(&file, FlockOperation::LockExclusive).map_err(|error| wrap(error.into()))?;
             // Who held the lock before may have renamed or removed the file that we opened. A
-            // final file that was there from the start is one of a wrong size, to be replaced.
+            // final file that was there from the start is a damaged one, to be replaced.
             let current = fs::metadata(&partial).ok().map(|data| data.ino());
             let is_ours = current == Some(file.metadata().map_err(wrap)?.ino());
             if !existed && path.exists() {

@@ -65,6 +65,8 @@ pub enum StoreError {
          mirror is broken, tampered with, or just being updated: try again, or another mirror"
     )]
     Mismatch { label: String, url: String, wanted: Digest, found: String },
+    #[error("{path}: {label} was damaged in the cache and must be fetched again: {source}")]
+    Damaged { label: String, path: PathBuf, source: Box<StoreError> },
     #[error("{label}: {url} is longer than {limit} bytes, which no honest server sends")]
     TooLong { label: String, url: String, limit: u64 },
     #[error(
@@ -108,7 +110,8 @@ impl Store {
     }
 
     /// A finished file, if there is one of this size. One of another size was damaged after it
-    /// was stored; it counts as absent and is replaced.
+    /// was stored; it counts as absent and is replaced. Of the right size it still may be damaged:
+    /// see [`Self::obtain_intact`].
     pub fn open_blob(
         &self,
         digest: &Digest,

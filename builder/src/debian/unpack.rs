@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::deb::{DebError, Section, members};
 use super::deb822::stanzas;
-use super::digest::{Digest, Hasher};
+use super::digest::Digest;
 use super::package::Package;
 use super::store::{Store, StoreError, wrap_io};
 use super::tarball::{Entry, EntryKind, TarError, read_tar};
@@ -72,8 +72,6 @@ pub enum UnpackError {
     Tar { package: String, member: &'static str, source: TarError },
     #[error("{package} is refused: it says of itself that it is {found}")]
     OtherPackage { package: String, found: String },
-    #[error("{package} in the cache was damaged and can't be fetched again: {source}")]
-    Damaged { package: String, source: Box<StoreError> },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -103,7 +101,7 @@ impl Store {
         if let Some(files) = self.open_unpacked(&package.sha256)? {
             return Ok(files);
         }
-        let deb = self.intact_file(package, progress)?;
+        let deb = self.intact_package_file(package, progress)?;
         let found = members(&deb)
             .map_err(|source| UnpackError::Deb { package: package.to_string(), source })?;
         let open = |member| -> Result<Box<dyn Read>, UnpackError> {
@@ -147,36 +145,6 @@ impl Store {
             return Ok(None);
         }
         Ok(package_files(file, stored.entries).ok())
-    }
-
-    /// The `.deb`, hashed once more: a disk may have damaged what was good when it was stored.
-    fn intact_file(&self, package: &Package, progress: &Progress) -> Result<File, UnpackError> {
-        let file = self.package_file(package, progress)?;
-        let path = self.blob_path(&package.sha256);
-        if hash(&file, &path)? == package.sha256 {
-            return Ok(file);
-        }
-        std::fs::remove_file(&path).map_err(|error| wrap_io(&path, error))?;
-        let damaged = |source| UnpackError::Damaged {
-            package: package.to_string(),
-            source: Box::new(source),
-        };
-        self.package_file(package, progress).map_err(damaged)
-    }
-}
-
-fn hash(file: &File, path: &Path) -> Result<Digest, StoreError> {
-    let wrap = |error| wrap_io(path, error);
-    let length = file.metadata().map_err(wrap)?.len();
-    let whole = super::deb::Member { offset: 0, length, compression: Compression::None };
-    let mut section = Section::new(file.try_clone().map_err(wrap)?, whole);
-    let mut hasher = Hasher::default();
-    let mut chunk = vec![0; BUFFER_BYTES];
-    loop {
-        match section.read(&mut chunk).map_err(wrap)? {
-            0 => return Ok(hasher.finish()),
-            count => hasher.update(&chunk[..count]),
-        }
     }
 }
 

@@ -79,6 +79,9 @@ pub enum K3sError {
          with --k3s PATH"
     )]
     Offline { file: String, version: String },
+    /// A file of the cache isn't what it was, and can't be replaced.
+    #[error("{}: it was damaged in the cache and must be fetched again: {source}", path.display())]
+    Damaged { path: PathBuf, source: Box<K3sError> },
     /// The cache can't be used.
     #[error(transparent)]
     Store(StoreError),
@@ -93,6 +96,10 @@ impl Order<'_> {
             StoreError::Offline(_) => {
                 let file = file.to_owned();
                 return K3sError::Offline { file, version };
+            }
+            StoreError::Damaged { path, source, .. } => {
+                let source = Box::new(self.explain(file, *source));
+                return K3sError::Damaged { path, source };
             }
             StoreError::Vanished { .. } | StoreError::Http(HttpError::NotFound(_)) => {
                 return K3sError::NotFound { url, version };

@@ -116,8 +116,9 @@ impl Order<'_> {
             let label = format!("{name} {}", self.release.version());
             let urls = vec![self.release.url(name)];
             let wanted = Wanted { label: &label, digest, size, urls };
-            let file =
-                store.obtain(&wanted, progress).map_err(|error| self.explain(name, error))?;
+            let file = store
+                .obtain_intact(&wanted, progress)
+                .map_err(|error| self.explain(name, error))?;
             let path = store.blob_path(&digest);
             let size = file.metadata().map_err(|error| wrap(&path, error))?.len();
             found.push(Hashed { path, sha256: digest, size });
