@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,7 @@ impl Inputs<'_> {
             && path.is_file()
             && let Some(record) = read_record(&record_path)
         {
+            mark_used(&path);
             progress.note("the image of these inputs is in the cache");
             return Ok(Base { path, record });
         }
@@ -189,7 +191,7 @@ impl Inputs<'_> {
     /// A hash over everything that can change a byte of the base.
     fn key(&self) -> Result<String, BaseError> {
         let mut hasher = Sha256::new();
-        hasher.update(self.source.fingerprint());
+        hasher.update(self.source.fingerprint()?);
         for artifact in self.k3s.iter().flat_map(|k3s| &k3s.artifacts) {
             hasher.update(format!("{} {}\n", artifact.name, artifact.sha256));
         }
@@ -224,10 +226,17 @@ fn read_record(path: &Path) -> Option<Record> {
     serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
 
-/// Keeps the newest bases and the one just made; what can't be removed costs only room.
+/// Counts a base as new, so that a build beside this one, which makes another, doesn't remove it.
+fn mark_used(path: &Path) {
+    // In a cache that belongs to somebody else it stays as old as it is, and is used all the same.
+    let _old = File::open(path).and_then(|base| base.set_modified(SystemTime::now()));
+}
+
+/// Keeps the bases that were made or used last, and the one just made; what can't be removed costs
+/// only room.
 fn remove_old(folder: &Path, current: &str) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut bases: Vec<(std::time::SystemTime, PathBuf)> = entries
+    let mut bases: Vec<(SystemTime, PathBuf)> = entries
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "raw"))
         .filter(|path| path.file_stem().is_none_or(|stem| stem != current))
@@ -238,5 +247,28 @@ fn remove_old(folder: &Path, current: &str) {
         for extension in ["raw", "json", "lock"] {
             let _kept = fs::remove_file(path.with_extension(extension));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_base_that_is_in_use_outlives_those_made_after_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).with_extension("raw");
+        for (age, name) in ["newest", "newer", "new", "used"].into_iter().enumerate() {
+            let file = File::create(path(name)).expect("created");
+            let hours = Duration::from_hours(1 + u64::try_from(age).expect("small"));
+            file.set_modified(SystemTime::now() - hours).expect("set");
+        }
+        File::create(path("current")).expect("created");
+        mark_used(&path("used"));
+        remove_old(folder.path(), "current");
+        let kept = ["current", "used", "newest", "newer", "new"].map(|name| path(name).exists());
+        assert_eq!(kept, [true, true, true, true, false]);
     }
 }

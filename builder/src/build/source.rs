@@ -91,9 +91,9 @@ impl Source {
         }
     }
 
-    /// Names exactly which packages there are to choose from.
-    pub fn fingerprint(&self) -> String {
-        match &self.chosen {
+    /// Names exactly which packages there are to choose from, what they need, and the date.
+    pub fn fingerprint(&self) -> Result<String, SourceError> {
+        Ok(match &self.chosen {
             Chosen::Archive(archive) => {
                 let suites = archive.suites().iter();
                 let line = |suite: &crate::debian::archive::Suite| {
@@ -101,11 +101,9 @@ impl Source {
                 };
                 suites.map(line).collect()
             }
-            Chosen::Lock(lock) => {
-                let packages = lock.packages.iter();
-                packages.map(|package| format!("{} {}\n", package.name, package.sha256)).collect()
-            }
-        }
+            // The date is in every file of an image, and the needs decide which packages it has.
+            Chosen::Lock(lock) => lock.text()?,
+        })
     }
 
     /// What a lock says of files that are in no archive; none without a lock.
@@ -180,4 +178,39 @@ pub fn wanted(definition: &Definition, overlays: &[Overlay]) -> Vec<String> {
 /// The clock is read here and nowhere below.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCK: &str = r#"format = 1
+date = 1700000000
+[[package]]
+name = "tool"
+version = "1.0"
+architecture = "amd64"
+source = "tool"
+source_version = "1.0"
+filename = "pool/tool_1.0_amd64.deb"
+size = 100
+sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+needs = ["library"]
+"#;
+
+    #[test]
+    fn locks_of_the_same_packages_differ_by_their_date_and_needs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fingerprint = |text: &str| {
+            let path = folder.path().join("tiny.lock");
+            std::fs::write(&path, text).expect("written");
+            let store = Store::open(folder.path(), Network::default()).expect("a cache");
+            let chosen = Chosen::Lock(Lock::load(&path).expect("a lock"));
+            Source { store, chosen }.fingerprint().expect("a fingerprint")
+        };
+        let first = fingerprint(LOCK);
+        assert_eq!(first, fingerprint(&format!("# remarked\n{LOCK}")));
+        assert_ne!(first, fingerprint(&LOCK.replace("1700000000", "1700000001")));
+        assert_ne!(first, fingerprint(&LOCK.replace("[\"library\"]", "[]")));
+    }
 }

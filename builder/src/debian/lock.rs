@@ -133,11 +133,15 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Writes it whole or not at all, always in the same order.
+    /// Writes it whole or not at all.
     pub fn save(&self, path: &Path) -> Result<(), LockError> {
+        Ok(unfinished::write_whole(path, self.text()?.as_bytes())?)
+    }
+
+    /// All that it says, always in the same order.
+    pub fn text(&self) -> Result<String, LockError> {
         let body = toml::to_string(self)?;
-        let text = format!("# Written by `builder lock`; `--locked` uses exactly this.\n{body}");
-        Ok(unfinished::write_whole(path, text.as_bytes())?)
+        Ok(format!("# Written by `builder lock`; `--locked` uses exactly this.\n{body}"))
     }
 
     /// What the wanted packages need according to the lock, as if it had been resolved.
