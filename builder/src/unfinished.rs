@@ -11,12 +11,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, ExitStatus};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tempfile::{PathPersistError, TempPath};
 use thiserror::Error;
 
 static LISTED: Mutex<Listed> =
@@ -63,9 +63,16 @@ pub struct Running {
 #[derive(Debug)]
 pub struct Unfinished {
     file: File,
-    path: PathBuf,
+    /// Where it is for now; it goes with this, unless it got its name.
+    path: TempPath,
     target: PathBuf,
+    /// After the path, as the file is listed for as long as it is there.
+    _listing: Listing,
 }
+
+/// A path that an interrupt removes.
+#[derive(Debug)]
+struct Listing(PathBuf);
 
 /// What a person can do about a failed write.
 pub fn mend(error: &io::Error) -> &'static str {
@@ -88,12 +95,27 @@ pub fn remove_on_interrupt() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(|| {
         let processes = listed().processes.clone();
         processes.into_iter().for_each(end_process);
-        for path in &listed().paths {
+        // The lists stay locked to the end, so that no other thread starts a file meanwhile.
+        let left = listed();
+        for path in &left.paths {
             // It may have got its name at this very moment, and then it is no longer here.
             let _gone = remove(path);
         }
         process::exit(INTERRUPTED);
     })
+}
+
+impl Listing {
+    fn of(path: &Path) -> Self {
+        listed().paths.insert(path.to_owned());
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        listed().paths.remove(&self.0);
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -175,24 +197,24 @@ impl Unfinished {
     }
 
     fn with_mode(target: &Path, mode: u32) -> Result<Self, UnfinishedError> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let fail = |source| UnfinishedError::Create { path: target.to_owned(), source };
+        let folder = folder_of(target);
+        fs::create_dir_all(folder).map_err(fail)?;
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let path = target.with_file_name(format!(".{name}.{}-{count}.part", process::id()));
-        let fail = |source| UnfinishedError::Create { path: path.clone(), source };
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder).map_err(fail)?;
-        }
-        listed().paths.insert(path.clone());
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(mode);
-        match options.open(&path) {
-            Ok(file) => Ok(Self { file, path, target: target.to_owned() }),
-            Err(source) => {
-                listed().paths.remove(&path);
-                Err(fail(source))
-            }
-        }
+        // Listed before it is there, so that no interrupt comes in between.
+        let open = |path: &Path| {
+            let listing = Listing::of(path);
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create_new(true).mode(mode);
+            Ok((options.open(path)?, listing))
+        };
+        let made = tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            .suffix(".part")
+            .make_in(folder, open)
+            .map_err(fail)?;
+        let ((file, listing), path) = made.into_parts();
+        Ok(Self { file, path, target: target.to_owned(), _listing: listing })
     }
 
     pub fn file(&self) -> &File {
@@ -201,15 +223,30 @@ impl Unfinished {
 
     /// Makes the bytes durable and gives the file its name, replacing an older one.
     pub fn finish(self) -> Result<PathBuf, UnfinishedError> {
-        let fail = |source| UnfinishedError::Finish { path: self.target.clone(), source };
-        self.file.sync_all().map_err(fail)?;
-        fs::rename(&self.path, &self.target).map_err(fail)?;
-        if let Some(folder) = self.target.parent() {
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
-        }
-        Ok(self.target.clone())
+        self.finish_by(|path, target| path.persist(target))
     }
+
+    /// The same, but a file that has the name already stays, and this one goes.
+    pub fn finish_new(self) -> Result<PathBuf, UnfinishedError> {
+        self.finish_by(|path, target| path.persist_noclobber(target))
+    }
+
+    fn finish_by(
+        self,
+        rename: impl FnOnce(TempPath, &Path) -> Result<(), PathPersistError>,
+    ) -> Result<PathBuf, UnfinishedError> {
+        let Self { _listing, file, path, target } = self;
+        let fail = |source| UnfinishedError::Finish { path: target.clone(), source };
+        file.sync_all().map_err(fail)?;
+        rename(path, &target).map_err(|error| fail(error.error))?;
+        File::open(folder_of(&target)).and_then(|folder| folder.sync_all()).map_err(fail)?;
+        Ok(target)
+    }
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Writes a small file whole or not at all.
@@ -220,12 +257,10 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), UnfinishedError> {
     unfinished.finish().map(drop)
 }
 
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // After `finish` there is nothing under this name any more.
-        let _gone = fs::remove_file(&self.path);
-        listed().paths.remove(&self.path);
-    }
+/// Whether an interrupt would remove this.
+#[cfg(test)]
+pub(crate) fn is_listed(path: &Path) -> bool {
+    listed().paths.contains(path)
 }
 
 #[cfg(test)]
@@ -272,6 +307,24 @@ mod tests {
         assert!(!path.exists() && !listed().processes.contains(&id));
         let pid = Pid::from_raw(i32::try_from(id).expect("small")).expect("a process");
         assert!(test_kill_process(pid).is_err(), "it is gone and reaped");
+    }
+
+    #[test]
+    fn a_file_without_its_name_goes_with_an_interrupt_and_one_with_its_name_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("image.raw");
+        let unfinished = Unfinished::create(&target).expect("created");
+        let path = unfinished.path.to_path_buf();
+        assert!(path.exists() && is_listed(&path));
+        unfinished.finish_new().expect("finished");
+        assert!(!path.exists() && !is_listed(&path) && target.exists());
+
+        let second = Unfinished::create(&target).expect("created");
+        let path = second.path.to_path_buf();
+        let error = second.finish_new().expect_err("there is one");
+        let UnfinishedError::Finish { source, .. } = error else { panic!("{error}") };
+        assert_eq!(source.kind(), io::ErrorKind::AlreadyExists);
+        assert!(!path.exists() && !is_listed(&path));
     }
 
     #[test]

@@ -12,9 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
-use tempfile::NamedTempFile;
 
-use crate::unfinished::mend;
+use crate::unfinished::{Unfinished, UnfinishedError, mend};
 
 /// Permissions of the folder, and of the files in it.
 const FOLDER_MODE: u32 = 0o700;
@@ -128,18 +127,13 @@ pub(super) enum Existing {
 
 /// Writes a private file so that it is there whole, on disk, or not at all.
 pub(super) fn write_whole(path: &Path, text: &str, existing: Existing) -> Result<(), PrivateError> {
-    let wrap = |error| wrap(path, error);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(folder).map_err(wrap)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(FILE_MODE)).map_err(wrap)?;
-    file.write_all(text.as_bytes()).map_err(wrap)?;
-    file.as_file().sync_all().map_err(wrap)?;
-    let persisted = match existing {
-        Existing::Replace => file.persist(path),
-        Existing::Keep => file.persist_noclobber(path),
+    let unfinished = Unfinished::create_private(path)?;
+    unfinished.file().write_all(text.as_bytes()).map_err(|error| wrap(path, error))?;
+    match existing {
+        Existing::Replace => unfinished.finish()?,
+        Existing::Keep => unfinished.finish_new()?,
     };
-    persisted.map_err(|error| wrap(error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(wrap)
+    Ok(())
 }
 
 /// Makes a folder that only its owner can enter, and refuses one that others can.
@@ -185,6 +179,46 @@ fn lock(folder: &Path) -> Result<File, PrivateError> {
     }
 }
 
+impl From<UnfinishedError> for PrivateError {
+    fn from(error: UnfinishedError) -> Self {
+        match error {
+            UnfinishedError::Create { path, source } | UnfinishedError::Finish { path, source } => {
+                Self::Io { path, source }
+            }
+        }
+    }
+}
+
 fn wrap(path: &Path, source: io::Error) -> PrivateError {
     PrivateError::Io { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unfinished::is_listed;
+
+    #[test]
+    fn no_half_written_key_outlives_an_interrupt() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("ca.key");
+        // So much that somebody sees it on its way.
+        let text = "KEY\n".repeat(16 << 20);
+        thread::scope(|scope| {
+            let writing = scope.spawn(|| write_whole(&target, &text, Existing::Replace));
+            let on_its_way = loop {
+                assert!(!writing.is_finished(), "it was never seen");
+                let mut entries = fs::read_dir(folder.path()).expect("read").flatten();
+                if let Some(entry) = entries.next() {
+                    break entry.path();
+                }
+            };
+            assert!(is_listed(&on_its_way), "{}", on_its_way.display());
+            writing.join().expect("no panic").expect("written");
+        });
+        let mode = fs::metadata(&target).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, FILE_MODE);
+        let entries = fs::read_dir(folder.path()).expect("read").flatten();
+        assert_eq!(entries.map(|entry| entry.path()).collect::<Vec<_>>(), [target]);
+    }
 }

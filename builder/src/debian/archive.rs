@@ -4,7 +4,7 @@
 //! for again (if only to hear that it is unchanged); everything else is named by a hash and taken
 //! from the cache when it is there.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -22,6 +22,7 @@ use super::resolve::{Resolution, ResolveError, resolve};
 use super::store::{Store, StoreError, wrap_io};
 use super::unpack::{Compression, decompress};
 use crate::progress::Progress;
+use crate::unfinished;
 
 /// Debian's largest has 0.2 MB.
 const INRELEASE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -343,14 +344,14 @@ impl SavedRelease {
     }
 
     fn save(&self, text: &[u8], validator: Option<&Validator>) -> Result<(), StoreError> {
-        Store::write_whole(&self.text, text)?;
+        unfinished::write_whole(&self.text, text)?;
         let (kind, value) = match validator {
             Some(Validator::Tag(tag)) => ("tag", tag.as_str()),
             Some(Validator::Modified(date)) => ("modified", date.as_str()),
             None => ("none", ""),
         };
         let line = format!("{} {kind} {value}", Digest::of(text));
-        Store::write_whole(&self.validator, line.as_bytes())
+        Ok(unfinished::write_whole(&self.validator, line.as_bytes())?)
     }
 }
 
@@ -419,8 +420,5 @@ fn unpack_index(
 }
 
 fn save_index(store: &Store, plain: IndexFile, text: &[u8]) -> Result<(), StoreError> {
-    let path = store.blob_path(&plain.digest);
-    let mut file = Store::temporary_beside(&path)?;
-    file.write_all(text).map_err(|error| wrap_io(&path, error))?;
-    Store::persist(file, &path).map(drop)
+    Ok(unfinished::write_whole(&store.blob_path(&plain.digest), text)?)
 }

@@ -11,17 +11,17 @@
 //! checked and are on disk, so neither a crash nor a full disk leaves a wrong file behind.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tempfile::NamedTempFile;
 use thiserror::Error;
 
 use super::digest::Digest;
 use super::http::{Http, HttpError};
 use super::mirror::Mirror;
 use super::proxy::{Proxies, ProxyError};
+use crate::unfinished::UnfinishedError;
 
 /// No builder unpacks a single package for a day.
 const LEFTOVER_AGE: Duration = Duration::from_hours(24);
@@ -126,26 +126,6 @@ impl Store {
         let length = file.metadata().map_err(|error| wrap_io(&path, error))?.len();
         Ok(size.is_none_or(|size| size == length).then_some(file))
     }
-
-    /// A temporary file that can be renamed to `path`, whose folder is made if need be.
-    pub(super) fn temporary_beside(path: &Path) -> Result<NamedTempFile, StoreError> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(|error| wrap_io(folder, error))?;
-        NamedTempFile::new_in(folder).map_err(|error| wrap_io(folder, error))
-    }
-
-    /// Gives a finished temporary file its final name, once its bytes are on disk.
-    pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<File, StoreError> {
-        file.as_file().sync_data().map_err(|error| wrap_io(path, error))?;
-        file.persist(path).map_err(|error| wrap_io(path, error.error))
-    }
-
-    /// Writes a small file whole, under its final name only when complete.
-    pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut file = Self::temporary_beside(path)?;
-        file.write_all(bytes).map_err(|error| wrap_io(path, error))?;
-        Self::persist(file, path).map(drop)
-    }
 }
 
 /// Removes temporary files of builders that were killed long ago. They do no harm but take room,
@@ -155,11 +135,21 @@ fn remove_leftovers(folder: &Path) {
         return;
     };
     for entry in entries.flatten() {
-        let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".tmp");
+        let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".");
         let modified = entry.metadata().and_then(|data| data.modified());
         let age = modified.ok().and_then(|time| time.elapsed().ok());
         if is_temporary && age.is_some_and(|age| age > LEFTOVER_AGE) {
             let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+impl From<UnfinishedError> for StoreError {
+    fn from(error: UnfinishedError) -> Self {
+        match error {
+            UnfinishedError::Create { path, source } | UnfinishedError::Finish { path, source } => {
+                wrap_io(&path, source)
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! where in it each file is. A warm build opens the two and decompresses nothing.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use super::tarball::{Entry, EntryKind, TarError, read_tar};
 use crate::progress::Progress;
 use crate::root::content::Content;
 use crate::root::tree::{NodeKind, TreePath};
+use crate::unfinished::{self, Unfinished};
 
 /// Bump it when the meaning of the index changes; older ones are made anew.
 const INDEX_FORMAT: u32 = 1;
@@ -110,19 +111,22 @@ impl Store {
         };
         check_control(package, open(found.control)?, found.control.compression)?;
         let path = self.unpacked_path(&package.sha256, "tar");
-        let mut copy = BufWriter::with_capacity(BUFFER_BYTES, Store::temporary_beside(&path)?);
+        let tar = Unfinished::create(&path).map_err(StoreError::from)?;
+        let mut copy = BufWriter::with_capacity(BUFFER_BYTES, tar.file());
         let wrap = |source| wrap_tar(package, "its data member", &path, source);
         let unpacked = decompress(open(found.data)?, found.data.compression);
         let mut unpacked = unpacked.map_err(|error| wrap(TarError::Read(error)))?;
         let ratio = found.data.length.saturating_mul(UNPACKED_RATIO_MAX);
         let limit = ratio.saturating_add(UNPACKED_RATIO_FREE_BYTES).min(UNPACKED_BYTES_MAX);
         let (entries, tar_bytes) = read_tar(&mut unpacked, &mut copy, limit).map_err(wrap)?;
-        let copy = copy.into_inner().map_err(|error| wrap_io(&path, error.into_error()))?;
-        let tar = Store::persist(copy, &path)?;
+        copy.flush().map_err(|error| wrap_io(&path, error))?;
+        drop(copy);
+        tar.finish().map_err(StoreError::from)?;
+        let tar = File::open(&path).map_err(|error| wrap_io(&path, error))?;
         let stored = StoredIndex { format: INDEX_FORMAT, tar_bytes, entries };
         let index = self.unpacked_path(&package.sha256, "index");
         let text = serde_json::to_vec(&stored).map_err(|error| wrap_io(&index, error.into()))?;
-        Store::write_whole(&index, &text)?;
+        unfinished::write_whole(&index, &text).map_err(StoreError::from)?;
         package_files(tar, stored.entries).map_err(|error| wrap_io(&index, error).into())
     }
 
