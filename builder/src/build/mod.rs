@@ -11,6 +11,7 @@
 pub mod base;
 pub mod images;
 pub mod packages;
+pub mod roles;
 pub mod seeds;
 pub mod source;
 
@@ -90,6 +91,9 @@ pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError
     let overlays = overlay::load_all(&project.overlays_of(&definition.path), &definition.overlays)?;
     // Seeds first: their mistakes are the commonest, and found at once.
     let seeds = seeds::seal_all(&request.seeds, progress)?;
+    for warning in roles::warnings(&definition.name, &overlays, &seeds) {
+        progress.note(&warning);
+    }
     let step = progress.step("node binaries");
     let binaries = node::build(project, definition.architecture, request.reach.offline)?;
     step.finish("");
