@@ -1,4 +1,5 @@
-//! Ctrl-C in the middle of a flash, of copying a disk to keep, and of a build that waits for its mirror.
+//! Ctrl-C in the middle of a flash, of copying a disk to keep, and of a build that waits for its
+//! mirror.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
