@@ -1,7 +1,7 @@
 //! The configuration of the backup service, rendered from the seed by the overlay `backup`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use ::control::{BACKUP_SOCKET_PATH, KEEPER_SOCKET_PATH};
 use serde::Deserialize;
@@ -14,6 +14,12 @@ use super::BackupError;
 pub struct Config {
     /// Where backups go, for people.
     pub target: String,
+    /// The directory that backups go to, if they go to one.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
+    /// The path within it.
+    #[serde(default = "root")]
+    pub prefix: PathBuf,
     /// Seconds between two base backups.
     pub every_seconds: u64,
     /// pgBackRest.
@@ -36,6 +42,10 @@ pub struct Config {
     /// The group that may ask beside root, by number.
     #[serde(default)]
     pub group: Option<u32>,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from("/")
 }
 
 fn pgbackrest() -> PathBuf {
@@ -74,7 +84,17 @@ impl Config {
         if config.data.parent().is_none() || config.data.is_relative() {
             return Err("`data` must be an absolute path below `/`".to_owned());
         }
+        let plain = |path: &Path| path.components().all(|part| part != Component::ParentDir);
+        if config.repository().is_some_and(|path| path.is_relative() || !plain(&path)) {
+            return Err("`directory` must be an absolute path without `..`".to_owned());
+        }
         Ok(config)
+    }
+
+    /// The folder that pgBackRest calls its repository, if it is on this node.
+    pub fn repository(&self) -> Option<PathBuf> {
+        let below = self.prefix.strip_prefix("/").unwrap_or(&self.prefix);
+        Some(self.directory.as_ref()?.join(below))
     }
 }
 
@@ -95,6 +115,20 @@ mod tests {
         assert!(refused("86400", "0").contains("how often"));
         assert!(refused("plant3", "../x").contains("stanza"));
         assert!(refused("/state/postgres/data", "data").contains("absolute"));
+        for directory in ["backup", "/state/backup/.."] {
+            let text = format!("directory = '{directory}'\n{SOUND}");
+            assert!(Config::parse(&text).unwrap_err().contains("`directory`"));
+        }
+    }
+
+    #[test]
+    fn the_repository_is_where_pgbackrest_is_told_to_have_it() {
+        assert_eq!(Config::parse(SOUND).unwrap().repository(), None);
+        let directory = format!("directory = '/state/backup'\n{SOUND}");
+        let repository = |text: &str| Config::parse(text).unwrap().repository().unwrap();
+        assert_eq!(repository(&directory), Path::new("/state/backup"));
+        let within = format!("prefix = '/plant/3'\n{directory}");
+        assert_eq!(repository(&within), Path::new("/state/backup/plant/3"));
     }
 
     proptest! {

@@ -64,6 +64,43 @@ pub enum BackupError {
         /// What the system says.
         source: io::Error,
     },
+    /// A base backup isn't begun: the database lives on the same disk.
+    #[error(
+        "{} has {free_mib} MiB free, and a base backup is begun with {needed_mib}: set a lower \
+         `keep`, or use a larger disk or an S3 store",
+        repository.display()
+    )]
+    NoRoom {
+        /// Where it would go.
+        repository: PathBuf,
+        /// What there is.
+        free_mib: u64,
+        /// What it takes, and what must stay.
+        needed_mib: u64,
+    },
+    /// A base backup is broken off, before the database's disk is full.
+    #[error(
+        "the base backup was broken off with {free_mib} MiB free in {}, where {least_mib} must stay: \
+         set a lower `keep`, or use a larger disk or an S3 store",
+        repository.display()
+    )]
+    Filling {
+        /// Where it went.
+        repository: PathBuf,
+        /// What was left.
+        free_mib: u64,
+        /// What must stay.
+        least_mib: u64,
+    },
+    /// There is no new base backup in a directory.
+    #[error("{why}; until a base backup is made, the archived log in {} only grows",
+            repository.display())]
+    ArchiveGrows {
+        /// Why there is none.
+        why: Box<BackupError>,
+        /// Where the archive is.
+        repository: PathBuf,
+    },
     /// The service was told to end.
     #[error("{0} was broken off, since the service ends")]
     Ending(&'static str),

@@ -19,6 +19,7 @@ pub mod config;
 mod error;
 pub mod info;
 mod restore;
+mod room;
 mod schedule;
 mod serve;
 mod shared;

@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::control::{Answer, BackupStatus, PgRequest, Reason, Request, Restore};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::config::Config;
 
@@ -25,7 +25,7 @@ struct State {
     status: BackupStatus,
     leads: bool,
     order: Option<Order>,
-    /// The program that runs.
+    /// The program that runs; it leads a group of its own.
     child: Option<Pid>,
     ending: bool,
 }
@@ -132,9 +132,12 @@ impl Shared {
         let mut state = self.lock();
         state.ending = true;
         self.news.notify_all();
-        if let Some(child) = state.child {
-            let _gone = kill_process(child, Signal::TERM);
-        }
+        state.signal(Signal::TERM);
+    }
+
+    /// For the program that runs, and for those that it started.
+    pub(super) fn signal(&self, signal: Signal) {
+        self.lock().signal(signal);
     }
 }
 
@@ -143,6 +146,12 @@ impl State {
     fn take(&mut self, order: Order, as_told: &str) {
         self.order = Some(order);
         as_told.clone_into(&mut self.status.state);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(child) = self.child {
+            let _gone = kill_process_group(child, signal);
+        }
     }
 
     fn is_busy(&self) -> bool {

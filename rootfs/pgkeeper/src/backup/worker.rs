@@ -10,6 +10,7 @@ use super::config::Config;
 use super::error::BackupError;
 use super::info::Info;
 use super::restore;
+use super::room::{self, Directory};
 use super::schedule::due;
 use super::shared::{IDLE, Order, Shared};
 use super::tool;
@@ -36,6 +37,7 @@ pub(super) enum Role {
 struct Worker<'s> {
     config: &'s Config,
     shared: &'s Shared,
+    directory: Option<Directory>,
     info: Info,
     info_at: Option<u64>,
     failed_at: Option<u64>,
@@ -43,8 +45,8 @@ struct Worker<'s> {
 
 /// Works until the service ends, and says in a line how it is.
 pub(super) fn run(config: &Config, shared: &Shared, notifier: &Notifier) {
-    let mut worker =
-        Worker { config, shared, info: Info::default(), info_at: None, failed_at: None };
+    let mut worker = Worker::new(config, shared, Directory::of(config));
+    worker.clear();
     let mut told = String::new();
     while !shared.is_ending() {
         worker.turn();
@@ -84,7 +86,18 @@ pub(super) fn role(config: &Config) -> Role {
     }
 }
 
-impl Worker<'_> {
+impl<'s> Worker<'s> {
+    fn new(config: &'s Config, shared: &'s Shared, directory: Option<Directory>) -> Self {
+        Self { config, shared, directory, info: Info::default(), info_at: None, failed_at: None }
+    }
+
+    /// Deletes what an earlier run of the service left half made, whoever leads.
+    fn clear(&self) {
+        if let Some(directory) = &self.directory {
+            directory.clear();
+        }
+    }
+
     fn turn(&mut self) {
         let role = role(self.config);
         self.shared.set_leads(role == Role::Leads);
@@ -153,15 +166,43 @@ impl Worker<'_> {
             command.arg("stanza-create");
             tool::run(command, "the repository", self.shared)?;
         }
-        say("a base backup begins");
-        let mut command = tool::pgbackrest(self.config);
-        command.args(["--type=full", "backup"]);
-        tool::run(command, "a base backup", self.shared)?;
+        match &self.directory {
+            None => self.make(|| None)?,
+            Some(directory) => self.make_in(directory).map_err(|why| directory.unmade(why))?,
+        }
         say("a base backup is made");
         self.failed_at = None;
         self.shared.change(|status| status.failure = None);
         self.info_at = None;
         self.refresh()
+    }
+
+    fn make_in(&self, directory: &Directory) -> Result<(), BackupError> {
+        let newest = self.info.backups.last().map(|newest| newest.stored_bytes);
+        let bytes = newest.unwrap_or_else(|| room::of_data(&self.config.data));
+        if directory.begin(bytes).is_err() {
+            // There may be more than `keep`: it was lowered since, or the service ended before
+            // pgBackRest came to delete the oldest.
+            let mut command = tool::pgbackrest(self.config);
+            command.arg("expire");
+            // It may need room itself; what matters is whether there is enough then.
+            if let Err(error) = tool::run(command, "the deletion of old backups", self.shared) {
+                say(&error.to_string());
+            }
+            directory.begin(bytes)?;
+        }
+        let made = self.make(|| directory.filling());
+        if made.is_err() {
+            directory.clear();
+        }
+        made
+    }
+
+    fn make(&self, reason: impl Fn() -> Option<BackupError> + Send) -> Result<(), BackupError> {
+        say("a base backup begins");
+        let mut command = tool::pgbackrest(self.config);
+        command.args(["--type=full", "backup"]);
+        tool::run_unless(command, "a base backup", self.shared, reason).map(drop)
     }
 
     fn restore(&mut self, wanted: &::control::Restore) -> Result<(), BackupError> {
@@ -178,10 +219,84 @@ impl Worker<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::net::UnixListener;
+    use std::path::Path;
+    use std::process::Command;
     use std::thread;
 
+    use super::super::room::Room;
     use super::*;
+
+    /// A node whose pgBackRest is this script, which can note what it is told to do in `told`.
+    fn node(folder: &Path, script: &str) -> Config {
+        let here = folder.display();
+        let text = format!("#!/bin/sh\nfor act; do :; done\ncd {here}\n{script}\n");
+        fs::write(folder.join("script"), text).unwrap();
+        // A process that another test starts would inherit a descriptor of ours that can write to
+        // it, and what is open for writing can't be started; so another program makes it.
+        let program = folder.join("pgbackrest");
+        let mut install = Command::new("install");
+        install.arg("-m700").arg(folder.join("script")).arg(&program);
+        assert!(install.status().unwrap().success());
+        let text = format!(
+            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 'plant3'\nprograms = '/p'\n\
+             data = '{here}/data'\nkeeper_socket = '{here}/keeper.sock'\n\
+             pgbackrest = '{here}/pgbackrest'\n"
+        );
+        Config::parse(&text).unwrap()
+    }
+
+    const NOTES: &str = "echo $act >>told";
+
+    fn told(folder: &Path) -> Vec<String> {
+        let told = fs::read_to_string(folder.join("told")).unwrap_or_default();
+        told.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_backup_without_room_is_not_begun_and_old_ones_are_deleted_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = node(folder.path(), NOTES);
+        let shared = Shared::new(&config);
+        let directory = Directory::example(folder.path(), |_| Some(Room::example(300)));
+        let mut worker = Worker::new(&config, &shared, Some(directory));
+        let why = worker.backup().unwrap_err().to_string();
+        assert!(why.contains("300 MiB free") && why.contains("archived log"), "{why}");
+        assert_eq!(told(folder.path()), ["stanza-create", "expire"]);
+    }
+
+    #[test]
+    fn a_backup_that_fills_the_disk_is_broken_off_and_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let label = "backup/plant3/20261120-115500F";
+        let script = format!("[ $act != backup ] || {{ mkdir -p {label}; exec sleep 600; }}");
+        let config = node(folder.path(), &script);
+        let shared = Shared::new(&config);
+        // It has room until it is begun.
+        let directory = Directory::example(folder.path(), |repository| {
+            let begun = repository.join("backup").exists();
+            Some(Room::example(if begun { 200 } else { 9000 }))
+        });
+        let mut worker = Worker::new(&config, &shared, Some(directory));
+        let why = worker.backup().unwrap_err().to_string();
+        assert!(why.contains("broken off with 200 MiB") && why.contains("only grows"), "{why}");
+        assert!(folder.path().join("backup/plant3").exists());
+        assert!(!folder.path().join(label).exists());
+    }
+
+    #[test]
+    fn a_service_that_starts_deletes_what_is_incomplete() {
+        let folder = tempfile::tempdir().unwrap();
+        let half = folder.path().join("backup/plant3/20261120-115500F");
+        fs::create_dir_all(&half).unwrap();
+        let mut config = node(folder.path(), NOTES);
+        config.directory = Some(folder.path().to_owned());
+        let shared = Shared::new(&config);
+        shared.stop();
+        run(&config, &shared, &Notifier::from_environment());
+        assert!(!half.exists());
+    }
 
     #[test]
     fn a_keeper_that_is_there_and_says_nothing_is_not_absent() {
