@@ -38,6 +38,8 @@ const LISTED: usize = 1000;
 
 /// What tells people of a folder's contents.
 pub(super) const REPORT: &str = "report.txt";
+/// The whole log of data that a copy replaced, moved here with its folder.
+const REPLACED_LOG: &str = "pg_wal";
 
 /// What was dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,7 +130,36 @@ pub(super) fn archive(
 ) -> Result<Discarded, DriverError> {
     let name = format!("timeline-{}-from-{}", fork.timeline, written(fork.at).replace('/', "-"));
     let folder = settings.discarded().join(name);
-    make_folder(&folder)?;
+    let archived = write_archive(settings, &folder, end, fork, commits);
+    // What the next repair needs is room, and everything is still in the data.
+    if archived.is_err() && is_unfinished(&folder).unwrap_or(false) {
+        let _none = fs::remove_dir_all(&folder);
+    }
+    archived
+}
+
+/// Whether an archive was begun and not finished: its report comes last. What a copy replaced is
+/// whole from the moment it is there, also before its report.
+pub(super) fn is_unfinished(folder: &Path) -> io::Result<bool> {
+    let mut is_loose = false;
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if name == REPORT || name == REPLACED_LOG {
+            return Ok(false);
+        }
+        is_loose |= name.to_str().and_then(segment).is_some();
+    }
+    Ok(is_loose)
+}
+
+fn write_archive(
+    settings: &Settings,
+    folder: &Path,
+    end: (Timeline, Lsn),
+    fork: Fork,
+    commits: Option<&Commits>,
+) -> Result<Discarded, DriverError> {
+    make_folder(folder)?;
     let bytes = end.1.0.saturating_sub(fork.at.0);
     let transactions = commits.map(|commits| commits.count);
     let mut segments = Vec::new();
@@ -142,7 +173,7 @@ pub(super) fn archive(
     sys::durable::write(&folder.join(REPORT), report.as_bytes(), 0o600)?;
     boot::sync_folder(&settings.discarded())?;
     boot::sync_folder(&settings.folder)?;
-    Ok(Discarded { bytes: Some(bytes), transactions, archive: Some(folder) })
+    Ok(Discarded { bytes: Some(bytes), transactions, archive: Some(folder.to_owned()) })
 }
 
 pub(super) fn make_folder(folder: &Path) -> Result<(), DriverError> {
@@ -250,7 +281,7 @@ pub(super) fn keep_replaced(
     };
     let folder = free_folder(&settings.discarded(), &name);
     make_folder(&folder)?;
-    let kept = folder.join("pg_wal");
+    let kept = folder.join(REPLACED_LOG);
     fs::rename(&wal, &kept).map_err(about("keep replaced WAL in", &kept))?;
     for changed in [&folder, &settings.discarded(), &settings.folder] {
         boot::sync_folder(changed)?;
@@ -291,7 +322,7 @@ fn newest_segment(wal: &Path) -> Result<Option<String>, DriverError> {
 fn free_folder(discarded: &Path, name: &str) -> PathBuf {
     let numbered = (2_u32..).map(|number| format!("{name}-{number}"));
     let mut names = std::iter::once(name.to_owned()).chain(numbered);
-    let free = names.find(|name| !discarded.join(name).join("pg_wal").exists());
+    let free = names.find(|name| !discarded.join(name).join(REPLACED_LOG).exists());
     discarded.join(free.unwrap_or_else(|| name.to_owned()))
 }
 
@@ -336,6 +367,31 @@ mod tests {
     }
 
     const SEGMENT: &str = "000000010000000000000003";
+
+    #[test]
+    fn an_archive_that_finds_no_room_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = Settings::example(folder.path());
+        let log = settings.data().join("pg_wal");
+        fs::create_dir_all(&log).expect("a folder");
+        let names = [SEGMENT, "000000010000000000000004"];
+        fs::write(log.join(names[0]), "dropped").expect("a segment");
+        // A folder can't be copied, and the second segment is as far as this one gets.
+        fs::create_dir(log.join(names[1])).expect("a folder");
+        let fork = Fork { timeline: 1, at: Lsn(3 * SEGMENT_BYTES) };
+        let end = (Timeline(1), Lsn(4 * SEGMENT_BYTES));
+        assert!(archive(&settings, end, fork, None).is_err());
+        let archived = settings.discarded().join("timeline-1-from-0-3000000");
+        assert!(settings.discarded().exists() && !archived.exists());
+
+        fs::remove_dir(log.join(names[1])).expect("gone");
+        archive(&settings, end, fork, None).expect("archived");
+        assert!(!is_unfinished(&archived).expect("read"));
+        // One that is whole stays, whatever comes of the next.
+        fs::create_dir(log.join(names[1])).expect("a folder");
+        assert!(archive(&settings, end, fork, None).is_err());
+        assert!(archived.join(REPORT).exists() && archived.join(SEGMENT).exists());
+    }
 
     /// Data in the place where a copy leaves what it replaced.
     fn replaced(settings: &Settings, marks: &[&str]) -> PathBuf {

@@ -1,15 +1,16 @@
 //! The folder of what repairs dropped doesn't grow without limit: nobody comes to empty it.
 //!
-//! Before something is added, some go until there are few enough and they take no more than their
-//! share of the disk: first those that hold a report and nothing else, since no commit was lost there,
-//! then the others, in each the oldest. The newest always stays: it is what people are told of.
+//! Before something is added, those that were never finished go: nothing was dropped for them yet.
+//! Then some go until there are few enough and they take no more than their share of the disk: first
+//! those that hold a report and nothing else, since no commit was lost there, then the others, in
+//! each the oldest. The newest always stays: it is what people are told of.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::discarded::REPORT;
+use super::discarded::{REPORT, is_unfinished};
 use super::settings::Settings;
 
 /// So many are kept. Most are a report of some hundred bytes.
@@ -30,7 +31,7 @@ struct Kept {
 /// Deletes what is too old or too much, and says so.
 pub(super) fn bound(settings: &Settings, say: &dyn Fn(&str)) {
     let folder = settings.discarded();
-    let deleted = look(&folder).and_then(|kept| {
+    let deleted = delete_unfinished(&folder, say).and_then(|()| look(&folder)).and_then(|kept| {
         let disk = rustix::fs::statvfs(&folder)?;
         let share = disk.f_blocks.saturating_mul(disk.f_frsize) / SHARE;
         for old in too_much(kept, MOST, share) {
@@ -46,6 +47,18 @@ pub(super) fn bound(settings: &Settings, say: &dyn Fn(&str)) {
         }
         _ => {}
     }
+}
+
+/// Whatever the limits: an interrupted archive may be the newest, and may have taken all the room.
+fn delete_unfinished(folder: &Path, say: &dyn Fn(&str)) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && is_unfinished(&entry.path())? {
+            fs::remove_dir_all(entry.path())?;
+            say(&format!("{} was never finished, and is deleted", entry.path().display()));
+        }
+    }
+    Ok(())
 }
 
 /// What has to go: the least wanted beyond a number, and those beyond a sum, but never the newest.
@@ -157,6 +170,31 @@ mod tests {
         let said = said.borrow();
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said.iter().all(|line| line.contains("(7 bytes) is deleted")), "{said:?}");
+    }
+
+    #[test]
+    fn an_interrupted_archive_goes_although_it_is_the_newest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = Settings::example(folder.path());
+        let segment = "000000010000000000000003";
+        let make = |name: &str, file: &str| {
+            let path = settings.discarded().join(name).join(file);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(&path, "dropped").expect("a file");
+        };
+        make("whole", REPORT);
+        make("whole", segment);
+        make("replaced", &format!("pg_wal/{segment}"));
+        make("somebody's", "note");
+        make("interrupted", segment);
+        make("interrupted", ".report.txt.new");
+        let said = RefCell::new(Vec::new());
+        bound(&settings, &|line| said.borrow_mut().push(line.to_owned()));
+        let is_left = |name: &str| settings.discarded().join(name).exists();
+        assert!(!is_left("interrupted"));
+        assert!(["whole", "replaced", "somebody's"].into_iter().all(is_left));
+        assert!(said.borrow()[0].contains("interrupted was never finished"), "{said:?}");
+        assert_eq!(said.borrow().len(), 1, "{said:?}");
     }
 
     #[test]
