@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::control::ControlError;
+use crate::postgres::DriverError;
 
 /// What went wrong.
 #[derive(Debug, Error)]
@@ -63,6 +64,14 @@ pub enum BackupError {
         kept: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// The restored data can't take the place of the old.
+    #[error("{source}; the old data is in {}", kept.display())]
+    Swap {
+        /// Where the old data is.
+        kept: PathBuf,
+        /// Which step failed, and why.
+        source: DriverError,
     },
     /// A base backup isn't begun: the database lives on the same disk.
     #[error(

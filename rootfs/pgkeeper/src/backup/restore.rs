@@ -5,7 +5,7 @@
 //!        │ yes
 //!  pgbackrest restore ──> restored/ ──> postgres --single, to the end of recovery
 //!                                               │
-//!                        data ──> before-restore/,  restored/ ──> data
+//!              restored/ ──> before-restore/,  before-restore/ <──> data in one step
 //! ```
 //!
 //! PostgreSQL recovers in its single-user mode: one process that replays what was archived, begins
@@ -13,9 +13,9 @@
 //! nobody can log in meanwhile, and what the keeper finds is an ordinary primary's data. Whether it
 //! may serve is the keeper's and the operator's business, as ever.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,7 +27,7 @@ use super::say;
 use super::shared::Shared;
 use super::tool;
 use super::worker::{Role, role};
-use crate::postgres::{controldata, processes};
+use crate::postgres::{boot, controldata, processes};
 
 /// Settings by which pgBackRest steers the recovery; they must not outlive it.
 const RECOVERY_SETTINGS: [&str; 2] = ["restore_command", "recovery_target"];
@@ -36,30 +36,66 @@ const AUTO_CONF: &str = "postgresql.auto.conf";
 
 /// Brings the data back; the old data is kept beside it.
 pub(super) fn run(config: &Config, shared: &Shared, to: &RestoreTo) -> Result<(), BackupError> {
-    let refused = |why: &str| BackupError::Failed { what: "the restore", why: why.to_owned() };
     if is_in_use(config) {
         return Err(refused(
             "pgkeeper runs, or a process works in the data: `nodectl stop pgkeeper` on both nodes first",
         ));
     }
-    let folder = config.data.parent().unwrap_or(Path::new("/"));
-    let (restored, before) = (folder.join("restored"), folder.join("before-restore"));
-    let wrong = |path: &Path| {
-        let (path, kept) = (path.to_owned(), config.data.clone());
-        move |source| BackupError::Move { path, kept, source }
-    };
-    remove(&restored).map_err(wrong(&restored))?;
-    fs::DirBuilder::new().mode(0o700).create(&restored).map_err(wrong(&restored))?;
+    let restored = restored(config);
+    remove(&restored).map_err(wrong(config, &restored))?;
+    let done = make(config, shared, to, &restored).and_then(|()| swap(config, &restored));
+    if done.is_err() {
+        // It has the size of the database, and nobody will use it.
+        clear(config);
+    }
+    done
+}
+
+/// Deletes what a restore has made that failed or was interrupted.
+pub(super) fn clear(config: &Config) {
+    let restored = restored(config);
+    if let Err(error) = remove(&restored) {
+        say(&format!("a restore that failed is still in {}: {error}", restored.display()));
+    }
+}
+
+fn restored(config: &Config) -> PathBuf {
+    config.data.with_file_name("restored")
+}
+
+fn before(config: &Config) -> PathBuf {
+    config.data.with_file_name("before-restore")
+}
+
+fn refused(why: &str) -> BackupError {
+    BackupError::Failed { what: "the restore", why: why.to_owned() }
+}
+
+/// An error with this path, before anything has happened to the data.
+fn wrong(config: &Config, path: &Path) -> impl FnOnce(io::Error) -> BackupError {
+    let (path, kept) = (path.to_owned(), config.data.clone());
+    move |source| BackupError::Move { path, kept, source }
+}
+
+/// Makes the data of then, complete.
+fn make(
+    config: &Config,
+    shared: &Shared,
+    to: &RestoreTo,
+    restored: &Path,
+) -> Result<(), BackupError> {
+    fs::DirBuilder::new().mode(0o700).create(restored).map_err(wrong(config, restored))?;
     say("a restore begins");
-    tool::run(fetch(config, &restored, to), "the restore", shared)?;
-    let told = tool::run(control_data(config, &restored), "pg_controldata", shared)?;
-    tool::run(recover(config, &restored, &told), "the recovery", shared)?;
-    forget_recovery(&restored.join(AUTO_CONF)).map_err(wrong(&restored.join(AUTO_CONF)))?;
+    tool::run(fetch(config, restored, to), "the restore", shared)?;
+    let told = tool::run(control_data(config, restored), "pg_controldata", shared)?;
+    tool::run(recover(config, restored, &told), "the recovery", shared)?;
+    let settings = restored.join(AUTO_CONF);
+    forget_recovery(&settings).map_err(wrong(config, &settings))?;
     // The keeper may have been started meanwhile; then the old data is in use.
     if is_in_use(config) {
         return Err(refused("pgkeeper was started meanwhile: stop it, and restore again"));
     }
-    swap(config, &restored, &before)
+    Ok(())
 }
 
 /// A keeper that can't be asked, for whatever reason, may still have a PostgreSQL.
@@ -146,26 +182,23 @@ fn forget_recovery(path: &Path) -> io::Result<()> {
     sys::durable::write(path, kept.as_bytes(), 0o600).map_err(io::Error::other)
 }
 
-/// The restored data takes the name; what had it goes beside.
-fn swap(config: &Config, restored: &Path, before: &Path) -> Result<(), BackupError> {
-    let data = &config.data;
-    let wrong = |path: &Path, kept: &Path| {
-        let (path, kept): (PathBuf, PathBuf) = (path.to_owned(), kept.to_owned());
-        move |source| BackupError::Move { path, kept, source }
-    };
-    remove(before).map_err(wrong(before, data))?;
-    match fs::rename(data, before) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(wrong(data, data)(error));
+/// The restored data takes the name, and what had it goes beside. It gets the other name first, so
+/// that one step exchanges the two: wherever the power goes, there is data, and never is the old data
+/// under the name of what is deleted.
+fn swap(config: &Config, restored: &Path) -> Result<(), BackupError> {
+    let (data, before) = (&config.data, before(config));
+    remove(&before).map_err(wrong(config, &before))?;
+    fs::rename(restored, &before).map_err(wrong(config, restored))?;
+    let is_at = |path: &Path| fs::metadata(path).ok().map(|folder| (folder.dev(), folder.ino()));
+    let made = is_at(&before);
+    boot::swap(&before, data).map_err(|source| {
+        if is_at(data) == made {
+            // It is exchanged, but a power cut may bring back how it was.
+            return BackupError::Swap { kept: before.clone(), source };
         }
-        _ => {}
-    }
-    if let Err(error) = fs::rename(restored, data) {
-        let back = fs::rename(before, data).map_or(before, |()| data);
-        return Err(wrong(restored, back)(error));
-    }
-    let folder = data.parent().unwrap_or(Path::new("/"));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(wrong(folder, before))
+        let _stays = fs::rename(&before, restored);
+        BackupError::Swap { kept: data.clone(), source }
+    })
 }
 
 fn remove(folder: &Path) -> io::Result<()> {
@@ -177,6 +210,9 @@ fn remove(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -239,11 +275,39 @@ mod tests {
         let before = folder.path().join("before-restore");
         fs::create_dir(&data).unwrap();
         fs::write(data.join("old"), "").unwrap();
-        assert!(matches!(swap(&config, &restored, &before), Err(BackupError::Move { .. })));
+        assert!(matches!(swap(&config, &restored), Err(BackupError::Move { .. })));
         assert!(data.join("old").exists());
         fs::create_dir(&restored).unwrap();
         fs::write(restored.join("new"), "").unwrap();
-        swap(&config, &restored, &before).unwrap();
+        swap(&config, &restored).unwrap();
         assert!(data.join("new").exists() && before.join("old").exists() && !restored.exists());
+    }
+
+    /// Somebody who looks all the time sees what a power cut at that moment would leave.
+    #[test]
+    fn there_is_data_at_every_moment_of_a_swap() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        let text = format!(
+            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
+             data = '{}'\n",
+            data.display()
+        );
+        let config = Config::parse(&text).unwrap();
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    assert!(data.exists());
+                }
+            });
+            for _ in 0..200 {
+                fs::create_dir(restored(&config)).unwrap();
+                swap(&config, &restored(&config)).unwrap();
+            }
+            over.store(true, Ordering::SeqCst);
+            looks.join().unwrap();
+        });
     }
 }

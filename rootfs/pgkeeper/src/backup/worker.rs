@@ -93,6 +93,7 @@ impl<'s> Worker<'s> {
 
     /// Deletes what an earlier run of the service left half made, whoever leads.
     fn clear(&self) {
+        restore::clear(self.config);
         if let Some(directory) = &self.directory {
             directory.clear();
         }
@@ -290,12 +291,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let half = folder.path().join("backup/plant3/20261120-115500F");
         fs::create_dir_all(&half).unwrap();
+        let restored = folder.path().join("restored/base");
+        fs::create_dir_all(&restored).unwrap();
         let mut config = node(folder.path(), NOTES);
         config.directory = Some(folder.path().to_owned());
         let shared = Shared::new(&config);
         shared.stop();
         run(&config, &shared, &Notifier::from_environment());
-        assert!(!half.exists());
+        assert!(!half.exists() && !restored.exists());
+    }
+
+    #[test]
+    fn a_restore_that_fails_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = node(folder.path(), "echo half >restored/PG_VERSION; echo no room; exit 39");
+        let shared = Shared::new(&config);
+        let mut worker = Worker::new(&config, &shared, None);
+        let to = ::control::RestoreTo::Latest;
+        let order = ::control::Restore { to, accept_data_loss: true };
+        let why = worker.restore(&order).unwrap_err().to_string();
+        assert!(why.contains("no room"), "{why}");
+        assert!(!folder.path().join("restored").exists());
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub(super) fn what_is(data: &Path) -> Data {
 
 /// Puts complete new data in the place of the old, in one step, and the old where the new was: one
 /// of both is always whole and in its place.
-pub(super) fn swap(new: &Path, data: &Path) -> Result<(), DriverError> {
+pub(crate) fn swap(new: &Path, data: &Path) -> Result<(), DriverError> {
     let folder = data.parent().unwrap_or(data);
     if data.exists() {
         let swapped = renameat_with(CWD, new, CWD, data, RenameFlags::EXCHANGE);

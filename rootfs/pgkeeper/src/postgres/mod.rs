@@ -20,7 +20,7 @@
 //!   everything in it is on the disk.
 //! - **What a rewind drops** (`rewind.rs`) is on the disk elsewhere before the rewind begins.
 
-mod boot;
+pub(crate) mod boot;
 mod config;
 pub mod controldata;
 mod create;
