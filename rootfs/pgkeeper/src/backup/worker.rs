@@ -40,7 +40,29 @@ struct Worker<'s> {
     directory: Option<Directory>,
     info: Info,
     info_at: Option<u64>,
-    failed_at: Option<u64>,
+    /// Of a backup or a restore; the next one that succeeds is the end of it.
+    failure: Option<Failure>,
+    /// Of the list of backups; it ends when that is read again.
+    list_failure: Option<Failure>,
+}
+
+/// What went wrong, and when in seconds since 1970.
+#[derive(Clone, Debug)]
+struct Failure {
+    at: u64,
+    why: String,
+}
+
+impl Failure {
+    /// Says what went wrong. That the service ends is nothing wrong.
+    fn of(error: &BackupError) -> Option<Self> {
+        if matches!(error, BackupError::Ending(_)) {
+            return None;
+        }
+        let why = error.to_string();
+        say(&why);
+        Some(Self { at: now(), why })
+    }
 }
 
 /// Works until the service ends, and says in a line how it is.
@@ -88,7 +110,9 @@ pub(super) fn role(config: &Config) -> Role {
 
 impl<'s> Worker<'s> {
     fn new(config: &'s Config, shared: &'s Shared, directory: Option<Directory>) -> Self {
-        Self { config, shared, directory, info: Info::default(), info_at: None, failed_at: None }
+        let info = Info::default();
+        let (info_at, failure, list_failure) = (None, None, None);
+        Self { config, shared, directory, info, info_at, failure, list_failure }
     }
 
     /// Deletes what an earlier run of the service left half made, whoever leads.
@@ -106,10 +130,13 @@ impl<'s> Worker<'s> {
             Some(Order::Restore(restore)) => self.restore(&restore),
             Some(Order::Backup) if role == Role::Leads => self.backup(),
             Some(Order::Backup) => Ok(()),
-            None => self.refresh().and_then(|()| self.scheduled(role)),
+            None => {
+                self.refresh();
+                self.scheduled(role)
+            }
         };
         if let Err(error) = done {
-            self.fail(&error);
+            self.failure = Failure::of(&error).or(self.failure.take());
         }
         let state = match role {
             Role::Leads => IDLE,
@@ -118,22 +145,23 @@ impl<'s> Worker<'s> {
             Role::Silent => "pgkeeper doesn't answer",
         };
         let next = (role == Role::Leads).then(|| self.due().saturating_mul(1000));
+        self.tell_failure();
         self.shared.change(|status| {
             state.clone_into(&mut status.state);
             status.next_unix_ms = next;
         });
     }
 
-    fn fail(&mut self, error: &BackupError) {
-        if !matches!(error, BackupError::Ending(_)) {
-            say(&error.to_string());
-            self.failed_at = Some(now());
-            self.shared.change(|status| status.failure = Some(error.to_string()));
-        }
+    /// A list that can't be read is said only if nothing worse is to be said.
+    fn tell_failure(&self) {
+        let failure = self.failure.as_ref().or(self.list_failure.as_ref());
+        let why = failure.map(|failure| failure.why.clone());
+        self.shared.change(|status| status.failure = why);
     }
 
     fn due(&self) -> u64 {
-        due(now(), self.info.newest(), self.config.every_seconds, self.failed_at)
+        let failed_at = self.failure.iter().chain(&self.list_failure).map(|failure| failure.at);
+        due(now(), self.info.newest(), self.config.every_seconds, failed_at.max())
     }
 
     fn scheduled(&mut self, role: Role) -> Result<(), BackupError> {
@@ -141,13 +169,18 @@ impl<'s> Worker<'s> {
     }
 
     /// Reads the list of backups, if the one that is known is old.
-    fn refresh(&mut self) -> Result<(), BackupError> {
+    fn refresh(&mut self) {
         let fresh = |at: u64| now().saturating_sub(at) < INFO_SECONDS;
         if self.info_at.is_some_and(fresh) {
-            return Ok(());
+            return;
         }
         // Asked again only after a while, also when it fails.
         self.info_at = Some(now());
+        self.list_failure = self.read_list().err().as_ref().and_then(Failure::of);
+        self.tell_failure();
+    }
+
+    fn read_list(&mut self) -> Result<(), BackupError> {
         let mut command = tool::pgbackrest(self.config);
         command.args(["--output=json", "info"]);
         let text = tool::run(command, "the list of backups", self.shared)?;
@@ -172,10 +205,10 @@ impl<'s> Worker<'s> {
             Some(directory) => self.make_in(directory).map_err(|why| directory.unmade(why))?,
         }
         say("a base backup is made");
-        self.failed_at = None;
-        self.shared.change(|status| status.failure = None);
+        self.failure = None;
         self.info_at = None;
-        self.refresh()
+        self.refresh();
+        Ok(())
     }
 
     fn make_in(&self, directory: &Directory) -> Result<(), BackupError> {
@@ -207,14 +240,14 @@ impl<'s> Worker<'s> {
     }
 
     fn restore(&mut self, wanted: &::control::Restore) -> Result<(), BackupError> {
-        self.shared.change(|status| {
-            "restoring".clone_into(&mut status.state);
-            status.failure = None;
-        });
+        self.failure = None;
+        self.tell_failure();
+        self.shared.change(|status| "restoring".clone_into(&mut status.state));
         restore::run(self.config, self.shared, &wanted.to)?;
         say("the restore is done: start pgkeeper, and see `nodectl pg restore --help`");
         self.info_at = None;
-        self.refresh()
+        self.refresh();
+        Ok(())
     }
 }
 
@@ -299,6 +332,35 @@ mod tests {
         shared.stop();
         run(&config, &shared, &Notifier::from_environment());
         assert!(!half.exists() && !restored.exists());
+    }
+
+    #[test]
+    fn a_failure_of_the_list_ends_when_it_is_read_and_hides_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = node(folder.path(), "[ -e away ] && { echo away; exit 1; }; echo '[]'");
+        let shared = Shared::new(&config);
+        let mut worker = Worker::new(&config, &shared, None);
+        let turn = |worker: &mut Worker, is_away: bool| {
+            let away = folder.path().join("away");
+            if is_away {
+                fs::write(away, "").unwrap();
+            } else {
+                fs::remove_file(away).unwrap();
+            }
+            worker.info_at = None;
+            worker.turn();
+            shared.see(|status| status.failure.clone())
+        };
+        let failure = turn(&mut worker, true).unwrap();
+        assert!(failure.contains("the list of backups failed: away"), "{failure}");
+        assert!(worker.due() > now(), "no backup is begun while nobody knows what there is");
+        assert_eq!(turn(&mut worker, false), None);
+        assert!(worker.due() <= now());
+        worker.failure = Some(Failure { at: now(), why: "no backup".to_owned() });
+        assert_eq!(turn(&mut worker, true).as_deref(), Some("no backup"));
+        assert_eq!(turn(&mut worker, false).as_deref(), Some("no backup"));
+        worker.backup().unwrap();
+        assert!(worker.failure.is_none());
     }
 
     #[test]
