@@ -105,6 +105,9 @@ pub const ORACLES: Tool = Tool {
 /// A time server that needs no root, for tests of the node's clock.
 pub const TIME_SERVER: Tool =
     Tool { name: "time-server", parts: &[programs("chrony", &["/usr/sbin/chronyd"])] };
+/// The balancer of the image, for a look at its configurations.
+pub const HAPROXY: Tool =
+    Tool { name: "haproxy", parts: &[programs("haproxy", &["/usr/sbin/haproxy"])] };
 /// The daemon that everybody uses for virtual addresses; ours has to get along with it. It does not
 /// start without the list of its own build options, which it wants below `/etc`.
 pub const KEEPALIVED: Tool = Tool {

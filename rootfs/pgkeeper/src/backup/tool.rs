@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use sys::process::hears_signals;
 
 use super::config::Config;
 use super::error::BackupError;
@@ -54,8 +55,9 @@ pub(super) fn run_unless(
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // pgBackRest copies by processes of its own, which would finish their file without it.
     command.process_group(0);
-    let mut child =
-        command.spawn().map_err(|source| BackupError::Start { program: program.into(), source })?;
+    let mut child = hears_signals(&mut command)
+        .spawn()
+        .map_err(|source| BackupError::Start { program: program.into(), source })?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if !shared.set_child(group) {
         shared.signal(Signal::KILL);
