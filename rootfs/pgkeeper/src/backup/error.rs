@@ -89,8 +89,8 @@ pub enum BackupError {
     },
     /// A base backup is broken off, before the database's disk is full.
     #[error(
-        "the base backup was broken off with {free_mib} MiB free in {}, where {least_mib} must stay: \
-         set a lower `keep`, or use a larger disk or an S3 store",
+        "the base backup was broken off with {free_mib} MiB free in {}, where {least_mib} must \
+         stay: set a lower `keep`, or use a larger disk or an S3 store",
         repository.display()
     )]
     Filling {

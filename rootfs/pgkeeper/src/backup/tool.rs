@@ -92,8 +92,8 @@ pub(super) fn run_unless(
     }
 }
 
-/// Ends the program that runs if there is a reason, which it gives, or if the service ends; by force
-/// if it doesn't listen.
+/// Ends the program that runs if there is a reason, which it gives, or if the service ends; by
+/// force if it doesn't listen.
 fn watch(
     is_over: &Receiver<()>,
     shared: &Shared,
@@ -208,7 +208,8 @@ mod tests {
         let numbers = folder.path().join("numbers");
         // Like pgBackRest's, what it started has pipes of its own and goes on when it is gone.
         let script = format!(
-            "(trap '' TERM; exec sleep 600) >/dev/null 2>&1 & echo $! >{0}.new; mv {0}.new {0}; wait",
+            "(trap '' TERM; exec sleep 600) >/dev/null 2>&1 & echo $! >{0}.new; mv {0}.new {0}; \
+             wait",
             numbers.display()
         );
         let shared = Shared::default();

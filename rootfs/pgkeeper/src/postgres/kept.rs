@@ -1,9 +1,9 @@
 //! The folder of what repairs dropped doesn't grow without limit: nobody comes to empty it.
 //!
 //! Before something is added, those that were never finished go: nothing was dropped for them yet.
-//! Then some go until there are few enough and they take no more than their share of the disk: first
-//! those that hold a report and nothing else, since no commit was lost there, then the others, in
-//! each the oldest. The newest always stays: it is what people are told of.
+//! Then some go until there are few enough and they take no more than their share of the disk:
+//! first those that hold a report and nothing else, since no commit was lost there, then the others,
+//! in each the oldest. The newest always stays: it is what people are told of.
 
 use std::fs;
 use std::io;
