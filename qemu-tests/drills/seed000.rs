@@ -1,5 +1,6 @@
-//! The four tests of the user's own document, by its names: two nodes, k3s's database between them,
-//! one address. It lists what is tested by hand after an installation; here it is drilled.
+//! Three of the four tests of the user's own document for two nodes, by its names, for the database
+//! alone, and a planned switchover. The document lists what is tested by hand after an installation;
+//! here it is drilled. Its fourth, workloads that move to the healthy node, needs K3s.
 
 use qemu_tests::rig::drill::Drill;
 use qemu_tests::rig::entry::{Entry, Family};
@@ -11,7 +12,8 @@ use crate::pg::{CRASH_BUDGET, HEAL_LIMIT, LIMIT, SOLO_BUDGET, orders};
 
 pub(crate) const FAMILY: Family = Family {
     name: "seed000",
-    about: "The four tests of the user's own document for two nodes, by its names.",
+    about: "Three of the four tests of the user's own document for two nodes, by its names, for the \
+            database alone, and a planned switchover. The fourth, workloads that move, needs K3s.",
     drills: &[
         Entry::new(
             "seed000_datastore_is_resilient",
