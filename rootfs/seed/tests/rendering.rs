@@ -171,6 +171,10 @@ fn values_are_not_escaped() {
     let inputs = ["path".to_owned()];
     let text = render("test.hbs", "{{confquote path}}", &inputs, &context);
     assert_eq!(text.expect("a sound template"), r"'C:\\it''s'");
+    // TOML takes no DEL as it is, in which it differs from JSON.
+    let context = json!({ "path": "\"é\\\u{7f}\u{1}" });
+    let text = render("test.hbs", "{{quote path}}", &inputs, &context);
+    assert_eq!(text.expect("a sound template"), r#""\"é\\\u007f\u0001""#);
 }
 
 #[test]

@@ -71,11 +71,7 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "contains", parameters: 2, compute: contains },
     Function { name: "indent", parameters: 2, compute: indent },
     Function { name: "bracket", parameters: 1, compute: bracket },
-    Function {
-        name: "quote",
-        parameters: 1,
-        compute: |given| Some(Value::String(plain(given[0])).to_string().into()),
-    },
+    Function { name: "quote", parameters: 1, compute: |given| Some(quoted(given[0]).into()) },
     Function {
         name: "sqlquote",
         parameters: 1,
@@ -153,6 +149,11 @@ fn indent(given: &[&Value]) -> Option<Value> {
 fn bracket(given: &[&Value]) -> Option<Value> {
     let host = given[0].as_str()?;
     Some(if host.contains(':') { format!("[{host}]").into() } else { host.into() })
+}
+
+/// A JSON string in which DEL is escaped too: TOML wants that, JSON doesn't.
+fn quoted(value: &Value) -> String {
+    Value::String(plain(value)).to_string().replace('\u{7f}', "\\u007f")
 }
 
 /// A text for `postgresql.conf`.
