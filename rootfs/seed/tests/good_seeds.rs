@@ -46,7 +46,7 @@ fn secrets_for(seed: &Seed) -> Secrets {
     secrets.replication_certificate = Some(pem("CERTIFICATE"));
     secrets.replication_key = Some(pem("PRIVATE KEY"));
     secrets.k3s_token = Some(Secret::new("tok\"en\\ with \u{7f} odd letters é"));
-    secrets.heartbeat_key = Some(Secret::new("beat"));
+    secrets.heartbeat_key = Some(Secret::new("the beat of two hearts"));
     secrets.database_superuser_password = Some(Secret::new("s"));
     secrets.database_replication_password = Some(Secret::new("r"));
     secrets.patroni_rest_password = Some(Secret::new("p"));
@@ -54,7 +54,9 @@ fn secrets_for(seed: &Seed) -> Secrets {
     secrets.backup_secret_key = Some(Secret::new("b"));
     for vip in &seed.vips {
         secrets.vrrp_passwords.insert(vip.name.to_string(), Secret::new("mysecret"));
-        secrets.vrrp_keys.insert(vip.name.to_string(), Secret::new("a longer key"));
+        secrets
+            .vrrp_keys
+            .insert(vip.name.to_string(), Secret::new("a key of thirty-two bytes or more"));
     }
     secrets
 }
@@ -106,7 +108,7 @@ fn secrets_are_never_shown() {
     let seed = seed::parse("sealed", &sealed).expect("a valid seed");
     let shown = format!("{seed:?}{}", serde_json::to_string(&seed).expect("plain data"));
     for hidden in
-        ["odd letters", "\"beat\"", "mysecret", "a longer key", "PRIVATE KEY", "CERTIFICATE"]
+        ["odd letters", "two hearts", "mysecret", "a key of", "PRIVATE KEY", "CERTIFICATE"]
     {
         assert!(!shown.contains(hidden), "{hidden} is shown");
     }

@@ -1,6 +1,7 @@
 //! `[secrets]`: everything that must not be committed.
 
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
@@ -11,6 +12,10 @@ use crate::section::{Authentication, BackupTarget, Datastore, Role, SecretMap, S
 
 /// The password of VRRPv2 is a field of eight bytes.
 const MAX_VRRP_PASSWORD_BYTES: usize = 8;
+/// What the HMAC of keepalived's trailer takes.
+const VRRP_KEY_BYTES: RangeInclusive<usize> = 32..=64;
+/// `pgkeeper` refuses a shorter key for its heartbeats.
+const LEAST_KEY_BYTES: usize = 16;
 
 /// Defines the table once more than `section!` does: also how its texts are exposed.
 macro_rules! secrets {
@@ -88,7 +93,7 @@ secrets! {
     k3s_token;
     /// Token with which agents join; the servers' token if absent.
     k3s_agent_token;
-    /// Key that authenticates heartbeats between the database pair.
+    /// Key that authenticates heartbeats between the database pair, sixteen characters at least.
     heartbeat_key;
     /// Password of PostgreSQL's superuser, for Patroni.
     database_superuser_password;
@@ -105,7 +110,8 @@ secrets! {
     maps {
         /// VRRPv2 passwords by the name of the VIP, at most eight characters.
         vrrp_passwords;
-        /// Keys of the HMAC trailer by the name of the VIP.
+        /// Keys of the HMAC trailer by the name of the VIP: 32 to 64 bytes, or "hex:" and their
+        /// digits.
         vrrp_keys;
     }
 }
@@ -282,6 +288,27 @@ fn well_formed(secrets: &Secrets, item: &Item<'_>, reader: &mut Reader<'_>) {
             reader.report_at(&format!("{}.{key}", item.path), wrong);
         }
     }
+    if secrets.heartbeat_key.as_ref().is_some_and(|key| key.expose().len() < LEAST_KEY_BYTES) {
+        let wrong = Wrong::new(
+            format!("the key of the heartbeats has at least {LEAST_KEY_BYTES} characters"),
+            "is shorter and could be guessed",
+            "let `builder cluster new` make the secrets",
+        );
+        reader.report_at(&format!("{}.heartbeat_key", item.path), wrong);
+    }
+    for (name, key) in &secrets.vrrp_keys {
+        if !key_bytes(key.expose()).is_some_and(|bytes| VRRP_KEY_BYTES.contains(&bytes)) {
+            let (least, most) = VRRP_KEY_BYTES.into_inner();
+            let wrong = Wrong::new(
+                format!(
+                    "a VRRP key has {least} to {most} bytes, or is their digits after \"hex:\""
+                ),
+                "has more or fewer, or something else than two digits for each",
+                "let `builder cluster new` make it, or take \"hex:\" and `openssl rand -hex 32`",
+            );
+            reader.report_at(&format!("{}.vrrp_keys.{name}", item.path), wrong);
+        }
+    }
     for (name, password) in &secrets.vrrp_passwords {
         if password.expose().len() > MAX_VRRP_PASSWORD_BYTES {
             let wrong = Wrong::new(
@@ -292,4 +319,11 @@ fn well_formed(secrets: &Secrets, item: &Item<'_>, reader: &mut Reader<'_>) {
             reader.report_at(&format!("{}.vrrp_passwords.{name}", item.path), wrong);
         }
     }
+}
+
+/// How many bytes `vipd` makes of a key: those of the text, or of the digits behind `hex:`.
+fn key_bytes(text: &str) -> Option<usize> {
+    let Some(digits) = text.strip_prefix("hex:") else { return Some(text.len()) };
+    let whole = digits.len().is_multiple_of(2) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    whole.then_some(digits.len() / 2)
 }
