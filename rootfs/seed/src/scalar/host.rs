@@ -86,6 +86,9 @@ impl FromStr for Endpoint {
         if bare.is_none() && host.contains(':') {
             return Err(refuse("needs brackets around the IPv6 address"));
         }
+        if bare.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_err()) {
+            return Err(refuse("has brackets around something else than an IPv6 address"));
+        }
         let port = port.parse::<u16>().ok().filter(|port| *port > 0);
         let port = port.ok_or_else(|| refuse("has no valid port"))?;
         Ok(Self { host: bare.unwrap_or(host).parse()?, port })
@@ -124,7 +127,10 @@ fn url(text: &str) -> Result<(), Wrong> {
     if text.len() > MAX_URL || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'"') {
         return Err(refuse("is too long or has a character that URLs don't have".to_owned()));
     }
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains(['?', '#']) {
+        return Err(refuse("has no '/' behind the host".to_owned()));
+    }
     if authority.contains('@') {
         return Err(refuse("contains a user or a password".to_owned()));
     }

@@ -14,11 +14,14 @@ mod text;
 pub use host::{Endpoint, HostName, Url};
 pub use names::{Identifier, LinkName, LinkPattern, NodeName, Word};
 pub use network::{AddressRange, Cidr, Destination, MacAddress, Network};
-pub use numbers::{Count, Mtu, Percent, Port, Priority, Ttl, UnixId, VlanId, Vrid, Weight};
+pub use numbers::{
+    Attempts, Connections, Count, Mtu, Percent, Port, Priority, Share, Ttl, UnixId, VlanId, Vrid,
+    Weight,
+};
 pub use quantity::{Bytes, DurationText};
 pub use secret::{REDACTED, Secret};
 pub use text::{
     AbsolutePath, Argument, Console, Fingerprint, Line, NodeLabel, NodeTaint, TimeZone,
 };
 
-pub(crate) use network::address_from;
+pub(crate) use network::{address_from, can_be_reached};

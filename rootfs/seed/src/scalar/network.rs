@@ -65,15 +65,28 @@ impl Cidr {
         from_bits(self.address, masked(self.address, self.prefix) | hosts)
     }
 
-    /// What a host can't be called by: the network's own address or its broadcast address.
-    pub fn is_no_host(self) -> bool {
-        match self.address {
+    /// Another address with the same prefix length: how this one's network takes it.
+    #[must_use]
+    pub fn with_address(self, address: IpAddr) -> Self {
+        Self { address, prefix: self.prefix }
+    }
+
+    /// Whether a host can have the address: not the network's own, none for many, none for oneself.
+    pub fn is_host(self) -> bool {
+        let of_network = match self.address {
             IpAddr::V4(_) => {
                 self.prefix < 31 && (self.address == self.network() || self.address == self.last())
             }
             IpAddr::V6(_) => self.prefix < 127 && self.address == self.network(),
-        }
+        };
+        !of_network && can_be_reached(self.address)
     }
+}
+
+/// Whether the address is one that another machine can have.
+pub(crate) fn can_be_reached(address: IpAddr) -> bool {
+    let everybody = matches!(address, IpAddr::V4(four) if four.is_broadcast());
+    !(everybody || address.is_unspecified() || address.is_multicast() || address.is_loopback())
 }
 
 /// The lowest `count` bits set.

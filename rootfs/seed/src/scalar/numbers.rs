@@ -18,7 +18,7 @@ number! {
 }
 
 number! {
-    /// How much a failing check changes a VRRP priority, or the share of a server in a balancer.
+    /// How much a failing check changes a VRRP priority.
     Weight, i16, -253, 253, "weight"
 }
 
@@ -35,6 +35,22 @@ number! {
 number! {
     /// A count of things: attempts, connections, kept backups.
     Count, u32, 1, 1_000_000, "count"
+}
+
+number! {
+    /// How often something is tried in a row; `vipd` takes no more.
+    Attempts, u32, 1, 1000, "number of attempts"
+}
+
+number! {
+    /// PostgreSQL's connections. The keeper needs ten for itself, and with more than the most
+    /// PostgreSQL doesn't start.
+    Connections, u32, 11, 200_000, "number of connections"
+}
+
+number! {
+    /// The share of a server in a balancer; HAProxy takes no more.
+    Share, u16, 1, 256, "share"
 }
 
 number! {

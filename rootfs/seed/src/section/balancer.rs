@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::reader::{Reader, choice, section};
-use crate::scalar::{Count, DurationText, HostName, Port, Word};
+use crate::scalar::{Count, DurationText, HostName, Port, Share, Word};
 use crate::section::Role;
 
 choice! {
@@ -50,7 +50,7 @@ section! {
         /// Its port; the front end's `server_port` if absent.
         port: Port = optional;
         /// Its share of the connections.
-        weight: Count = default("1");
+        weight: Share = default("1");
         /// Whether it is used only when all others are down.
         backup: bool = default("false");
     }

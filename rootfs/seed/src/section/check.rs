@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::problem::Wrong;
 use crate::reader::{Item, Reader, choice, section};
 use crate::scalar::{
-    AbsolutePath, Argument, Count, DurationText, LinkName, Port, Url, Weight, Word,
+    AbsolutePath, Argument, Attempts, DurationText, LinkName, Port, Url, Weight, Word,
 };
 
 choice! {
@@ -31,14 +31,14 @@ section! {
         name: Word = required;
         /// What it looks at.
         kind: CheckKind = required;
-        /// The command and its arguments; not given to a shell.
+        /// The program's whole path and its arguments; not given to a shell.
         command: Vec<Argument> = default("[]");
         /// The address to connect to (kind "tcp").
         address: IpAddr = default("'127.0.0.1'");
         /// The port to connect to (kind "tcp").
         port: Port = optional;
         /// The URL to fetch (kind "http"); any answer below 500 is good, since an API server
-        /// answers unknown clients with 401.
+        /// answers unknown clients with 401. With `http://` the host is an address or "localhost".
         url: Url = optional;
         /// Whether the certificate of an https URL is left unverified.
         insecure: bool = default("false");
@@ -46,18 +46,26 @@ section! {
         path: AbsolutePath = optional;
         /// The link (kind "carrier").
         link: LinkName = optional;
-        /// Time between two checks.
+        /// Time between two checks, 10 ms at least.
         interval: DurationText = default("'1s'");
-        /// Time after which a check has failed.
+        /// Time after which a check has failed, 10 ms at least.
         timeout: DurationText = default("'1s'");
         /// Failures in a row until the check counts as failed.
-        fall: Count = default("3");
+        fall: Attempts = default("3");
         /// Successes in a row until it counts as good again.
-        rise: Count = default("2");
+        rise: Attempts = default("2");
         /// Change of the priority while failed; 0 means that the node gives the VIP up.
         weight: Weight = default("0");
     }
-    rules = has_its_subject;
+    rules = makes_sense;
+}
+
+/// `vipd` refuses less: what runs more often costs more than it tells.
+const LEAST_MS: u64 = 10;
+
+fn makes_sense(check: &Check, item: &Item<'_>, reader: &mut Reader<'_>) {
+    has_its_subject(check, item, reader);
+    can_be_asked(check, item, reader);
 }
 
 fn has_its_subject(check: &Check, item: &Item<'_>, reader: &mut Reader<'_>) {
@@ -86,13 +94,42 @@ fn has_its_subject(check: &Check, item: &Item<'_>, reader: &mut Reader<'_>) {
             reader.report_at(&format!("{}.{key}", item.path), wrong);
         }
     }
-    if check.interval.milliseconds() == 0 || check.timeout.milliseconds() == 0 {
-        let key = if check.interval.milliseconds() == 0 { "interval" } else { "timeout" };
-        let wrong = Wrong::new(
-            "a check needs time",
-            format!("`{key}` is zero"),
-            format!("write `{key} = \"1s\"`"),
-        );
-        reader.report_at(&format!("{}.{key}", item.path), wrong);
+}
+
+fn can_be_asked(check: &Check, item: &Item<'_>, reader: &mut Reader<'_>) {
+    for (key, time) in [("interval", check.interval), ("timeout", check.timeout)] {
+        if time.milliseconds() < LEAST_MS {
+            let wrong = Wrong::new(
+                format!("a check needs time, {LEAST_MS} ms at least"),
+                "is less",
+                format!("write `{key} = \"1s\"`"),
+            );
+            reader.report_at(&format!("{}.{key}", item.path), wrong);
+        }
     }
+    if check.command.first().is_some_and(|program| !program.as_str().starts_with('/')) {
+        let wrong = Wrong::new(
+            "a command begins with the program's whole path",
+            "does not begin with '/'",
+            "write it like `command = [\"/usr/bin/check\", \"-q\"]`",
+        );
+        reader.report_at(&format!("{}.command[0]", item.path), wrong);
+    }
+    if check.url.as_ref().is_some_and(|url| needs_a_name_server(url.as_str())) {
+        let wrong = Wrong::new(
+            "an http check names its host by address",
+            "has a host name",
+            "write the host's IP address: looking names up needs the network that is checked",
+        );
+        reader.report_at(&format!("{}.url", item.path), wrong);
+    }
+}
+
+/// Whether this is a plain `http://` URL of a host that `vipd` would have to look up.
+fn needs_a_name_server(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    // What is in brackets is an address.
+    let host = authority.split(':').next().unwrap_or_default();
+    !authority.starts_with('[') && host != "localhost" && host.parse::<IpAddr>().is_err()
 }

@@ -7,7 +7,9 @@ use toml::de::DeValue;
 
 use crate::problem::Wrong;
 use crate::reader::{Item, Read, Reader, choice, section};
-use crate::scalar::{AbsolutePath, Bytes, Count, DurationText, Identifier, Line, Port, Url, Word};
+use crate::scalar::{
+    AbsolutePath, Bytes, Connections, Count, DurationText, Identifier, Line, Port, Url, Word,
+};
 
 /// The value of a PostgreSQL setting as `postgresql.conf` takes it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -84,7 +86,7 @@ section! {
         region: Word = default("'us-east-1'");
         /// Path within directory or bucket.
         prefix: AbsolutePath = default("'/'");
-        /// Time between two base backups.
+        /// Time between two base backups, a second at least.
         every: DurationText = default("'1d'");
         /// How many base backups are kept.
         keep: Count = default("7");
@@ -117,9 +119,9 @@ section! {
         replication_port: Port = default("5433");
         /// Roles and their clients.
         users: Vec<DatabaseUser> = default("[]");
-        /// Largest number of connections. K3s alone can use a hundred.
-        max_connections: Count = default("200");
-        /// Memory that PostgreSQL uses as its cache.
+        /// Largest number of connections; clients get ten fewer. K3s alone can use a hundred.
+        max_connections: Connections = default("200");
+        /// Memory that PostgreSQL uses as its cache, 128 KiB at least.
         shared_buffers: Bytes = default("'128MiB'");
         /// Whether a commit waits for the standby's disk. `false` gives speed for possible loss.
         synchronous: bool = default("true");

@@ -45,7 +45,7 @@ section! {
 section! {
     /// A further path between the two peers, beside their addresses in `[[cluster.nodes]]`.
     Channel {
-        /// The channel's name in logs.
+        /// The channel's name in logs; "ipv4" and "ipv6" are those of the nodes' own addresses.
         name: Word = required;
         /// The link that it uses.
         link: LinkName = required;
@@ -68,8 +68,8 @@ section! {
         channels: Vec<Channel> = default("[]");
         /// Addresses that answer when this node is connected, such as the router's.
         gateways: Vec<IpAddr> = default("[]");
-        /// A command that cuts the peer's power and confirms it with exit code 0. It is killed
-        /// when the peer is heard again.
+        /// A command that cuts the peer's power and confirms it with exit code 0: the program's
+        /// whole path and its arguments. It is killed when the peer is heard again.
         fence: Vec<Argument> = default("[]");
     }
 }

@@ -113,7 +113,7 @@ section! {
 section! {
     /// The clock. Without servers the node trusts its hardware clock.
     Time {
-        /// NTP servers.
+        /// NTP servers, sixteen at most; four are enough.
         servers: Vec<HostName> = default("[]");
     }
 }

@@ -3,8 +3,35 @@
 use super::{Findings, Rule, repeated, rule};
 use crate::section::Seed;
 
-pub(super) const RULES: &[Rule] =
-    &[rule(&["balancer"], some_frontend), rule(&["balancer", "cluster"], frontends_have_servers)];
+pub(super) const RULES: &[Rule] = &[
+    rule(&["balancer"], some_frontend),
+    rule(&["balancer"], timers_fit),
+    rule(&["balancer", "cluster"], frontends_have_servers),
+];
+
+/// HAProxy counts milliseconds with 31 bits, which are some 24 days.
+const MAX_TIMER_MS: u64 = 0x7fff_ffff;
+
+fn timers_fit(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let Some(balancer) = &seed.balancer else {
+        return;
+    };
+    let timers = [
+        ("connect_timeout", balancer.connect_timeout, "5s"),
+        ("idle_timeout", balancer.idle_timeout, "1h"),
+        ("check.interval", balancer.check.interval, "2s"),
+    ];
+    for (key, timer, usual) in timers {
+        if !(1..=MAX_TIMER_MS).contains(&timer.milliseconds()) {
+            findings.at(
+                &format!("balancer.{key}"),
+                "a timer of HAProxy lasts from 1 ms to 24 days",
+                "does not",
+                format!("write for example `{key} = \"{usual}\"`"),
+            );
+        }
+    }
+}
 
 fn some_frontend(seed: &Seed, findings: &mut Findings<'_, '_>) {
     let Some(balancer) = &seed.balancer else {

@@ -1,13 +1,16 @@
 //! The site as a whole: this node is in it, nobody is in it twice, and groups have a sound size.
 
 use super::{Findings, Rule, repeated, rule};
+use crate::scalar::can_be_reached;
 use crate::section::{Datastore, Role, Seed};
 
 pub(super) const RULES: &[Rule] = &[
     rule(&["cluster"], nodes_differ),
+    rule(&["cluster"], nodes_are_hosts),
     rule(&["node", "cluster"], contains_this_node),
     rule(&["node", "cluster", "links"], own_addresses_are_on_links),
     rule(&["cluster"], pair_is_two),
+    rule(&["node", "cluster"], witness_has_a_pair),
     rule(&["cluster"], quorums_are_odd),
     rule(&["cluster", "k3s"], embedded_etcd_is_odd),
 ];
@@ -43,6 +46,21 @@ fn nodes_differ(seed: &Seed, findings: &mut Findings<'_, '_>) {
                 );
             }
             seen.push((address, &node.name));
+        }
+    }
+}
+
+fn nodes_are_hosts(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    for (index, node) in seed.cluster.nodes.iter().enumerate() {
+        for (position, address) in node.addresses.iter().enumerate() {
+            if !can_be_reached(*address) {
+                findings.at(
+                    &format!("cluster.nodes[{index}].addresses[{position}]"),
+                    format!("nobody reaches \"{}\" at {address}", node.name),
+                    "unspecified, broadcast, multicast or loopback address",
+                    "name the address that the node has on the site's network",
+                );
+            }
         }
     }
 }
@@ -116,6 +134,19 @@ fn pair_is_two(seed: &Seed, findings: &mut Findings<'_, '_>) {
             "use the role \"patroni\", with etcd, for three members or more"
         },
     );
+}
+
+fn witness_has_a_pair(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let pair = seed.cluster.with_role(Role::Database).count() > 0;
+    let position = seed.node.roles.iter().position(|role| *role == Role::Witness);
+    if let Some(index) = position.filter(|_| !pair) {
+        findings.at(
+            &format!("node.roles[{index}]"),
+            "a witness votes for its site's database pair",
+            "no node has the role \"database\"",
+            "name the two nodes of the pair in [[cluster.nodes]], or remove the role",
+        );
+    }
 }
 
 fn quorums_are_odd(seed: &Seed, findings: &mut Findings<'_, '_>) {

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::links::link_exists;
 use super::{Findings, Rule, repeated, rule};
 use crate::scalar::Destination;
 use crate::section::{Permit, Policy, Role, Seed};
@@ -11,9 +10,11 @@ pub(super) const RULES: &[Rule] = &[
     rule(&["database", "vips", "node"], primary_can_be_found),
     rule(&["database"], users_are_distinct),
     rule(&["database"], settings_are_free),
+    rule(&["database"], sizes_are_possible),
     rule(&["failover"], heartbeat_has_margin),
     rule(&["failover", "cluster"], witness_is_a_third),
-    rule(&["failover", "links"], channels_exist),
+    rule(&["failover"], fence_is_a_program),
+    rule(&["failover", "links"], gateways_are_others),
     rule(&["failover", "links", "routes"], somebody_is_beyond_the_switch),
     rule(&["patroni"], patroni_timers),
     rule(&["patroni", "cluster", "node"], patroni_has_etcd),
@@ -50,6 +51,11 @@ const KEPT_SETTINGS: &[&str] = &[
     "wal_log_hints",
 ];
 
+/// PostgreSQL's bounds: sixteen blocks, and as many as it can count.
+const LEAST_SHARED_BUFFERS: u64 = 128 << 10;
+const MAX_SHARED_BUFFERS: u64 = 8 << 40;
+/// Roles that PostgreSQL, or the peer, already has; `pgkeeper` lets no client be one of them.
+const KEPT_ROLES: [&str; 2] = ["postgres", "replication"];
 /// A heartbeat may get lost; the peer is not. So the limit spans several of them. `pgkeeper` has the
 /// same bounds.
 const LEAST_HEARTBEATS_IN_LOSS: u64 = 5;
@@ -93,6 +99,16 @@ fn users_are_distinct(seed: &Seed, findings: &mut Findings<'_, '_>) {
             "put all clients of a user into one list",
         );
     }
+    for (index, name) in names.iter().enumerate() {
+        if KEPT_ROLES.contains(&name.as_str()) {
+            findings.at(
+                &format!("database.users[{index}].name"),
+                format!("the role \"{name}\" is kept by the node itself"),
+                "no client may log in as it",
+                "choose another name, such as \"k3s\"",
+            );
+        }
+    }
     let mut seen = Vec::new();
     for (index, user) in database.users.iter().enumerate() {
         for (position, client) in user.clients.iter().enumerate() {
@@ -106,6 +122,28 @@ fn users_are_distinct(seed: &Seed, findings: &mut Findings<'_, '_>) {
             }
             seen.push(client);
         }
+    }
+}
+
+fn sizes_are_possible(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let Some(database) = &seed.database else {
+        return;
+    };
+    if !(LEAST_SHARED_BUFFERS..MAX_SHARED_BUFFERS).contains(&database.shared_buffers.get()) {
+        findings.at(
+            "database.shared_buffers",
+            "PostgreSQL's cache has 128 KiB at least, and less than 8 TiB",
+            "PostgreSQL would not start",
+            "write for example `shared_buffers = \"128MiB\"`",
+        );
+    }
+    if database.backup.as_ref().is_some_and(|backup| backup.every.milliseconds() < 1000) {
+        findings.at(
+            "database.backup.every",
+            "between two base backups is some time",
+            "is less than a second",
+            "write for example `every = \"1d\"`",
+        );
     }
 }
 
@@ -190,26 +228,10 @@ fn witness_is_a_third(seed: &Seed, findings: &mut Findings<'_, '_>) {
     }
 }
 
-fn channels_exist(seed: &Seed, findings: &mut Findings<'_, '_>) {
+fn gateways_are_others(seed: &Seed, findings: &mut Findings<'_, '_>) {
     let Some(failover) = &seed.failover else {
         return;
     };
-    for (index, channel) in failover.channels.iter().enumerate() {
-        let path = |key: &str| format!("failover.channels[{index}].{key}");
-        if !link_exists(seed, &path("link"), channel.link.as_str(), findings) {
-            continue;
-        }
-        let link = seed.links.iter().find(|link| link.name == channel.link);
-        let networks = link.map(|link| link.addresses.as_slice()).unwrap_or_default();
-        if !networks.iter().any(|own| own.contains(channel.peer)) {
-            findings.at(
-                &path("peer"),
-                format!("the peer of channel \"{}\" can't be reached there", channel.name),
-                format!("is in no network of \"{}\"", channel.link),
-                "use the peer's address on that very link",
-            );
-        }
-    }
     for (index, gateway) in failover.gateways.iter().enumerate() {
         let own = seed.links.iter().flat_map(|link| &link.addresses);
         if own.into_iter().any(|own| own.address() == *gateway) {
@@ -228,6 +250,18 @@ fn channels_exist(seed: &Seed, findings: &mut Findings<'_, '_>) {
                 "name another of its addresses, or none: the routers of default routes are asked",
             );
         }
+    }
+}
+
+fn fence_is_a_program(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let program = seed.failover.as_ref().and_then(|failover| failover.fence.first());
+    if program.is_some_and(|program| !program.as_str().starts_with('/')) {
+        findings.at(
+            "failover.fence[0]",
+            "a fence begins with the program's whole path",
+            "does not begin with '/'",
+            "write it like `fence = [\"/usr/bin/ipmitool\", \"chassis\", \"power\", \"off\"]`",
+        );
     }
 }
 

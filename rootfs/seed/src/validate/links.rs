@@ -1,18 +1,24 @@
-//! Links, routes and name servers.
+//! Links, routes, name servers and time servers.
+
+use std::net::IpAddr;
 
 use super::{Findings, Rule, repeated, rule};
-use crate::scalar::{Destination, LinkName};
+use crate::scalar::{Destination, HostName, LinkName};
 use crate::section::{LinkKind, Seed};
 
 pub(super) const RULES: &[Rule] = &[
     rule(&["links"], some_link),
     rule(&["links"], links_differ),
     rule(&["links"], links_stand_on_links),
+    rule(&["links"], cards_carry_one_link),
     rule(&["links"], addresses_are_hosts),
     rule(&["links", "routes"], routes_lead_somewhere),
     rule(&["dns"], few_name_servers),
+    rule(&["time"], time_servers_differ),
 ];
 
+/// More than enough; `clockd` asks no more.
+const MAX_TIME_SERVERS: usize = 16;
 /// The C library asks no more than these (MAXNS).
 const MAX_NAME_SERVERS: usize = 3;
 
@@ -39,18 +45,21 @@ fn links_differ(seed: &Seed, findings: &mut Findings<'_, '_>) {
     }
     let mut cards = Vec::new();
     for (index, link) in seed.links.iter().enumerate() {
-        let Some(mac) = link.r#match.as_ref().and_then(|card| card.mac) else {
-            continue;
-        };
-        if cards.contains(&mac) {
+        let Some(card) = &link.r#match else { continue };
+        // A pattern fits one card, and so it is the same one for both.
+        let mac = card.mac.as_ref().map(|mac| ("mac", mac.to_string()));
+        let name = card.name.as_ref().map(|name| ("name", name.to_string()));
+        let driver = card.driver.as_ref().map(|driver| ("driver", driver.to_string()));
+        let Some((key, text)) = mac.or(name).or(driver) else { continue };
+        if cards.contains(&(key, text.clone())) {
             findings.at(
-                &format!("links[{index}].match.mac"),
-                format!("two links match the card {mac}"),
+                &format!("links[{index}].match.{key}"),
+                format!("two links match the card {text}"),
                 "matched before",
                 "one card is one link; put all addresses under it, or use a VLAN",
             );
         }
-        cards.push(mac);
+        cards.push((key, text));
     }
     let mut addresses = Vec::new();
     for (index, link) in seed.links.iter().enumerate() {
@@ -106,6 +115,37 @@ fn links_stand_on_links(seed: &Seed, findings: &mut Findings<'_, '_>) {
     }
 }
 
+/// A card in two bonds would be moved to and fro, and the kernel has a VLAN's number once.
+fn cards_carry_one_link(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let mut bound: Vec<(&LinkName, &LinkName)> = Vec::new();
+    let mut tagged = Vec::new();
+    for (index, link) in seed.links.iter().enumerate() {
+        for (position, member) in link.members.iter().enumerate() {
+            if let Some((_, bond)) = bound.iter().find(|(card, _)| *card == member) {
+                findings.at(
+                    &format!("links[{index}].members[{position}]"),
+                    format!("the card \"{member}\" is named twice as a member"),
+                    format!("\"{bond}\" has it already"),
+                    "a card is a member of one bond, once: remove it here or there",
+                );
+            }
+            bound.push((member, &link.name));
+        }
+        let Some(tag) = link.parent.as_ref().zip(link.id) else {
+            continue;
+        };
+        if tagged.contains(&tag) {
+            findings.at(
+                &format!("links[{index}].id"),
+                format!("two VLANs on \"{}\" have the id {}", tag.0, tag.1),
+                "used before",
+                "put all addresses under one of the two, or correct the id",
+            );
+        }
+        tagged.push(tag);
+    }
+}
+
 /// Reports a name that no link has. Shared by all sections that name links.
 pub(super) fn no_such_link(seed: &Seed, path: &str, name: &str, findings: &mut Findings<'_, '_>) {
     let names: Vec<_> = seed.links.iter().map(|link| link.name.as_str()).collect();
@@ -135,8 +175,7 @@ fn addresses_are_hosts(seed: &Seed, findings: &mut Findings<'_, '_>) {
     for (index, link) in seed.links.iter().enumerate() {
         for (position, cidr) in link.addresses.iter().enumerate() {
             let address = cidr.address();
-            let odd = address.is_unspecified() || address.is_multicast() || address.is_loopback();
-            if odd || cidr.is_no_host() {
+            if !cidr.is_host() {
                 findings.at(
                     &format!("links[{index}].addresses[{position}]"),
                     format!("{address} is no address that a host can have"),
@@ -161,7 +200,7 @@ fn routes_lead_somewhere(seed: &Seed, findings: &mut Findings<'_, '_>) {
             .iter()
             .filter(|link| route.link.as_ref().is_none_or(|name| link.name == *name));
         // A link-local gateway is on every link, so the link must be named instead.
-        let local = matches!(route.via, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let local = matches!(route.via, IpAddr::V6(v6) if v6.is_unicast_link_local());
         let reachable = usable.flat_map(|link| &link.addresses).any(|own| own.contains(route.via));
         if !(reachable || local && route.link.is_some()) {
             findings.at(
@@ -201,6 +240,31 @@ fn few_name_servers(seed: &Seed, findings: &mut Findings<'_, '_>) {
             format!("at most {MAX_NAME_SERVERS} name servers are ever asked"),
             "would be ignored",
             "remove what is too much",
+        );
+    }
+}
+
+fn time_servers_differ(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    // One address has several spellings, and so has a name.
+    let host = |name: &HostName| match name.as_str().parse::<IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => name.as_str().to_ascii_lowercase(),
+    };
+    let servers: Vec<_> = seed.time.servers.iter().map(host).collect();
+    for (index, _) in repeated(&servers) {
+        findings.at(
+            &format!("time.servers[{index}]"),
+            format!("the time server {} is named twice", seed.time.servers[index]),
+            "named before",
+            "remove one of the two",
+        );
+    }
+    if servers.len() > MAX_TIME_SERVERS {
+        findings.at(
+            &format!("time.servers[{MAX_TIME_SERVERS}]"),
+            format!("at most {MAX_TIME_SERVERS} time servers are asked"),
+            format!("there are {}", servers.len()),
+            "remove some: four are enough",
         );
     }
 }

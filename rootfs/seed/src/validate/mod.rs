@@ -5,6 +5,8 @@
 //! what would boot and then fail, such as two VIPs of one VRID on a link.
 
 mod balancer;
+mod channels;
+mod checks;
 mod cluster;
 mod database;
 mod kubernetes;
@@ -38,7 +40,9 @@ const RULES: &[&[Rule]] = &[
     cluster::RULES,
     links::RULES,
     vips::RULES,
+    checks::RULES,
     database::RULES,
+    channels::RULES,
     kubernetes::RULES,
     balancer::RULES,
     services::RULES,

@@ -7,9 +7,12 @@ use super::{Findings, Rule, repeated, rule};
 use crate::section::{Authentication, Permit, Role, Seed, Vip, VrrpVersion};
 
 pub(super) const RULES: &[Rule] = &[
+    rule(&["vips"], few_enough),
     rule(&["vips"], groups_differ),
     rule(&["vips", "links"], stand_on_links),
     rule(&["vips", "links", "cluster"], addresses_are_free),
+    rule(&["vips", "links"], addresses_are_hosts),
+    rule(&["vips"], one_way_to_peers),
     rule(&["vips"], fit_their_version),
     rule(&["vips"], authentication_fits_version),
     rule(&["vips", "links"], peers_are_others),
@@ -21,7 +24,32 @@ const MAX_V2_SECONDS: u64 = 255;
 /// The interval of VRRPv3 is twelve bits of hundredths.
 const MAX_V3_CENTISECONDS: u64 = 4095;
 /// The priority that says "I own this address" (RFC 9568, section 5.2.4).
-const OWNER: u8 = 255;
+pub(super) const OWNER: u8 = 255;
+/// As many run in one `vipd`.
+const MAX_VIPS: usize = 128;
+/// An advert counts its addresses in one byte.
+const MAX_ADDRESSES: usize = 255;
+
+fn few_enough(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    if seed.vips.len() > MAX_VIPS {
+        findings.at(
+            &format!("vips[{MAX_VIPS}].name"),
+            format!("a node has at most {MAX_VIPS} VIPs"),
+            format!("there are {}", seed.vips.len()),
+            "put addresses that move together into one VIP",
+        );
+    }
+    for (index, vip) in seed.vips.iter().enumerate() {
+        if vip.addresses.len() > MAX_ADDRESSES {
+            findings.at(
+                &format!("vips[{index}].addresses"),
+                format!("a VIP has at most {MAX_ADDRESSES} addresses"),
+                format!("has {}", vip.addresses.len()),
+                "make two VIPs of it, with different VRIDs",
+            );
+        }
+    }
+}
 
 fn groups_differ(seed: &Seed, findings: &mut Findings<'_, '_>) {
     let names: Vec<_> = seed.vips.iter().map(|vip| &vip.name).collect();
@@ -113,7 +141,8 @@ fn addresses_are_free(seed: &Seed, findings: &mut Findings<'_, '_>) {
             let owner =
                 seed.cluster.nodes.iter().find(|node| node.addresses.contains(&cidr.address()));
             // VRRP lets the owner of an address offer it to others, with priority 255.
-            if vip.priority.get() == OWNER || !(own || owner.is_some()) {
+            let offered = vip.priority.get() == OWNER;
+            if (offered && own) || !(own || owner.is_some()) {
                 continue;
             }
             let owner = owner.map_or(&seed.node.name, |node| &node.name);
@@ -121,7 +150,52 @@ fn addresses_are_free(seed: &Seed, findings: &mut Findings<'_, '_>) {
                 &format!("vips[{index}].addresses[{position}]"),
                 format!("the virtual address {} belongs to a node", cidr.address()),
                 format!("is an address of \"{owner}\""),
-                "choose an address that nobody has",
+                if offered {
+                    "choose an address that nobody has; priority 255 is for a node's own"
+                } else {
+                    "choose an address that nobody has"
+                },
+            );
+        }
+    }
+}
+
+fn addresses_are_hosts(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    for (index, vip) in seed.vips.iter().enumerate() {
+        let link = seed.links.iter().find(|link| link.name == vip.link);
+        let networks = link.map(|link| link.addresses.as_slice()).unwrap_or_default();
+        for (position, cidr) in vip.addresses.iter().enumerate() {
+            let within = networks.iter().filter(|own| own.contains(cidr.address()));
+            let mut seen = within.map(|own| own.with_address(cidr.address())).peekable();
+            // An address outside of all networks is told elsewhere.
+            if seen.peek().is_none() {
+                continue;
+            }
+            if let Some(no_host) = seen.chain([*cidr]).find(|seen| !seen.is_host()) {
+                findings.at(
+                    &format!("vips[{index}].addresses[{position}]"),
+                    format!("{} is no address that a host can have", cidr.address()),
+                    "network, broadcast, multicast or loopback address",
+                    format!(
+                        "use another address of {}/{} as the virtual one",
+                        no_host.network(),
+                        no_host.prefix()
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// A MAC address of its own lives in one network; unicast is for peers beyond it.
+fn one_way_to_peers(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    for (index, vip) in seed.vips.iter().enumerate() {
+        if vip.virtual_mac && !vip.peers.is_empty() {
+            findings.at(
+                &format!("vips[{index}].virtual_mac"),
+                "a VIP with unicast peers has no MAC address of its own",
+                format!("\"{}\" has `peers`", vip.name),
+                "remove `virtual_mac`, or `peers` to speak by multicast",
             );
         }
     }
