@@ -134,33 +134,38 @@ fn put_idle_qemu(root: &Path) -> PathBuf {
 
 #[test]
 fn a_disk_to_keep_is_there_when_it_is_whole_and_only_for_its_owner() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let image = large_image(folder.path());
-    let disk = folder.path().join("kept.raw");
-    let programs = put_idle_qemu(folder.path());
-    let run = || {
-        let mut command = command();
+    until_interrupted(|stored_bytes| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = large_image(folder.path(), stored_bytes);
+        let disk = folder.path().join("kept.raw");
+        let programs = put_idle_qemu(folder.path());
         let path = format!("{}:{}", text(&programs), std::env::var("PATH").expect("set"));
-        command.args(["run", text(&image), "--keep", text(&disk), "--acceleration", "tcg", "-q"]);
-        command.env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().expect("it starts")
-    };
-    let mut child = run();
-    wait_for(&mut child, || !part_files(folder.path()).is_empty());
-    interrupt(&mut child);
-    assert_eq!(part_files(folder.path()), Vec::<PathBuf>::new());
-    assert!(!disk.exists(), "half a disk would be booted next time");
+        let run = || {
+            let mut command = command();
+            command.args(["run", text(&image), "--keep", text(&disk)]);
+            command.args(["--acceleration", "tcg", "-q"]);
+            command.env("PATH", &path).stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn().expect("it starts")
+        };
+        let mut child = run();
+        if !interrupt_when(&mut child, || !part_files(folder.path()).is_empty()) {
+            return false;
+        }
+        assert_eq!(part_files(folder.path()), Vec::<PathBuf>::new());
+        assert!(!disk.exists(), "half a disk would be booted next time");
 
-    assert!(run().wait().expect("it ends").success());
-    let state = |path: &Path| {
-        let image = OpenImage::open(path).expect("an image");
-        let mut end = vec![0; usize::try_from(MIB).expect("small")];
-        let start = image.partition(Part::State).expect("there").offset_bytes();
-        image.file.read_exact_at(&mut end, start + STORED_BYTES - MIB).expect("read");
-        end
-    };
-    assert!(state(&disk) == state(&image), "it is whole");
-    assert_eq!(fs::metadata(&disk).expect("there").permissions().mode() & 0o777, 0o600);
+        assert!(run().wait().expect("it ends").success());
+        let state = |path: &Path| {
+            let image = OpenImage::open(path).expect("an image");
+            let mut end = vec![0; usize::try_from(MIB).expect("small")];
+            let start = image.partition(Part::State).expect("there").offset_bytes();
+            image.file.read_exact_at(&mut end, start + stored_bytes - MIB).expect("read");
+            end
+        };
+        assert!(state(&disk) == state(&image), "it is whole");
+        assert_eq!(fs::metadata(&disk).expect("there").permissions().mode() & 0o777, 0o600);
+        true
+    });
 }
 
 /// A project whose node binaries come from a script in the place of cargo.
