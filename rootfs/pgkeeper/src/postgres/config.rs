@@ -175,7 +175,8 @@ fn replication(file: &mut File, settings: &Settings, part: Part) {
     file.set("synchronous_standby_names", &names);
     let (conninfo, slot) = match part {
         Part::Standby { receive: true } => {
-            (conninfo(settings, &settings.receiver_ca(), &settings.name), slot(&settings.name))
+            let ca = settings.receiver_ca();
+            (conninfo(settings, &ca, &settings.name, RECEIVER_SECONDS), slot(&settings.name))
         }
         _ => (String::new(), String::new()),
     };
@@ -183,8 +184,19 @@ fn replication(file: &mut File, settings: &Settings, part: Part) {
     file.set("primary_slot_name", &slot);
 }
 
+/// How long a receiver waits for its connection before it tries anew, which it does all the time.
+const RECEIVER_SECONDS: u32 = 2;
+/// How long a repair waits. It isn't tried anew: a leader that is slow to answer, as one that was
+/// just promoted is, would have a rewind end in a copy of everything.
+pub(super) const REPAIR_SECONDS: u32 = 20;
+
 /// How libpq finds the peer, knows it, and notices that it is gone.
-pub(super) fn conninfo(settings: &Settings, ca: &Path, application: &str) -> String {
+pub(super) fn conninfo(
+    settings: &Settings,
+    ca: &Path,
+    application: &str,
+    connect_seconds: u32,
+) -> String {
     let certificates = &settings.certificates;
     let hosts: Vec<String> = settings.peer_addresses.iter().map(IpAddr::to_string).collect();
     let words = [
@@ -197,7 +209,7 @@ pub(super) fn conninfo(settings: &Settings, ca: &Path, application: &str) -> Str
         ("sslcert", certificates.replication_certificate.display().to_string()),
         ("sslkey", certificates.replication_key.display().to_string()),
         ("gssencmode", "disable".to_owned()),
-        ("connect_timeout", "2".to_owned()),
+        ("connect_timeout", connect_seconds.to_string()),
         ("keepalives_idle", "2".to_owned()),
         ("keepalives_interval", "1".to_owned()),
         ("keepalives_count", "3".to_owned()),
@@ -282,7 +294,7 @@ mod tests {
     #[test]
     fn a_peer_that_takes_nothing_is_given_up_within_a_second() {
         let settings = Settings::example(Path::new("/state/postgres"));
-        let words = conninfo(&settings, &settings.certificates.ca, "one");
+        let words = conninfo(&settings, &settings.certificates.ca, "one", RECEIVER_SECONDS);
         assert!(words.contains("tcp_user_timeout='1000'"), "{words}");
     }
     #[test]

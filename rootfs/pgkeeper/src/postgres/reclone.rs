@@ -28,7 +28,7 @@ impl Worker {
         self.keep_replaced(None)?;
         let ca = &self.settings.certificates.ca;
         // A name of its own: under this node's, it would count as the standby that commits wait for.
-        let source = config::conninfo(&self.settings, ca, "pgkeeper copy");
+        let source = config::conninfo(&self.settings, ca, "pgkeeper copy", config::REPAIR_SECONDS);
         let mut copy = program::command(&self.settings.program("pg_basebackup"));
         copy.arg("--dbname").arg(source).arg("--pgdata").arg(&clone);
         copy.args(["--wal-method=stream", "--checkpoint=fast", "--no-password", "--slot"]);

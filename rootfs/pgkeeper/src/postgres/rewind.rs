@@ -130,7 +130,9 @@ impl Worker {
 
     fn pg_rewind(&self) -> Command {
         let ca = &self.settings.certificates.ca;
-        let source = config::conninfo(&self.settings, ca, "pgkeeper rewind") + " dbname='postgres'";
+        let source =
+            config::conninfo(&self.settings, ca, "pgkeeper rewind", config::REPAIR_SECONDS);
+        let source = source + " dbname='postgres'";
         let mut command = program::command(&self.settings.program("pg_rewind"));
         command.arg("--no-ensure-shutdown").arg("--target-pgdata").arg(self.settings.data());
         command.arg("--source-server").arg(source).args(self.sync_method());
