@@ -51,7 +51,7 @@ pub(crate) enum Desire {
 const FAILURES_MAX: u32 = 3;
 /// Failures after which a standby's data is given up. What passes by itself has passed by then.
 const STANDBY_FAILURES_MAX: u32 = 20;
-/// Whoever ran so long was well: what it ended of is the first failure, not one more.
+/// Whoever has run so long is well: what it failed of before is forgotten.
 const STEADY: Duration = Duration::from_mins(10);
 /// Whoever ends again after no longer ends of something that is still there: the next start waits.
 const BRIEF: Duration = Duration::from_secs(10);
@@ -162,6 +162,10 @@ impl Postgres {
         retry: Duration,
         report: PgReport,
     ) -> Option<(PgCommand, bool)> {
+        // Failures that lie far apart, such as one each month, have nothing to do with each other.
+        if self.running != Running::Stopped && now.saturating_sub(self.started.0) >= STEADY {
+            self.failures = 0;
+        }
         match report {
             PgReport::Done(ticket, timeline, lsn) => {
                 let command = self.complete(ticket)?;
@@ -187,9 +191,8 @@ impl Postgres {
             }
             PgReport::Exited => {
                 if self.running != Running::Stopped {
-                    let ran = now.saturating_sub(self.started.0);
-                    self.failures = if ran >= STEADY { 1 } else { self.failures + 1 };
-                    if ran < BRIEF && self.failures > 1 {
+                    self.failures += 1;
+                    if now.saturating_sub(self.started.0) < BRIEF && self.failures > 1 {
                         self.retry_at = now.saturating_add(retry);
                     }
                 }
