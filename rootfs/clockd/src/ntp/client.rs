@@ -91,6 +91,12 @@ impl Client {
         }
         if settled && !self.ready {
             self.become_ready(&mut actions);
+            if self.agreed.is_none() {
+                self.tell_silence(&mut actions);
+            }
+        }
+        let stale = self.agreed.is_some() && !self.is_synchronised(now);
+        if stale && self.servers.iter().all(Server::is_unheard) {
             self.tell_silence(&mut actions);
         }
         self.keep(now, &mut actions);
@@ -221,11 +227,8 @@ impl Client {
         self.tell(&status, actions);
     }
 
-    /// Nobody has answered in the time of the start.
+    /// Nobody has answered in the time of the start, or for long.
     fn tell_silence(&mut self, actions: &mut Vec<Action>) {
-        if self.agreed.is_some() {
-            return;
-        }
         let reasons = self.servers.iter().zip(&self.settings.servers).map(|(server, name)| {
             let reason = match server.last_rejected {
                 _ if server.is_denied() => "not served".to_owned(),

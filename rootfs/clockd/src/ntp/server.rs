@@ -23,6 +23,9 @@ pub const REPLY_TIMEOUT: Duration = Duration::from_millis(1500);
 /// So many questions without an answer, and the next address is tried.
 pub const UNREACHED_AFTER: u32 = 8;
 
+/// Whoever says no means it. What a name stands for changes, though, and so do firewalls.
+const DENIED_FOR: Duration = Duration::from_hours(24);
+
 /// Most addresses of a name that are kept.
 const ADDRESSES_MAX: usize = 16;
 
@@ -42,7 +45,8 @@ pub(crate) struct Server {
     id: ServerId,
     addresses: Vec<SocketAddr>,
     resolving: bool,
-    denied: bool,
+    /// All that the name stands for said no; it is asked again then.
+    denied_until: Option<Duration>,
     pub(crate) register: Register,
     question: Option<Question>,
     /// The time of the next question, or the next attempt to resolve.
@@ -67,7 +71,7 @@ impl Server {
             id,
             addresses: Vec::new(),
             resolving: false,
-            denied: false,
+            denied_until: None,
             register: Register::default(),
             question: None,
             next: Duration::ZERO,
@@ -79,15 +83,20 @@ impl Server {
     }
 
     pub(crate) fn is_denied(&self) -> bool {
-        self.denied
+        self.denied_until.is_some()
+    }
+
+    /// Nobody has answered for so long that nothing is known of it any more.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.register.len() == 0
     }
 
     /// When something is due.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match &self.question {
-            _ if self.denied || self.resolving => None,
+            _ if self.resolving => None,
             Some(question) => Some(question.until),
-            None => Some(self.next),
+            None => Some(self.denied_until.unwrap_or(self.next)),
         }
     }
 
@@ -96,7 +105,11 @@ impl Server {
         if self.question.is_some_and(|question| question.until <= now.boot) {
             self.miss(now, actions);
         }
-        if self.denied || self.resolving || self.question.is_some() || self.next > now.boot {
+        if self.denied_until.is_some_and(|until| until <= now.boot) {
+            self.denied_until = None;
+        }
+        let waits = self.denied_until.is_some() || self.next > now.boot;
+        if self.resolving || self.question.is_some() || waits {
             return;
         }
         if let Some(address) = self.addresses.first() {
@@ -160,8 +173,15 @@ impl Server {
                         self.shortest = self.interval.saturating_mul(4).min(LONGEST_INTERVAL);
                     }
                     Rejected::Kiss(Kiss::Deny) => {
-                        self.denied = true;
                         self.register.clear();
+                        self.missed = 0;
+                        // A name may stand for others too, who serve.
+                        if !self.addresses.is_empty() {
+                            self.addresses.remove(0);
+                        }
+                        if self.addresses.is_empty() {
+                            self.denied_until = Some(now.boot.saturating_add(DENIED_FOR));
+                        }
                     }
                     _ => {}
                 }

@@ -135,6 +135,9 @@ fn who_says_no_is_not_asked_again_and_who_says_less_is_asked_less() {
     let times = asked(&world, 1);
     assert!(times.len() < 45, "{}", times.len());
     assert!(times.windows(2).skip(5).all(|pair| pair[1] - pair[0] >= 1000 * SECOND));
+    // By the next day the name may stand for somebody else.
+    world.run(30 * HOUR, |_| ());
+    assert_eq!(asked(&world, 0).len(), 2);
 }
 
 #[test]
@@ -159,6 +162,7 @@ fn the_time_is_saved_now_and_then() {
     world.peers[0].nature = Nature::Silent;
     world.run(12 * HOUR, |_| ());
     assert_eq!(world.saved.len(), 12 + 12);
+    assert_eq!(world.status, "the clock runs free; s0: no answer", "nobody takes it for good");
 }
 
 #[test]
