@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use builder::build::seeds;
 use builder::build::source::Reach;
 use builder::build::{self, Request};
+use builder::device::{self, DeviceFacts, Source, Target};
 use builder::image::formats::Format;
 use builder::image::identity;
 use builder::image::layout::Part;
@@ -132,6 +133,18 @@ fn copy_of(image: &std::fs::File, bytes: u64, folder: &Path) -> PathBuf {
     builder::image::sparse::copy(image, &file).expect("copied");
     file.set_len(bytes.max(DISK_BYTES)).expect("sized");
     disk
+}
+
+/// A disk with room for a state partition, written as `builder flash` writes one.
+pub fn flash(image: &Path, disk: &Path) {
+    let file = std::fs::File::create_new(disk).expect("created");
+    file.set_len(DISK_BYTES).expect("sized");
+    let quiet = Progress::new(false);
+    let source = Source::open_file(image, &quiet).expect("an image");
+    let machine = device::Machine::read(Path::new("/")).expect("this machine");
+    let facts = DeviceFacts::of_path(disk, &machine).expect("a file");
+    let target = Target::open(disk, &facts).expect("opened");
+    device::flash(&source, target, facts.bytes, &quiet).expect("flashed");
 }
 
 /// Builds an image of the lab's first node.

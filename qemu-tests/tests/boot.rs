@@ -7,6 +7,7 @@ use std::time::Duration;
 use builder::build::source::Reach;
 use builder::progress::Progress;
 use builder::project;
+use builder::qemu::command::Disk;
 use builder::tools::ORACLES;
 use disk::boot::Slot;
 use disk::fat;
@@ -160,6 +161,26 @@ fn a_spare_disk_of_the_other_node_changes_nothing() {
     let spare = bench.machine(&bench.image, false, drawer.path()).disks.remove(0);
     image::write_seed(&spare.file, &image::sealed_lab_seed("node2"));
     machine.disks.push(spare);
+    let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
+    let ready = guest.console.wait_for("edgepair: ready node=", BOOT_LIMIT);
+    let transcript = guest.console.transcript();
+    assert!(ready.is_some_and(|line| line.text.contains("node=node1")), "{transcript}");
+    guest.press_power_button().expect("pressed");
+    assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
+}
+
+#[test]
+fn of_two_flashed_disks_the_one_that_the_firmware_started_from_is_this_node() {
+    let bench = Bench::get();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut machine = bench.machine(&bench.image, true, folder.path());
+    let (own, spare) = (folder.path().join("own.raw"), folder.path().join("spare.raw"));
+    image::flash(&bench.image, &own);
+    image::flash(&bench.image, &spare);
+    image::write_seed(&spare, &image::sealed_lab_seed("node2"));
+    // By name the spare comes first, and its root has the identity that ours has.
+    let own = Disk { boots_first: true, ..own.into() };
+    machine.disks = vec![spare.into(), own];
     let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
     let ready = guest.console.wait_for("edgepair: ready node=", BOOT_LIMIT);
     let transcript = guest.console.transcript();

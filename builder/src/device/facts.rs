@@ -48,6 +48,9 @@ pub struct DeviceFacts {
     pub vendor: Option<String>,
     pub model: Option<String>,
     pub serial: Option<String>,
+    /// The kernel's count of disks and media since its start: another card in the same reader has
+    /// another number, whatever else is alike. Older kernels don't count.
+    pub sequence: Option<String>,
     /// Such as `usb` or `nvme`.
     pub transport: Option<&'static str>,
     /// It carries, perhaps through layers, the root filesystem of this machine.
@@ -90,6 +93,7 @@ impl DeviceFacts {
             vendor: None,
             model: None,
             serial: None,
+            sequence: None,
             transport: None,
             is_system: false,
             uses,
@@ -106,13 +110,14 @@ impl DeviceFacts {
     }
 
     /// What tells one target from another, and an idle one from one in use.
-    fn identifying(&self) -> [(&'static str, String); 8] {
+    fn identifying(&self) -> [(&'static str, String); 9] {
         let maybe = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
         let bytes = self.bytes.map_or_else(|| "none".to_owned(), |bytes| bytes.to_string());
         [
             ("name", self.name.clone()),
             ("kind", self.kind.to_string()),
             ("serial number", maybe(&self.serial)),
+            ("disk sequence number", maybe(&self.sequence)),
             ("vendor", maybe(&self.vendor)),
             ("model", maybe(&self.model)),
             ("bytes", bytes),

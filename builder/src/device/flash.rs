@@ -20,6 +20,8 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use disk::gpt::Guid;
+use ring::rand::{SecureRandom, SystemRandom};
 use rustix::fs::{Advice, fadvise};
 use thiserror::Error;
 
@@ -48,6 +50,8 @@ pub enum FlashError {
     #[error("{}: byte {offset} is not what was written: the device is failing, or pretends to be \
         larger than it is: take another", path.display())]
     Differs { path: PathBuf, offset: u64 },
+    #[error("the system gives no random bytes for the disk's identity; nothing was written")]
+    Random,
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -81,7 +85,8 @@ pub fn flash(
     let begun = Instant::now();
     let image = &source.image;
     let runs = sparse::runs(&image.file).map_err(FlashError::Image)?;
-    let plan = Plan::new(&image.table.table, &runs, disk_bytes.unwrap_or(image.bytes))?;
+    let disk_size = disk_bytes.unwrap_or(image.bytes);
+    let plan = Plan::new(&image.table.table, &runs, disk_size, mark()?)?;
     if disk_bytes.is_none() {
         let sized = target.file().set_len(plan.disk_bytes);
         sized.map_err(|source| FlashError::Sync { path: target.path.clone(), source })?;
@@ -90,6 +95,13 @@ pub fn flash(
     target.finish()?;
     let seconds = begun.elapsed().as_secs_f64();
     Ok(Flashed { bytes: plan.bytes(), disk_bytes: plan.disk_bytes, seconds })
+}
+
+/// What tells this disk's boot partition from that of every other disk with this image.
+fn mark() -> Result<Guid, FlashError> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| FlashError::Random)?;
+    Ok(Guid::from_bytes(bytes).as_version_4())
 }
 
 /// The part of [`flash`] that needs no more than two files and a plan.

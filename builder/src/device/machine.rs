@@ -110,6 +110,7 @@ impl Machine {
             vendor: text("device/vendor").filter(|vendor| !vendor.starts_with("0x")),
             model: text("device/model").or_else(|| text("device/name")),
             serial: serial(&disk),
+            sequence: text("diskseq"),
             transport: transport(&disk),
             is_system: self.system_disks().contains(&whole),
             uses,

@@ -22,8 +22,12 @@
 //! The head, the first mebibyte with the partition table, is no piece of the plan: it is wiped
 //! first and written last, so that a disk whose writing was interrupted has no partition and boots
 //! nothing, instead of being half good.
+//!
+//! All disks that are written from one image are alike but for one thing: each one's boot partition
+//! gets an identity of its own. The firmware tells by it which disk it started from, so that a node
+//! with two such disks in it knows its own.
 
-use disk::gpt::{GptError, Partition, SECTOR_BYTES, Table};
+use disk::gpt::{GptError, Guid, Partition, SECTOR_BYTES, Table, types};
 use thiserror::Error;
 
 use crate::image::layout::{ALIGNMENT_BYTES, Part};
@@ -71,8 +75,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans the writing of an image with this table and these stored runs.
-    pub fn new(table: &Table, runs: &[Run], disk_bytes: u64) -> Result<Self, PlanError> {
+    /// Plans the writing of an image with this table and these stored runs; `mark` is what the disk's
+    /// boot partition is told by.
+    pub fn new(
+        table: &Table,
+        runs: &[Run],
+        disk_bytes: u64,
+        mark: Guid,
+    ) -> Result<Self, PlanError> {
         let mut partitions: Vec<&Partition> = table.partitions.iter().collect();
         partitions.sort_by_key(|partition| partition.first_lba);
         if let Some(first) = partitions.first()
@@ -84,6 +94,10 @@ impl Plan {
         let disk_sectors = disk_bytes / SECTOR_BYTES;
         let disk_bytes = disk_sectors * SECTOR_BYTES;
         let mut table = table.clone();
+        let is_boot = |partition: &&mut Partition| partition.type_guid == types::ESP;
+        if let Some(boot) = table.partitions.iter_mut().find(is_boot) {
+            boot.guid = mark;
+        }
         // The disk may be larger than the image, and the backup belongs at its very end.
         table.relocate(disk_sectors)?;
         let used_end = partitions.last().map_or(HEAD_BYTES, |last| end_of(last));
@@ -169,6 +183,7 @@ mod tests {
     use proptest::prelude::*;
 
     const MIB: u64 = 1 << 20;
+    const MARK: Guid = Guid::from_u128(0x3a4c);
 
     fn table(parts: &[(&str, u64, u64)]) -> Table {
         let sectors = 64 * MIB / SECTOR_BYTES;
@@ -176,7 +191,7 @@ mod tests {
         for (number, (name, start, end)) in (1..).zip(parts) {
             table.partitions.push(Partition {
                 number,
-                type_guid: types::LINUX_GENERIC,
+                type_guid: if *name == "ESP" { types::ESP } else { types::LINUX_GENERIC },
                 guid: Guid::from_u128(u128::from(number)),
                 first_lba: start * MIB / SECTOR_BYTES,
                 last_lba: end * MIB / SECTOR_BYTES - 1,
@@ -192,7 +207,7 @@ mod tests {
             .iter()
             .map(|&(start, end)| Run { offset: start * MIB, length: (end - start) * MIB })
             .collect();
-        Plan::new(&table(parts), &runs, disk * MIB).expect("a plan")
+        Plan::new(&table(parts), &runs, disk * MIB, MARK).expect("a plan")
     }
 
     fn shape(plan: &Plan) -> Vec<(char, u64, u64)> {
@@ -234,16 +249,18 @@ mod tests {
         let read = disk::gpt::read(&disk).expect("a table");
         assert!(read.is_healthy(100 * MIB / SECTOR_BYTES), "{read:?}");
         assert_eq!(found.tail_offset, 99 * MIB);
+        assert_eq!(read.table.find_name("ESP").map(|boot| boot.guid), Some(MARK));
     }
 
     #[test]
     fn a_disk_that_is_too_small_or_a_strange_layout_is_refused() {
         let runs = [Run { offset: 0, length: MIB }];
-        let small = Plan::new(&table(&[("ESP", 1, 20)]), &runs, 20 * MIB);
+        let small = Plan::new(&table(&[("ESP", 1, 20)]), &runs, 20 * MIB, MARK);
         assert!(matches!(small, Err(PlanError::Table(_))), "{small:?}");
         let mut early = table(&[("ESP", 1, 20)]);
         early.partitions[0].first_lba -= 1;
-        assert!(matches!(Plan::new(&early, &runs, 64 * MIB), Err(PlanError::Head { .. })));
+        let early = Plan::new(&early, &runs, 64 * MIB, MARK);
+        assert!(matches!(early, Err(PlanError::Head { .. })), "{early:?}");
     }
 
     proptest! {

@@ -5,9 +5,9 @@
 //! `flock` too: it makes a second flash of the same file fail, and keeps udev from probing a device
 //! that is half written. Both end with the process, however it ends.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock, major, minor};
@@ -149,6 +149,11 @@ impl Target {
             }
         }
         refuse_another(&path, &file, facts)?;
+        if facts.kind == Kind::File {
+            // The seed in it has keys, whoever made the file.
+            let private = file.set_permissions(Permissions::from_mode(0o600));
+            private.map_err(|source| TargetError::Open { path: path.clone(), source })?;
+        }
         Ok(Self { path, fresh: facts.bytes.is_none(), place: Place::Existing(file) })
     }
 
@@ -164,10 +169,10 @@ impl Target {
         }
     }
 
-    /// Gives a new file its name.
+    /// Gives a new file its name, unless another file got that meanwhile.
     pub fn finish(self) -> Result<(), TargetError> {
         if let Place::New(unfinished) = self.place {
-            unfinished.finish()?;
+            unfinished.finish_new()?;
         }
         Ok(())
     }

@@ -66,11 +66,13 @@ pub struct Disk {
     pub file: PathBuf,
     pub storage: Storage,
     pub bus: Bus,
+    /// The firmware starts from this one, wherever it stands among them.
+    pub boots_first: bool,
 }
 
 impl From<PathBuf> for Disk {
     fn from(file: PathBuf) -> Self {
-        Self { file, storage: Storage::default(), bus: Bus::default() }
+        Self { file, storage: Storage::default(), bus: Bus::default(), boots_first: false }
     }
 }
 
@@ -214,7 +216,8 @@ fn disk_arguments(number: usize, disk: &Disk, arguments: &mut Arguments) {
         ),
     };
     arguments.pair("-drive", format!("{source},format=raw,if=none,id=disk{number}"));
-    let drive = format!("drive=disk{number}{device_options}");
+    let order = if disk.boots_first { ",bootindex=0" } else { "" };
+    let drive = format!("drive=disk{number}{device_options}{order}");
     let device = match disk.bus {
         Bus::Virtio => format!("virtio-blk-pci,{drive}"),
         Bus::Nvme => format!("nvme,serial=disk{number},{drive}"),
@@ -327,6 +330,17 @@ mod tests {
         assert!(line.contains("drive=disk0,rerror=report,werror=report"), "{line}");
         assert!(line.contains("-chardev socket,id=channel0,path=/p,,1"), "{line}");
         assert!(line.contains("bus=channels.0,chardev=channel0,name=probe"), "{line}");
+    }
+
+    #[test]
+    fn the_firmware_is_told_where_to_start_only_if_it_matters() {
+        let start = Start::Uefi { firmware: "/f".into(), variables: "/v".into() };
+        let mut machine = machine(start);
+        machine.disks.push(PathBuf::from("/own.raw").into());
+        assert!(!line(&machine).contains("bootindex"), "{}", line(&machine));
+        machine.disks[1].boots_first = true;
+        let line = line(&machine);
+        assert!(line.contains("virtio-blk-pci,drive=disk1,bootindex=0"), "{line}");
     }
 
     #[test]

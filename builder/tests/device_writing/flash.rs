@@ -12,9 +12,11 @@ use builder::image::open::OpenImage;
 use builder::image::sparse;
 use builder::progress::Progress;
 use disk::boot::Slot;
-use disk::gpt::SECTOR_BYTES;
+use disk::gpt::{Guid, SECTOR_BYTES};
 
-use crate::shared::flashable::{Choice, MIB, image, used_disk};
+use crate::shared::flashable::{Choice, MIB, behind_the_table, image, used_disk};
+
+const MARK: Guid = Guid::from_u128(0x3a4c);
 
 fn quiet() -> Progress {
     Progress::quiet()
@@ -46,7 +48,18 @@ fn a_new_file_becomes_the_image_and_only_its_owner_reads_it() {
     let (folder, image) = image(Choice::SHIPPED);
     let disk = folder.path().join("disk.raw");
     flash_to(&image, &disk).expect("flashed");
-    assert!(fs::read(&image).expect("read") == fs::read(&disk).expect("read"));
+    let (wanted, mut written) = (OpenImage::open(&image), OpenImage::open(&disk).expect("a disk"));
+    let wanted = wanted.expect("an image");
+    // All is as in the image, but for what tells the disk from others with the same image.
+    let other = folder.path().join("other.raw");
+    flash_to(&image, &other).expect("flashed");
+    let mark = |image: &OpenImage| image.partition(Part::Esp).expect("there").guid;
+    let marks = [&wanted, &written, &OpenImage::open(&other).expect("a disk")].map(mark);
+    assert!(marks[0] != marks[1] && marks[1] != marks[2] && marks[2] != marks[0], "{marks:?}");
+    let table = &mut written.table.table;
+    table.partitions.iter_mut().filter(|it| it.guid == marks[1]).for_each(|it| it.guid = marks[0]);
+    assert_eq!(written.table, wanted.table);
+    assert!(behind_the_table(&image) == behind_the_table(&disk));
     // The image may be a node already, and then has its keys.
     assert_eq!(fs::metadata(&disk).expect("there").permissions().mode() & 0o777, 0o600);
 }
@@ -57,7 +70,9 @@ fn a_used_larger_disk_gets_healthy_tables_and_keeps_nothing_that_matters() {
         image(Choice { seed: Some(crate::shared::flashable::SEED), ..Choice::SHIPPED });
     let disk = folder.path().join("disk.raw");
     used_disk(&disk, 80 * MIB);
+    fs::set_permissions(&disk, fs::Permissions::from_mode(0o644)).expect("set");
     flash_to(&image, &disk).expect("flashed");
+    assert_eq!(fs::metadata(&disk).expect("there").permissions().mode() & 0o777, 0o600);
     let written = OpenImage::open(&disk).expect("an image");
     assert!(written.table.is_healthy(80 * MIB / SECTOR_BYTES), "{:?}", written.table);
     // What a reader looks at is what the image has, holes within included.
@@ -119,7 +134,7 @@ fn a_write_that_fails_says_where_and_leaves_no_partitions() {
     let (_folder, path) = image(Choice::SHIPPED);
     let image = OpenImage::open(&path).expect("an image");
     let runs = sparse::runs(&image.file).expect("runs");
-    let plan = Plan::new(&image.table.table, &runs, image.bytes).expect("a plan");
+    let plan = Plan::new(&image.table.table, &runs, image.bytes, MARK).expect("a plan");
     let full = File::options().read(true).write(true).open("/dev/full").expect("there");
     let target = Target::over(full, Path::new("/dev/full"));
     let error = write_planned(&plan, &image.file, &target, &quiet()).expect_err("full");
@@ -132,7 +147,7 @@ fn writing_that_stops_in_the_middle_leaves_a_disk_without_partitions() {
     let (folder, path) = image(Choice::SHIPPED);
     let image = OpenImage::open(&path).expect("an image");
     let runs = sparse::runs(&image.file).expect("runs");
-    let plan = Plan::new(&image.table.table, &runs, 80 * MIB).expect("a plan");
+    let plan = Plan::new(&image.table.table, &runs, 80 * MIB, MARK).expect("a plan");
     // The disk was an older one of ours, which boots.
     let disk = folder.path().join("disk.raw");
     fs::copy(&path, &disk).expect("copied");
@@ -153,7 +168,7 @@ fn a_device_that_forgets_is_noticed_before_it_can_boot() {
     let (folder, path) = image(Choice::SHIPPED);
     let image = OpenImage::open(&path).expect("an image");
     let runs = sparse::runs(&image.file).expect("runs");
-    let plan = Plan::new(&image.table.table, &runs, image.bytes).expect("a plan");
+    let plan = Plan::new(&image.table.table, &runs, image.bytes, MARK).expect("a plan");
     // Opened for appending, every positioned write of Linux lands at the end of the file.
     let disk = folder.path().join("disk.raw");
     used_disk(&disk, image.bytes);

@@ -129,6 +129,11 @@ fn another_stick_under_the_same_name_is_told_from_the_first() {
     put(folder.path(), &format!("{usb}/serial"), "FEEDF00D\n");
     assert_eq!(again(), ["serial number: was 0BADCAFE, is FEEDF00D"]);
     put(folder.path(), &format!("{usb}/serial"), "0BADCAFE\n");
+    // Two cards of one make in a reader that tells no number of theirs.
+    let sequence = format!("{usb}/1-2:1.0/host6/target/6:0:0:0/block/sdb/diskseq");
+    put(folder.path(), &sequence, "12\n");
+    assert_eq!(again(), ["disk sequence number: was none, is 12"]);
+    fs::remove_file(folder.path().join(sequence)).expect("removed");
     let block = format!("{usb}/1-2:1.0/host6/target/6:0:0:0/block/sdb");
     put(folder.path(), &format!("{block}/size"), "62500001\n");
     put(folder.path(), &format!("{block}/sdb1/holders/dm-0"), "");

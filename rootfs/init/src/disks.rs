@@ -2,13 +2,17 @@
 //!
 //! There is no udev, so nothing makes `/dev/disk/by-partuuid`: each disk's partition table is read
 //! here. The kernel has made the device nodes already, in devtmpfs.
+//!
+//! Disks that were written from one image have roots of one identity, and a machine may well have two
+//! of them: its own, and a spare that was written for another node. The boot loader says which
+//! boot partition the firmware started from, and each disk's has an identity of its own.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use disk::gpt::{self, Partition};
+use disk::gpt::{self, Guid, Partition};
 use disk::{AccessFailed, ReadAt};
 
 const SYSFS_BLOCK: &str = "/sys/block";
@@ -21,7 +25,7 @@ pub(crate) struct BlockDevice {
 }
 
 /// A partition, the device node that it has, and the disk that it is on.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Located {
     pub(crate) partition: Partition,
     pub(crate) disk: String,
@@ -67,6 +71,28 @@ pub(crate) fn partitions() -> Vec<Located> {
     names().iter().flat_map(|name| partitions_of(name)).collect()
 }
 
+/// Where the root of this boot is, as far as is known.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Root<'a> {
+    /// On the disk that the firmware started from, or nobody can say which disk that was.
+    Ours(&'a Located),
+    /// No disk with such a root is the one that the firmware started from, which may still come.
+    Another(&'a Located),
+    Nowhere,
+}
+
+/// Finds the partition with the identity `root`, if the boot partition `started_from` is known on the
+/// disk that has that one.
+pub(crate) fn find_root(all: &[Located], root: Guid, started_from: Option<Guid>) -> Root<'_> {
+    let roots = || all.iter().filter(|located| located.partition.guid == root);
+    let Some(first) = roots().next() else { return Root::Nowhere };
+    let Some(boot) = started_from else { return Root::Ours(first) };
+    let has_boot = |located: &&Located| {
+        all.iter().any(|other| other.disk == located.disk && other.partition.guid == boot)
+    };
+    roots().find(has_boot).map_or(Root::Another(first), Root::Ours)
+}
+
 fn partitions_of(disk: &str) -> Vec<Located> {
     let Ok(device) = BlockDevice::open(&Path::new("/dev").join(disk)) else { return Vec::new() };
     let Ok(found) = gpt::read(&device) else { return Vec::new() };
@@ -97,4 +123,60 @@ fn nodes_of(disk: &str) -> Vec<(u32, PathBuf)> {
     let mut nodes: Vec<(u32, PathBuf)> = numbered.collect();
     nodes.sort();
     nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use disk::gpt::types;
+
+    use super::*;
+
+    const ROOT: Guid = Guid::from_u128(7);
+
+    /// Boot partition and root of a disk.
+    fn disk(name: &str, boot: u128, root: Guid) -> [Located; 2] {
+        let located = |number: u32, guid, type_guid| {
+            let device = PathBuf::from(format!("/dev/{name}{number}"));
+            let (first_lba, last_lba) = (u64::from(number) * 8, u64::from(number) * 8 + 7);
+            let name_of = String::new();
+            let partition = Partition {
+                number,
+                type_guid,
+                guid,
+                first_lba,
+                last_lba,
+                attributes: 0,
+                name: name_of,
+            };
+            Located { partition, disk: name.to_owned(), device }
+        };
+        [located(1, Guid::from_u128(boot), types::ESP), located(2, root, types::ROOT_X86_64)]
+    }
+
+    #[test]
+    fn of_two_disks_with_our_root_the_one_that_was_started_from_is_ours() {
+        let mut all: Vec<Located> = disk("vda", 0xa, ROOT).into();
+        let found = |all: &[Located], started_from: Option<u128>| match find_root(
+            all,
+            ROOT,
+            started_from.map(Guid::from_u128),
+        ) {
+            Root::Ours(located) => format!("ours {}", located.device.display()),
+            Root::Another(located) => format!("another {}", located.device.display()),
+            Root::Nowhere => "nowhere".to_owned(),
+        };
+        assert_eq!(found(&all, Some(0xb)), "another /dev/vda2", "its disk may still come");
+        all.extend(disk("vdb", 0xb, ROOT));
+        assert_eq!(found(&all, Some(0xb)), "ours /dev/vdb2");
+        assert_eq!(found(&all, Some(0xa)), "ours /dev/vda2");
+        assert_eq!(
+            found(&all, None),
+            "ours /dev/vda2",
+            "without firmware nothing tells them apart"
+        );
+        // A boot partition alone is no reason to take a root that isn't there.
+        all.extend(disk("vdc", 0xc, Guid::from_u128(8)));
+        assert_eq!(found(&all, Some(0xc)), "another /dev/vda2");
+        assert_eq!(found(&[], Some(0xa)), "nowhere");
+    }
 }

@@ -44,6 +44,13 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Signals that are read in one turn; a storm of them is told as few as it were.
 const SIGNALS_PER_TURN: usize = 16;
 
+/// Between two looks whether STATE can still be written to.
+const STATE_LOOK: Duration = Duration::from_secs(10);
+
+/// A node that has lost STATE restarts no sooner than this after its start: a disk that is lost again
+/// and again shall not take up the day.
+const RESTART_AFTER: Duration = Duration::from_mins(10);
+
 /// How long services may take to stop, all together, when the node goes down. PostgreSQL needs most
 /// of it for its last checkpoint.
 const SHUTDOWN_LIMIT: Duration = Duration::from_mins(1);
@@ -80,6 +87,7 @@ pub struct Node {
     /// Deaths are left to be noted.
     more_deaths: bool,
     next_tidying: Duration,
+    next_state_look: Duration,
 }
 
 impl Node {
@@ -104,6 +112,7 @@ impl Node {
             asked: None,
             more_deaths: false,
             next_tidying: Duration::ZERO,
+            next_state_look: Duration::ZERO,
         }
     }
 
@@ -289,6 +298,19 @@ impl Node {
         }
         self.watchdog.tend(now, services.stale(now));
         self.announce(now);
+        self.look_after_state(now);
+    }
+
+    /// Nobody comes to restart a node whose file system only wants a check.
+    fn look_after_state(&mut self, now: Duration) {
+        if now < self.next_state_look {
+            return;
+        }
+        self.next_state_look = now.saturating_add(STATE_LOOK);
+        self.state.look_again();
+        if self.state == State::Lost && self.asked.is_none() && now >= RESTART_AFTER {
+            self.ask(Ending::Restart, now);
+        }
     }
 
     /// Says that the node is ready, or what keeps it from being.

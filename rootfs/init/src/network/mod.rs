@@ -198,6 +198,7 @@ impl Network {
     /// Round after round until nothing is left to do, or nothing more can be done for now.
     fn reconcile(&mut self, now: Duration, lines: &mut Vec<String>) {
         self.last_look = now;
+        let before = std::mem::take(&mut self.troubles);
         if self.check_again.is_some_and(|due| due <= now) {
             self.forget_duplicates();
         }
@@ -206,6 +207,13 @@ impl Network {
             Err(error) => (false, vec![Trouble::Refused(error.to_string())]),
         };
         self.troubles = troubles;
+        // An address that is given anew is another machine's until the check has said otherwise.
+        let there = &self.there;
+        let is_open = |trouble: &Trouble| match trouble {
+            Trouble::Duplicate { address, .. } => there.is_checking(address),
+            _ => false,
+        };
+        self.troubles.extend(before.into_iter().filter(is_open));
         self.troubles.sort();
         self.troubles.dedup();
         if finished {

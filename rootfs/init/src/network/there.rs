@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use netlink::{Address, Link, Mac, Route};
+use netlink::{Address, Check, Link, Mac, Route};
 
 /// A setting of one link below `/proc/sys/net`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,6 +107,12 @@ impl There {
 
     pub(crate) fn numbered(&self, index: u32) -> Option<&Seen> {
         self.links.iter().find(|seen| seen.index() == index)
+    }
+
+    /// Whether the kernel is asking if another machine has the address.
+    pub(crate) fn is_checking(&self, address: &str) -> bool {
+        let mut checked = self.addresses.iter().filter(|(_, it)| it.check == Check::Running);
+        checked.any(|(_, checked)| checked.ip.to_string() == address)
     }
 
     pub(crate) fn addresses_of(&self, index: u32) -> impl Iterator<Item = &Address> {

@@ -67,8 +67,10 @@ impl Services {
         self.report(place, run, Report::Exited(exit));
     }
 
-    /// Reads what a service says of itself.
-    pub(super) fn take_notices(&mut self, place: usize) {
+    /// Reads what a service says of itself. How its start went is read first: whoever says that it is
+    /// ready has been started, and the supervisor would drop what comes before it knows that.
+    pub(super) fn take_notices(&mut self, place: usize, now: Duration) {
+        self.take_verdict(place, now);
         let mut buffer = [0; NOTICE_MAX_BYTES];
         for _ in 0..NOTICES_PER_TURN {
             let Some(runner) = self.runners.get_mut(place) else { return };

@@ -212,7 +212,7 @@ impl Services {
         match source {
             Source::Start(place) => self.take_verdict(place, now),
             Source::Group(place) => self.settle(place, now),
-            Source::Notify(place) => self.take_notices(place),
+            Source::Notify(place) => self.take_notices(place, now),
             Source::Output(place) => self.take_output(place, now),
             Source::Probe(place) => self.look(place, now, true),
             Source::Signals

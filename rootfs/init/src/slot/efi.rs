@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use disk::gpt::Guid;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_remount};
@@ -31,10 +32,29 @@ pub(crate) fn is_there() -> bool {
 
 /// How many boots failed in a row; none if that can't be read.
 pub(crate) fn failures() -> u8 {
+    read(&path("EdgepairFailures", OWN)).first().copied().unwrap_or(0)
+}
+
+/// The boot partition from which the firmware took the boot loader, if both of them say so.
+pub(crate) fn started_from() -> Option<Guid> {
+    guid_in(&read(&path("LoaderDevicePartUUID", LOADER)))
+}
+
+/// A GUID as text, in UTF-16 with a zero behind it.
+fn guid_in(value: &[u8]) -> Option<Guid> {
+    let (units, _) = value.as_chunks::<2>();
+    let units = units.iter().map(|unit| u16::from_le_bytes(*unit)).take_while(|unit| *unit != 0);
+    let text: String = char::decode_utf16(units).collect::<Result<_, _>>().ok()?;
+    text.parse().ok()
+}
+
+/// The value of a variable; empty if there is none.
+fn read(path: &Path) -> Vec<u8> {
     // Stage 1 has not mounted it yet; where it is mounted already, nothing changes.
     let _mounted = mount("efivarfs", VARIABLES, "efivarfs", FLAGS | MountFlags::RDONLY, c"");
-    let value = fs::read(path("EdgepairFailures", OWN)).unwrap_or_default();
-    value.get(ATTRIBUTES_BYTES).copied().unwrap_or(0)
+    let mut value = fs::read(path).unwrap_or_default();
+    value.drain(..ATTRIBUTES_BYTES.min(value.len()));
+    value
 }
 
 pub(crate) fn set_failures(failures: u8) -> io::Result<()> {
@@ -91,4 +111,25 @@ fn writable(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     // Left writable, it would be only as protected as on most systems.
     let _protected = mount_remount(VARIABLES, FLAGS | MountFlags::RDONLY, c"");
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_loader_names_a_partition_in_letters_of_either_size_and_anything_else_is_none() {
+        let utf16 =
+            |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+        let text = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
+        let wanted = text.parse().ok();
+        assert!(wanted.is_some());
+        for said in [format!("{text}\0"), text.to_lowercase(), format!("{text}\0\0rest")] {
+            assert_eq!(guid_in(&utf16(&said)), wanted, "{said:?}");
+        }
+        for said in ["", "\0", "C12A7328", "not a partition of any disk at all.."] {
+            assert_eq!(guid_in(&utf16(said)), None, "{said:?}");
+        }
+        assert_eq!(guid_in(&[0, 0xd8, 1]), None, "half a character");
+    }
 }

@@ -14,8 +14,10 @@ use disk::gpt::types;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use thiserror::Error;
 
-use crate::disks::{self, BlockDevice, Located};
+use crate::disks::{self, BlockDevice, Located, Root};
+use crate::slot::efi;
 use crate::slot::kernel_name::KernelName;
+use crate::state::place;
 
 const KERNELS: &str = "EFI/Linux";
 /// Not below a folder that services see; it is empty but for the moment.
@@ -53,9 +55,14 @@ impl Esp {
     /// Finds it on the disk of the root that was asked for.
     pub(crate) fn find(arguments: &BootArguments) -> Result<Self, EspError> {
         let all = disks::partitions();
-        let root = all.iter().find(|located| located.partition.guid == arguments.root);
-        let disk = &root.ok_or(EspError::NoRoot)?.disk;
-        let ours: Vec<&Located> = all.iter().filter(|located| located.disk == *disk).collect();
+        // Before the root is mounted, nothing but the rule by which it is chosen tells its disk.
+        let disk = place::root_disk().or_else(|_| {
+            match disks::find_root(&all, arguments.root, efi::started_from()) {
+                Root::Ours(located) => Ok(located.disk.clone()),
+                Root::Another(_) | Root::Nowhere => Err(EspError::NoRoot),
+            }
+        })?;
+        let ours: Vec<&Located> = all.iter().filter(|located| located.disk == disk).collect();
         let esp = ours.iter().find(|located| located.partition.type_guid == types::ESP);
         let has_root = |slot: &Slot| {
             ours.iter().any(|located| located.partition.name == slot.partition_name())

@@ -31,6 +31,7 @@ use disk::boot::{BootArguments, Slot};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::say;
+pub(crate) use efi::{is_there as has_firmware, started_from};
 use esp::{Esp, EspError};
 use kernel_name::{KernelName, Tries};
 use retreat::Other;

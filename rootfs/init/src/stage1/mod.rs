@@ -22,9 +22,11 @@ use rustix::mount::{MountFlags, mount, mount_move};
 use sys::device_mapper::{self, DeviceMapperError, ReadOnlyDevice};
 use thiserror::Error;
 
-use crate::disks;
+use crate::disks::{self, Root};
 use crate::modules::ModuleError;
 use crate::mounts::{self, MountError};
+use crate::say;
+use crate::slot::{has_firmware, started_from};
 use drivers::DISK_WAIT;
 
 /// Where the real root is mounted before it becomes the root.
@@ -46,6 +48,12 @@ pub(crate) enum Stage1Error {
         DISK_WAIT.as_secs()
     )]
     NoPartition { root: String, slot: &'static str, disks: String },
+    #[error(
+        "the disk that the firmware started from has no root of slot {slot}, after {} seconds; {disk} \
+         has one, but may be another node's: start from that disk itself if it is this one's",
+        DISK_WAIT.as_secs()
+    )]
+    Foreign { disk: String, slot: &'static str },
     #[error("device events: {0}")]
     Events(io::Error),
     #[error(transparent)]
@@ -75,15 +83,29 @@ fn read(path: &'static str) -> Result<String, Stage1Error> {
 }
 
 fn find_partition(arguments: &BootArguments) -> Result<PathBuf, Stage1Error> {
-    let look = || {
-        let mut all = disks::partitions().into_iter();
-        all.find(|located| located.partition.guid == arguments.root).map(|found| found.device)
+    let ours = || match disks::find_root(&disks::partitions(), arguments.root, started_from()) {
+        Root::Ours(located) => Some(located.device.clone()),
+        Root::Another(_) | Root::Nowhere => None,
     };
-    drivers::load_until(look)?.ok_or_else(|| Stage1Error::NoPartition {
-        root: arguments.root.to_string(),
-        slot: arguments.slot.letter(),
-        disks: disks::names().join(", "),
-    })
+    if let Some(device) = drivers::load_until(ours)? {
+        if has_firmware() && started_from().is_none() {
+            say!("nobody tells which disk was started from: the first one with our root is taken");
+        }
+        return Ok(device);
+    }
+    match disks::find_root(&disks::partitions(), arguments.root, started_from()) {
+        Root::Ours(located) => Ok(located.device.clone()),
+        // It may be another node's, and two machines that are one node are worse than one that isn't there.
+        Root::Another(located) => {
+            let disk = located.disk.clone();
+            Err(Stage1Error::Foreign { disk, slot: arguments.slot.letter() })
+        }
+        Root::Nowhere => Err(Stage1Error::NoPartition {
+            root: arguments.root.to_string(),
+            slot: arguments.slot.letter(),
+            disks: disks::names().join(", "),
+        }),
+    }
 }
 
 fn open_verity(arguments: &BootArguments, device: &Path) -> Result<(u32, u32), DeviceMapperError> {

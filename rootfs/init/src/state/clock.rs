@@ -24,19 +24,28 @@ const LINE_BYTES_MAX: usize = 20;
 /// No image is in service for longer.
 const BELIEVED_SECONDS: u64 = 30 * 365 * 86_400;
 
-/// Sets the clock if it is before the image's time, or before a believable time of an earlier run.
+/// Sets the clock if it is before the image's time, or before a believable time of an earlier run, or
+/// later than any image is in service.
 /// Gives the words for whose time it is then.
 pub(super) fn lift(image_time: u64, saved: Option<u64>) -> Option<&'static str> {
     let floor = floor(image_time, saved);
     let now = clock_gettime(ClockId::Realtime);
-    let wanted = i64::try_from(floor).ok().filter(|wanted| now.tv_sec < *wanted)?;
+    let wanted = target(now.tv_sec, floor, image_time)?;
     if let Err(errno) = clock_settime(ClockId::Realtime, Timespec { tv_sec: wanted, tv_nsec: 0 }) {
-        say!("the clock can't be lifted to {floor}: {errno}");
+        say!("the clock can't be set to {floor}: {errno}");
         return None;
     }
     let of = if floor == image_time { IMAGE } else { LAST_RUN };
-    say!("clock lifted from {} to {floor} s since 1970, {of}", now.tv_sec);
+    say!("clock set from {} to {floor} s since 1970, {of}", now.tv_sec);
     Some(of)
+}
+
+/// What the clock is to be set to, if it is before the floor, or so late that it can't be right: with a
+/// time beyond all certificates nobody could even ask the node.
+fn target(now: i64, floor: u64, image_time: u64) -> Option<i64> {
+    let end = image_time.saturating_add(BELIEVED_SECONDS);
+    let wild = u64::try_from(now).is_ok_and(|now| now >= end);
+    i64::try_from(floor).ok().filter(|floor| wild || now < *floor)
 }
 
 fn floor(image_time: u64, saved: Option<u64>) -> u64 {
@@ -78,6 +87,19 @@ mod tests {
         assert_eq!(floor(image, Some(image + BELIEVED_SECONDS)), image);
         assert_eq!(floor(image, Some(u64::MAX)), image);
         assert_eq!(floor(u64::MAX, Some(3)), u64::MAX);
+    }
+
+    #[test]
+    fn a_clock_that_is_too_early_or_wildly_late_is_set_and_any_other_stays() {
+        let image = 1_750_000_000;
+        let floor = image + 5;
+        let end = i64::try_from(image + BELIEVED_SECONDS).expect("small");
+        for wrong in [0, -1, 1_750_000_004, end, i64::MAX] {
+            assert_eq!(target(wrong, floor, image), Some(1_750_000_005), "{wrong}");
+        }
+        for right in [1_750_000_005, 1_800_000_000, end - 1] {
+            assert_eq!(target(right, floor, image), None, "{right}");
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod device;
 mod entropy;
 mod filesystem;
 mod folders;
+mod lost;
 pub(crate) mod machine_id;
 pub(crate) mod place;
 mod program;
@@ -97,12 +98,24 @@ pub(crate) enum State {
     Usable,
     /// Said on the console and in [`STATUS_PATH`].
     Unusable,
+    /// It was usable, and the kernel has given it up since.
+    Lost,
 }
 
 impl State {
     /// Whether whoever keeps data may start.
     pub(crate) fn is_usable(self) -> bool {
         self == Self::Usable
+    }
+
+    /// Looks whether it still is what it was.
+    pub(crate) fn look_again(&mut self) {
+        if self.is_usable() && lost::is_lost() {
+            *self = Self::Lost;
+            let why = "its disk refused a write, so it is read-only until a restart has checked it";
+            say!("STATE is unusable: {why}");
+            publish(&format!("{UNUSABLE}{why}"));
+        }
     }
 }
 

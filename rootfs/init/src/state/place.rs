@@ -1,8 +1,9 @@
 //! On which disk STATE is to be looked for: the one that carries the root, and no other.
 //!
-//! Every disk that was flashed with the same image has the same partition identities, so a stick
-//! with that image in it looks just like the machine's own disk. What is mounted tells them apart:
-//! the root is a dm-verity device, and sysfs knows the partition below it.
+//! Every disk that was flashed with the same image has the same partition identities but for its
+//! boot partition's, so a stick with that image in it looks much like the machine's own disk. Stage 1
+//! has chosen between them, and what is mounted tells which one: the root is a dm-verity device, and
+//! sysfs knows the partition below it.
 
 use std::fs;
 use std::io;
