@@ -50,6 +50,7 @@ fn secrets_for(seed: &Seed) -> Secrets {
     secrets.database_superuser_password = Some(Secret::new("s"));
     secrets.database_replication_password = Some(Secret::new("r"));
     secrets.patroni_rest_password = Some(Secret::new("p"));
+    secrets.backup_passphrase = Some(Secret::new("phrase"));
     secrets.backup_access_key = Some(Secret::new("a"));
     secrets.backup_secret_key = Some(Secret::new("b"));
     for vip in &seed.vips {

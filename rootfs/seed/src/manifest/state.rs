@@ -46,10 +46,8 @@ fn private() -> FileMode {
 impl StateFolder {
     /// Whether it is one: another partition would not keep it.
     pub fn is_on_state(&self) -> bool {
-        let below = self.path.as_str().strip_prefix(STATE_PATH).and_then(|rest| {
-            rest.strip_prefix('/').filter(|rest| rest.split('/').all(|part| !part.is_empty()))
-        });
-        below.is_some()
+        let below = self.path.as_str().strip_prefix(STATE_PATH);
+        below.is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -59,14 +57,18 @@ mod tests {
 
     #[test]
     fn only_a_folder_below_the_mount_is_kept() {
-        let folder = |path: &str| {
+        let read = |path: &str| {
             let text = serde_json::json!({ "path": path }).to_string();
-            serde_json::from_str::<StateFolder>(&text).expect("a folder")
+            serde_json::from_str::<StateFolder>(&text)
         };
+        let folder = |path: &str| read(path).expect("a folder");
         assert!(folder("/state/postgres").is_on_state());
         assert!(folder("/state/k3s/agent").is_on_state());
-        for elsewhere in ["/state", "/state/", "/states/x", "/var/lib", "/state//x", "/state/x/"] {
+        for elsewhere in ["/state", "/states/x", "/var/lib"] {
             assert!(!folder(elsewhere).is_on_state(), "{elsewhere}");
+        }
+        for no_path in ["/state/", "/state//x", "/state/x/"] {
+            assert!(read(no_path).is_err(), "{no_path}");
         }
         let plain = folder("/state/x");
         assert_eq!((plain.mode.bits(), plain.user.as_str()), (0o700, "root"));

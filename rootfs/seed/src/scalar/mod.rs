@@ -15,8 +15,8 @@ pub use host::{Endpoint, HostName, Url};
 pub use names::{Identifier, LinkName, LinkPattern, NodeName, Word};
 pub use network::{AddressRange, Cidr, Destination, MacAddress, Network};
 pub use numbers::{
-    Attempts, Connections, Count, Mtu, Percent, Port, Priority, Share, Ttl, UnixId, VlanId, Vrid,
-    Weight,
+    Attempts, BalancerConnections, Connections, Count, Mtu, Percent, Port, Priority, Share, Ttl,
+    UnixId, VlanId, Vrid, Weight,
 };
 pub use quantity::{Bytes, DurationText};
 pub use secret::{REDACTED, Secret};

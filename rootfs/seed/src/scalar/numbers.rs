@@ -49,6 +49,12 @@ number! {
 }
 
 number! {
+    /// Connections through a balancer. Each takes two descriptors, of which a service has half a
+    /// million; HAProxy doesn't start without as many as it may need.
+    BalancerConnections, u32, 1, 250_000, "number of connections"
+}
+
+number! {
     /// The share of a server in a balancer; HAProxy takes no more.
     Share, u16, 1, 256, "share"
 }

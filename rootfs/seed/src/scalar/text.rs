@@ -70,6 +70,8 @@ fn absolute_path(text: &str) -> Result<(), Wrong> {
         "does not begin with '/'"
     } else if text.split('/').any(|part| matches!(part, "." | "..")) {
         "contains '.' or '..'"
+    } else if text.contains("//") || (text.len() > 1 && text.ends_with('/')) {
+        "has a '/' too much"
     } else if text.len() > MAX_LINE || text.chars().any(char::is_control) {
         "is too long or contains a control character"
     } else {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::reader::{Reader, choice, section};
-use crate::scalar::{Count, DurationText, HostName, Port, Share, Word};
+use crate::scalar::{BalancerConnections, Count, DurationText, HostName, Port, Share, Word};
 use crate::section::Role;
 
 choice! {
@@ -82,7 +82,7 @@ section! {
         /// How a server is chosen.
         algorithm: Algorithm = default("'roundrobin'");
         /// Largest number of connections.
-        max_connections: Count = default("4096");
+        max_connections: BalancerConnections = default("4096");
         /// How long a server may take to accept.
         connect_timeout: DurationText = default("'5s'");
         /// How long a connection may be silent. Watches of Kubernetes are silent for long.

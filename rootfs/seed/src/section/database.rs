@@ -64,7 +64,7 @@ impl Read for Setting {
 choice! {
     /// Where backups go.
     BackupTarget ("backup target") {
-        /// Into a directory, such as a mounted disk; needs `directory`.
+        /// Into a directory on the node itself; needs `directory`. Nothing mounts another disk yet.
         Directory = "directory",
         /// Into an S3-compatible store; needs `endpoint` and `bucket`, and the keys in `[secrets]`.
         S3 = "s3",
@@ -76,7 +76,7 @@ section! {
     Backup {
         /// Where they go.
         target: BackupTarget = required;
-        /// The directory (target "directory").
+        /// The directory (target "directory"): /state/backup, or one below it.
         directory: AbsolutePath = optional;
         /// URL of the store (target "s3").
         endpoint: Url = optional;
@@ -93,7 +93,7 @@ section! {
         /// Whether the write-ahead log is archived too, for recovery to any moment.
         archive_wal: bool = default("true");
     }
-    rules = backup_has_its_target;
+    rules = backup_is_possible;
 }
 
 section! {
@@ -129,6 +129,40 @@ section! {
         settings: BTreeMap<String, Setting> = default("{}");
         /// Base backups and log archive.
         backup: Backup = optional;
+    }
+}
+
+fn backup_is_possible(backup: &Backup, item: &Item<'_>, reader: &mut Reader<'_>) {
+    backup_has_its_target(backup, item, reader);
+    backup_goes_where_it_can(backup, item, reader);
+}
+
+/// Where the node makes a folder for them, which is PostgreSQL's. Its other folders are emptied by
+/// whoever they belong to.
+const BACKUP_FOLDER: &str = "/state/backup";
+
+fn backup_goes_where_it_can(backup: &Backup, item: &Item<'_>, reader: &mut Reader<'_>) {
+    let below = |path: &str| {
+        path.strip_prefix(BACKUP_FOLDER)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let directory = backup.directory.as_ref().map(AbsolutePath::as_str);
+    let endpoint = backup.endpoint.as_ref().map(Url::as_str);
+    let wrong = match backup.target {
+        BackupTarget::Directory if directory.is_some_and(|path| !below(path)) => Wrong::new(
+            "the directory of backups is /state/backup, or below it",
+            format!("has `directory = \"{}\"`", directory.unwrap_or_default()),
+            "write `directory = \"/state/backup\"`",
+        ),
+        BackupTarget::S3 if endpoint.is_some_and(|url| !url.starts_with("https://")) => Wrong::new(
+            "an S3 store is reached by TLS only",
+            format!("has `endpoint = \"{}\"`", endpoint.unwrap_or_default()),
+            "write it like `endpoint = \"https://s3.example.org\"`",
+        ),
+        BackupTarget::Directory | BackupTarget::S3 => return,
+    };
+    if reader.is_sound_below(&item.path) {
+        reader.report(&item.path, &item.span, wrong);
     }
 }
 

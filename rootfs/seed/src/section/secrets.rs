@@ -222,6 +222,9 @@ impl Secrets {
             }
         }
         let backup = seed.database.as_ref().and_then(|database| database.backup.as_ref());
+        if backup.is_some() {
+            need(&["backup_passphrase"], "backups are encrypted with it");
+        }
         if backup.is_some_and(|backup| backup.target == BackupTarget::S3) {
             need(&["backup_access_key", "backup_secret_key"], "backups go to an S3 store");
         }

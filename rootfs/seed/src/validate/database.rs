@@ -3,18 +3,19 @@
 use std::net::IpAddr;
 
 use super::{Findings, Rule, repeated, rule};
-use crate::scalar::Destination;
+use crate::scalar::{Destination, can_be_reached};
 use crate::section::{Permit, Policy, Role, Seed};
 
 pub(super) const RULES: &[Rule] = &[
     rule(&["database", "vips", "node"], primary_can_be_found),
     rule(&["database"], users_are_distinct),
     rule(&["database"], settings_are_free),
+    rule(&["database"], the_database_is_our_own),
     rule(&["database"], sizes_are_possible),
     rule(&["failover"], heartbeat_has_margin),
     rule(&["failover", "cluster"], witness_is_a_third),
     rule(&["failover"], fence_is_a_program),
-    rule(&["failover", "links"], gateways_are_others),
+    rule(&["failover", "links", "vips"], gateways_are_others),
     rule(&["failover", "links", "routes"], somebody_is_beyond_the_switch),
     rule(&["patroni"], patroni_timers),
     rule(&["patroni", "cluster", "node"], patroni_has_etcd),
@@ -54,8 +55,11 @@ const KEPT_SETTINGS: &[&str] = &[
 /// PostgreSQL's bounds: sixteen blocks, and as many as it can count.
 const LEAST_SHARED_BUFFERS: u64 = 128 << 10;
 const MAX_SHARED_BUFFERS: u64 = 8 << 40;
-/// Roles that PostgreSQL, or the peer, already has; `pgkeeper` lets no client be one of them.
-const KEPT_ROLES: [&str; 2] = ["postgres", "replication"];
+/// Roles that PostgreSQL, or the peer, already has, and those that PostgreSQL makes none of, quoted or
+/// not; `pgkeeper` lets no client be one of the first two.
+const KEPT_ROLES: [&str; 4] = ["postgres", "replication", "public", "none"];
+/// Databases that are there from the start, and can't be used like others.
+const KEPT_DATABASES: [&str; 2] = ["template0", "template1"];
 /// A heartbeat may get lost; the peer is not. So the limit spans several of them. `pgkeeper` has the
 /// same bounds.
 const LEAST_HEARTBEATS_IN_LOSS: u64 = 5;
@@ -103,8 +107,8 @@ fn users_are_distinct(seed: &Seed, findings: &mut Findings<'_, '_>) {
         if KEPT_ROLES.contains(&name.as_str()) {
             findings.at(
                 &format!("database.users[{index}].name"),
-                format!("the role \"{name}\" is kept by the node itself"),
-                "no client may log in as it",
+                format!("the role \"{name}\" is kept by the node or by PostgreSQL"),
+                "no client can log in as it",
                 "choose another name, such as \"k3s\"",
             );
         }
@@ -122,6 +126,18 @@ fn users_are_distinct(seed: &Seed, findings: &mut Findings<'_, '_>) {
             }
             seen.push(client);
         }
+    }
+}
+
+fn the_database_is_our_own(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    let name = seed.database.as_ref().map(|database| database.name.as_str());
+    if let Some(name) = name.filter(|name| KEPT_DATABASES.contains(name)) {
+        findings.at(
+            "database.name",
+            format!("PostgreSQL makes new databases from \"{name}\""),
+            "is there already, and is no place for data",
+            "choose another name, such as \"kubernetes\"",
+        );
     }
 }
 
@@ -233,12 +249,22 @@ fn gateways_are_others(seed: &Seed, findings: &mut Findings<'_, '_>) {
         return;
     };
     for (index, gateway) in failover.gateways.iter().enumerate() {
-        let own = seed.links.iter().flat_map(|link| &link.addresses);
-        if own.into_iter().any(|own| own.address() == *gateway) {
+        let of_links = seed.links.iter().flat_map(|link| &link.addresses);
+        let of_vips = seed.vips.iter().flat_map(|vip| &vip.addresses);
+        let why = if of_links.into_iter().any(|own| own.address() == *gateway) {
+            "is an address of this node"
+        } else if of_vips.into_iter().any(|own| own.address() == *gateway) {
+            "is a virtual address, which answers itself wherever it is"
+        } else if can_be_reached(*gateway) {
+            ""
+        } else {
+            "is no other machine's address"
+        };
+        if !why.is_empty() {
             findings.at(
                 &format!("failover.gateways[{index}]"),
                 "asking oneself proves no connection",
-                "is an address of this node",
+                why,
                 "name the router or another address beyond the switch",
             );
         }

@@ -1,5 +1,7 @@
 //! No two services of a node may want the same port.
 
+use std::net::IpAddr;
+
 use super::{Findings, Rule, rule};
 use crate::section::{Role, Seed};
 
@@ -11,14 +13,25 @@ pub(super) const RULES: &[Rule] = &[rule(
 /// A TCP port that something on this node listens on.
 struct Listener {
     port: u16,
+    /// On these addresses only; none: on all. Both at once can't be: who listens on all of them
+    /// listens on each.
+    addresses: Vec<IpAddr>,
     owner: String,
     key: String,
+}
+
+impl Listener {
+    fn clashes_with(&self, other: &Self) -> bool {
+        let shared = || self.addresses.iter().any(|address| other.addresses.contains(address));
+        let on_all = self.addresses.is_empty() || other.addresses.is_empty();
+        self.port == other.port && (on_all || shared())
+    }
 }
 
 fn ports_are_distinct(seed: &Seed, findings: &mut Findings<'_, '_>) {
     let mut seen: Vec<Listener> = Vec::new();
     for listener in listeners(seed) {
-        if let Some(earlier) = seen.iter().find(|earlier| earlier.port == listener.port) {
+        if let Some(earlier) = seen.iter().find(|earlier| earlier.clashes_with(&listener)) {
             findings.at(
                 &listener.key,
                 format!("two services of this node want port {}", listener.port),
@@ -33,7 +46,8 @@ fn ports_are_distinct(seed: &Seed, findings: &mut Findings<'_, '_>) {
 fn listeners(seed: &Seed) -> Vec<Listener> {
     let mut all = Vec::new();
     let mut add = |port: crate::scalar::Port, owner: &str, key: &str| {
-        all.push(Listener { port: port.get(), owner: owner.to_owned(), key: key.to_owned() });
+        let (owner, key) = (owner.to_owned(), key.to_owned());
+        all.push(Listener { port: port.get(), addresses: Vec::new(), owner, key });
     };
     if let Some(database) = &seed.database {
         add(database.port, "the database", "database.port");
@@ -59,11 +73,13 @@ fn listeners(seed: &Seed) -> Vec<Listener> {
         add(operators.port, "nodectl", "operators.port");
     }
     for (index, frontend) in seed.balancer.iter().flat_map(|b| &b.frontends).enumerate() {
-        // Front ends on addresses of their own may share a port with others.
-        if frontend.listen.is_empty() {
-            let owner = format!("front end \"{}\"", frontend.name);
-            add(frontend.port, &owner, &format!("balancer.frontends[{index}].port"));
+        let mut addresses = frontend.listen.clone();
+        if addresses.iter().any(IpAddr::is_unspecified) {
+            addresses.clear();
         }
+        let owner = format!("front end \"{}\"", frontend.name);
+        let key = format!("balancer.frontends[{index}].port");
+        all.push(Listener { port: frontend.port.get(), addresses, owner, key });
     }
     all
 }
