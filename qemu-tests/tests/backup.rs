@@ -368,7 +368,7 @@ fn what_was_archived_comes_back_up_to_a_moment_and_to_the_end() {
     bench.sql("select pg_sleep(0.05)");
     bench.write("after-the-moment");
     assert_eq!(bench.ask(PgRequest::BackupNow), Answer::Accepted);
-    bench.wait_for("a second backup", |status| status.backups.len() == 2);
+    bench.wait_for("a second backup", |status| status.backups.len() == 2 && status.state == "idle");
 
     // Nobody reads the repository without the passphrase.
     if bench.store.is_none() {
@@ -399,7 +399,9 @@ fn what_was_archived_comes_back_up_to_a_moment_and_to_the_end() {
 #[test]
 fn a_restore_is_refused_while_the_keeper_runs() {
     let bench = Bench::new();
-    bench.wait_for("the first backup", |status| !status.backups.is_empty());
+    bench.wait_for("the first backup", |status| {
+        !status.backups.is_empty() && status.state == "idle"
+    });
     let order = Restore { to: RestoreTo::Latest, accept_data_loss: true };
     assert_eq!(bench.ask(PgRequest::Restore(order)), Answer::Accepted);
     let mut failure = None;

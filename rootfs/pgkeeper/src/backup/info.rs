@@ -73,9 +73,16 @@ impl Info {
         Ok(Self { backups, archive, made: !own.db.is_empty() })
     }
 
-    /// When the newest backup that can be used was finished, in seconds since 1970.
+    /// When the newest backup was finished, in seconds since 1970. A damaged one counts: the next
+    /// would be no better, and reads the whole database.
     pub fn newest(&self) -> Option<u64> {
-        self.backups.iter().filter(|it| !it.damaged).map(|it| it.until_unix).max()
+        self.backups.last().map(|newest| newest.until_unix)
+    }
+
+    /// Whether the newest backup has pages whose checksums are wrong, so that older ones may be the
+    /// last in which these pages are sound.
+    pub fn is_newest_damaged(&self) -> bool {
+        self.backups.last().is_some_and(|newest| newest.damaged)
     }
 }
 
@@ -116,9 +123,11 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_backup_is_no_newest_one() {
+    fn a_damaged_backup_is_told_from_a_sound_one() {
         let damaged = TOLD.replace(r#""error":false"#, r#""error":true"#);
-        assert_eq!(Info::parse(&damaged, "plant3").unwrap().newest(), None);
+        let info = Info::parse(&damaged, "plant3").unwrap();
+        assert!(info.is_newest_damaged() && info.newest().is_some());
+        assert!(!Info::parse(TOLD, "plant3").unwrap().is_newest_damaged());
     }
 
     #[test]

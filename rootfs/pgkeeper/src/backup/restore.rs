@@ -44,11 +44,18 @@ pub(super) fn run(config: &Config, shared: &Shared, to: &RestoreTo) -> Result<()
     let restored = restored(config);
     remove(&restored).map_err(wrong(config, &restored))?;
     let done = make(config, shared, to, &restored).and_then(|()| swap(config, &restored));
-    if done.is_err() {
+    match &done {
+        // The next run of the service finds it, says so, and deletes it.
+        Ok(()) | Err(BackupError::Ending(_)) => {}
         // It has the size of the database, and nobody will use it.
-        clear(config);
+        Err(_) => clear(config),
     }
     done
+}
+
+/// Whether an earlier run of the service ended in the middle of a restore.
+pub(super) fn was_interrupted(config: &Config) -> bool {
+    restored(config).exists()
 }
 
 /// Deletes what a restore has made that failed or was interrupted.
@@ -91,11 +98,10 @@ fn make(
     tool::run(recover(config, restored, &told), "the recovery", shared)?;
     let settings = restored.join(AUTO_CONF);
     forget_recovery(&settings).map_err(wrong(config, &settings))?;
-    // The keeper may have been started meanwhile; then the old data is in use.
-    if is_in_use(config) {
-        return Err(refused("pgkeeper was started meanwhile: stop it, and restore again"));
-    }
-    Ok(())
+    // What a rewind left half done is no concern of this data's.
+    let mark = boot::restored_mark(restored);
+    let marked = sys::durable::write(&mark, b"", 0o600).map_err(io::Error::other);
+    marked.map_err(wrong(config, &mark))
 }
 
 /// A keeper that can't be asked, for whatever reason, may still have a PostgreSQL.
@@ -188,6 +194,10 @@ fn forget_recovery(path: &Path) -> io::Result<()> {
 fn swap(config: &Config, restored: &Path) -> Result<(), BackupError> {
     let (data, before) = (&config.data, before(config));
     remove(&before).map_err(wrong(config, &before))?;
+    // All that took its time, and the keeper may have been started meanwhile.
+    if is_in_use(config) {
+        return Err(refused("pgkeeper was started meanwhile: stop it, and restore again"));
+    }
     fs::rename(restored, &before).map_err(wrong(config, restored))?;
     let is_at = |path: &Path| fs::metadata(path).ok().map(|folder| (folder.dev(), folder.ino()));
     let made = is_at(&before);
@@ -281,6 +291,30 @@ mod tests {
         fs::write(restored.join("new"), "").unwrap();
         swap(&config, &restored).unwrap();
         assert!(data.join("new").exists() && before.join("old").exists() && !restored.exists());
+    }
+
+    #[test]
+    fn a_keeper_that_was_started_meanwhile_keeps_its_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, socket) = (folder.path().join("data"), folder.path().join("keeper"));
+        let text = format!(
+            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
+             data = '{}'\nkeeper_socket = '{}'\n",
+            data.display(),
+            socket.display()
+        );
+        let config = Config::parse(&text).unwrap();
+        for made in [&data, &restored(&config)] {
+            fs::create_dir(made).unwrap();
+        }
+        fs::write(data.join("old"), "").unwrap();
+        let mut works = Command::new("sleep").arg("600").current_dir(&data).spawn().unwrap();
+        assert!(swap(&config, &restored(&config)).is_err());
+        works.kill().unwrap();
+        works.wait().unwrap();
+        assert!(data.join("old").exists());
+        swap(&config, &restored(&config)).unwrap();
+        assert!(!data.join("old").exists());
     }
 
     /// Somebody who looks all the time sees what a power cut at that moment would leave.

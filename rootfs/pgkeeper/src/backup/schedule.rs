@@ -9,7 +9,9 @@ const AFTER_FAILURE_SECONDS: u64 = 600;
 /// next one later by that much at most.
 pub(super) fn due(now: u64, newest: Option<u64>, every: u64, failed_at: Option<u64>) -> u64 {
     let by_schedule = newest.map_or(now, |newest| newest.min(now).saturating_add(every));
-    let by_failure = failed_at.map_or(0, |at| at.min(now).saturating_add(AFTER_FAILURE_SECONDS));
+    // One from the future was before the clock was set back, and may be long ago.
+    let by_failure = failed_at.filter(|at| *at <= now);
+    let by_failure = by_failure.map_or(0, |at| at.saturating_add(AFTER_FAILURE_SECONDS));
     by_schedule.max(by_failure)
 }
 
@@ -37,5 +39,6 @@ mod tests {
     fn a_failure_is_not_repeated_at_once() {
         assert_eq!(due(NOW, None, DAY, Some(NOW)), NOW + AFTER_FAILURE_SECONDS);
         assert_eq!(due(NOW, Some(NOW), DAY, Some(NOW)), NOW + DAY);
+        assert_eq!(due(NOW, None, DAY, Some(NOW + DAY)), NOW, "the clock was set back since");
     }
 }

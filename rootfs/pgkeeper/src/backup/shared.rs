@@ -25,6 +25,8 @@ struct State {
     status: BackupStatus,
     leads: bool,
     order: Option<Order>,
+    /// The worker carries out an order.
+    works: bool,
     /// The program that runs; it leads a group of its own.
     child: Option<Pid>,
     ending: bool,
@@ -54,7 +56,7 @@ impl Shared {
     /// Answers an operator.
     pub(super) fn answer(&self, request: &Request) -> Answer {
         let mut state = self.lock();
-        let busy = "an earlier order isn't done: `nodectl pg backup list` shows what goes on";
+        let busy = "something else isn't done yet: `nodectl pg backup list` shows what goes on";
         match request {
             Request::Pg(PgRequest::Backups) => Answer::Backups(Box::new(state.status.clone())),
             Request::Pg(PgRequest::BackupNow | PgRequest::Restore(_)) if state.is_busy() => {
@@ -95,8 +97,15 @@ impl Shared {
         let _woken = self.news.wait_timeout_while(state, limit, quiet);
     }
 
+    /// The order that is to be carried out; until [`Shared::done`] no other is accepted.
     pub(super) fn take_order(&self) -> Option<Order> {
-        self.lock().order.take()
+        let mut state = self.lock();
+        state.works = state.order.is_some();
+        state.order.take()
+    }
+
+    pub(super) fn done(&self) {
+        self.lock().works = false;
     }
 
     #[cfg(test)]
@@ -155,7 +164,7 @@ impl State {
     }
 
     fn is_busy(&self) -> bool {
-        self.order.is_some() || self.child.is_some()
+        self.order.is_some() || self.works || self.child.is_some()
     }
 }
 
@@ -175,5 +184,10 @@ mod tests {
         };
         assert_eq!(status.state, "a backup is ordered");
         assert!(matches!(shared.answer(&order), Answer::Refused(_)), "one at a time");
+        assert_eq!(shared.take_order(), Some(Order::Backup));
+        // Between two programs that it needs, an order isn't done.
+        assert!(matches!(shared.answer(&order), Answer::Refused(_)), "still at it");
+        shared.done();
+        assert_eq!(shared.answer(&order), Answer::Accepted);
     }
 }

@@ -21,13 +21,18 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How long the list of backups is good for; the peer may write into the same repository.
 const INFO_SECONDS: u64 = 60;
 
+/// The keeper's words for a node whose peer leads.
+const FOLLOWS: [&str; 5] = ["standby", "catching-up", "stale", "rewinding", "cloning"];
+
 /// What the keeper is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// It leads, and PostgreSQL takes writes.
     Leads,
-    /// It doesn't.
+    /// It doesn't, and the other node does or will.
     Follows,
+    /// Neither is certain, such as while it waits for its peer.
+    Undecided,
     /// It is stopped: nobody listens.
     Absent,
     /// Somebody listens and doesn't answer, so PostgreSQL may run.
@@ -46,22 +51,31 @@ struct Worker<'s> {
     list_failure: Option<Failure>,
 }
 
+/// What the worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Backup,
+    Restore,
+    List,
+}
+
 /// What went wrong, and when in seconds since 1970.
 #[derive(Clone, Debug)]
 struct Failure {
+    of: Work,
     at: u64,
     why: String,
 }
 
 impl Failure {
     /// Says what went wrong. That the service ends is nothing wrong.
-    fn of(error: &BackupError) -> Option<Self> {
+    fn new(of: Work, error: &BackupError) -> Option<Self> {
         if matches!(error, BackupError::Ending(_)) {
             return None;
         }
         let why = error.to_string();
         say(&why);
-        Some(Self { at: now(), why })
+        Some(Self { of, at: now(), why })
     }
 }
 
@@ -100,7 +114,8 @@ pub(super) fn role(config: &Config) -> Role {
         Ok(Answer::Database(status)) if matches!(status.role.as_str(), "primary" | "solo") => {
             Role::Leads
         }
-        Ok(_) => Role::Follows,
+        Ok(Answer::Database(status)) if FOLLOWS.contains(&status.role.as_str()) => Role::Follows,
+        Ok(_) => Role::Undecided,
         Err(error) => match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Role::Absent,
             _ => Role::Silent,
@@ -116,7 +131,12 @@ impl<'s> Worker<'s> {
     }
 
     /// Deletes what an earlier run of the service left half made, whoever leads.
-    fn clear(&self) {
+    fn clear(&mut self) {
+        if restore::was_interrupted(self.config) {
+            let why = "a restore was interrupted, and has changed nothing: order it again";
+            say(why);
+            self.failure = Some(Failure { of: Work::Restore, at: now(), why: why.to_owned() });
+        }
         restore::clear(self.config);
         if let Some(directory) = &self.directory {
             directory.clear();
@@ -126,21 +146,27 @@ impl<'s> Worker<'s> {
     fn turn(&mut self) {
         let role = role(self.config);
         self.shared.set_leads(role == Role::Leads);
-        let done = match self.shared.take_order() {
-            Some(Order::Restore(restore)) => self.restore(&restore),
-            Some(Order::Backup) if role == Role::Leads => self.backup(),
-            Some(Order::Backup) => Ok(()),
+        let (work, done) = match self.shared.take_order() {
+            Some(Order::Restore(restore)) => (Work::Restore, self.restore(&restore)),
+            Some(Order::Backup) if role == Role::Leads => (Work::Backup, self.backup()),
+            Some(Order::Backup) => (Work::Backup, Ok(())),
             None => {
                 self.refresh();
-                self.scheduled(role)
+                (Work::Backup, self.scheduled(role))
             }
         };
         if let Err(error) = done {
-            self.failure = Failure::of(&error).or(self.failure.take());
+            self.failure = Failure::new(work, &error).or(self.failure.take());
         }
+        // Backups are the peer's business then, and so is what goes wrong with them.
+        if role == Role::Follows {
+            self.failure.take_if(|failure| failure.of == Work::Backup);
+        }
+        self.shared.done();
         let state = match role {
             Role::Leads => IDLE,
             Role::Follows => "this node doesn't lead; its peer makes the backups",
+            Role::Undecided => "the pair decides who leads",
             Role::Absent => "pgkeeper is stopped",
             Role::Silent => "pgkeeper doesn't answer",
         };
@@ -170,13 +196,15 @@ impl<'s> Worker<'s> {
 
     /// Reads the list of backups, if the one that is known is old.
     fn refresh(&mut self) {
-        let fresh = |at: u64| now().saturating_sub(at) < INFO_SECONDS;
+        // One from the future was read before the clock was set back.
+        let fresh = |at: u64| now().checked_sub(at).is_some_and(|age| age < INFO_SECONDS);
         if self.info_at.is_some_and(fresh) {
             return;
         }
         // Asked again only after a while, also when it fails.
         self.info_at = Some(now());
-        self.list_failure = self.read_list().err().as_ref().and_then(Failure::of);
+        let failed = self.read_list().err();
+        self.list_failure = failed.and_then(|error| Failure::new(Work::List, &error));
         self.tell_failure();
     }
 
@@ -208,7 +236,25 @@ impl<'s> Worker<'s> {
         self.failure = None;
         self.info_at = None;
         self.refresh();
-        Ok(())
+        if self.info.is_newest_damaged() {
+            let why = "pages of the database are damaged: `nodectl pg backup list` shows which \
+                       backups are sound, and none is deleted until one is made that is"
+                .to_owned();
+            return Err(BackupError::Failed { what: "a base backup", why });
+        }
+        // While nobody knows which are sound, none is deleted either.
+        if self.list_failure.is_none() { self.expire() } else { Ok(()) }
+    }
+
+    /// Deletes what is beyond the number that is kept, and the log that only that needed. pgBackRest
+    /// counts damaged backups as well, so it must not do this by itself.
+    fn expire(&self) -> Result<(), BackupError> {
+        if self.info.is_newest_damaged() {
+            return Ok(());
+        }
+        let mut command = tool::pgbackrest(self.config);
+        command.arg("expire");
+        tool::run(command, "the deletion of old backups", self.shared).map(drop)
     }
 
     fn make_in(&self, directory: &Directory) -> Result<(), BackupError> {
@@ -216,11 +262,9 @@ impl<'s> Worker<'s> {
         let bytes = newest.unwrap_or_else(|| room::of_data(&self.config.data));
         if directory.begin(bytes).is_err() {
             // There may be more than `keep`: it was lowered since, or the service ended before
-            // pgBackRest came to delete the oldest.
-            let mut command = tool::pgbackrest(self.config);
-            command.arg("expire");
+            // it came to delete the oldest.
             // It may need room itself; what matters is whether there is enough then.
-            if let Err(error) = tool::run(command, "the deletion of old backups", self.shared) {
+            if let Err(error) = self.expire() {
                 say(&error.to_string());
             }
             directory.begin(bytes)?;
@@ -235,7 +279,7 @@ impl<'s> Worker<'s> {
     fn make(&self, reason: impl Fn() -> Option<BackupError> + Send) -> Result<(), BackupError> {
         say("a base backup begins");
         let mut command = tool::pgbackrest(self.config);
-        command.args(["--type=full", "backup"]);
+        command.args(["--type=full", "--no-expire-auto", "backup"]);
         tool::run_unless(command, "a base backup", self.shared, reason).map(drop)
     }
 
@@ -319,6 +363,32 @@ mod tests {
         assert!(!folder.path().join(label).exists());
     }
 
+    /// pgBackRest makes a backup of damaged pages too, and would count it among those that are kept.
+    #[test]
+    fn a_damaged_backup_deletes_no_sound_one_and_is_not_made_again_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let told_of = |damaged: bool| {
+            let until = now();
+            format!(
+                "{NOTES}\n[ $act != info ] || echo '[{{\"name\":\"plant3\",\"db\":[{{}}],\"backup\":[{{\
+                 \"label\":\"L\",\"timestamp\":{{\"start\":{until},\"stop\":{until}}},\"error\":{damaged},\
+                 \"info\":{{\"size\":1,\"repository\":{{\"delta\":1}}}}}}]}}]'"
+            )
+        };
+        for damaged in [true, false] {
+            let _none = fs::remove_file(folder.path().join("told"));
+            let mut config = node(folder.path(), &told_of(damaged));
+            config.every_seconds = 86_400;
+            let shared = Shared::new(&config);
+            let mut worker = Worker::new(&config, &shared, None);
+            worker.info.made = true;
+            let made = worker.backup();
+            assert_eq!(made.is_err(), damaged, "{made:?}");
+            assert_eq!(told(folder.path()).contains(&"expire".to_owned()), !damaged);
+            assert!(worker.due() > now() + 3600, "{damaged}");
+        }
+    }
+
     #[test]
     fn a_service_that_starts_deletes_what_is_incomplete() {
         let folder = tempfile::tempdir().unwrap();
@@ -332,6 +402,13 @@ mod tests {
         shared.stop();
         run(&config, &shared, &Notifier::from_environment());
         assert!(!half.exists() && !restored.exists());
+        // Whoever waits for the end of the restore must not take this for it.
+        let mut worker = Worker::new(&config, &shared, None);
+        fs::create_dir_all(&restored).unwrap();
+        worker.clear();
+        worker.tell_failure();
+        let why = shared.see(|status| status.failure.clone()).unwrap();
+        assert!(why.contains("order it again"), "{why}");
     }
 
     #[test]
@@ -356,7 +433,8 @@ mod tests {
         assert!(worker.due() > now(), "no backup is begun while nobody knows what there is");
         assert_eq!(turn(&mut worker, false), None);
         assert!(worker.due() <= now());
-        worker.failure = Some(Failure { at: now(), why: "no backup".to_owned() });
+        let (of, why) = (Work::Backup, "no backup".to_owned());
+        worker.failure = Some(Failure { of, at: now(), why });
         assert_eq!(turn(&mut worker, true).as_deref(), Some("no backup"));
         assert_eq!(turn(&mut worker, false).as_deref(), Some("no backup"));
         worker.backup().unwrap();

@@ -21,20 +21,33 @@ const MODE: u32 = 0o600;
 /// What the thread is asked for.
 pub(crate) type Job = (Ticket, Record);
 
-/// Starts the thread; its first news are what the disk remembers. `data` looks at PostgreSQL's
+/// What is in PostgreSQL's folder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) data: Data,
+    /// A restore has made it, and nothing has run in it since.
+    pub(crate) restored: bool,
+}
+
+/// Starts the thread; its first news are what the disk remembers. `look` looks at PostgreSQL's
 /// folder, which is on the same disk.
 pub(crate) fn remember(
     state: &Path,
     cluster: u64,
     side: Side,
-    data: impl FnOnce() -> Data + Send + 'static,
+    look: impl FnOnce() -> Found + Send + 'static,
     news: Outlet<News>,
 ) -> io::Result<Sender<Job>> {
     let path = state.join(RECORD);
     let (sender, jobs) = channel();
     start("record", move || {
-        let recall = recall(&path, cluster, side);
-        if news.put(News::Recalled(recall, data())) {
+        let mut recall = recall(&path, cluster, side);
+        let Found { data, restored } = look();
+        if let Recall::Found(record) = &mut recall {
+            // The mixture that a rewind had left is gone, and whole data is in its place.
+            record.half_rewound &= !restored;
+        }
+        if news.put(News::Recalled(recall, data)) {
             write_all(&path, &jobs, &news);
         }
     })?;
@@ -90,8 +103,17 @@ mod tests {
     }
 
     fn recalled(state: &Path, side: Side) -> (Recall, Sender<Job>, Inbox<News>) {
+        recalled_with(state, side, false)
+    }
+
+    fn recalled_with(
+        state: &Path,
+        side: Side,
+        restored: bool,
+    ) -> (Recall, Sender<Job>, Inbox<News>) {
         let (outlet, inbox) = inbox().expect("an inbox");
-        let jobs = remember(state, 7, side, || Data::Standby, outlet).expect("a thread");
+        let found = Found { data: Data::Standby, restored };
+        let jobs = remember(state, 7, side, move || found, outlet).expect("a thread");
         match next(&inbox) {
             News::Recalled(recall, Data::Standby) => (recall, jobs, inbox),
             other => panic!("{other:?}"),
@@ -108,6 +130,18 @@ mod tests {
         assert!(matches!(next(&inbox), News::Written(Ticket(1), Ok(()))));
         assert_eq!(recalled(folder.path(), Side::A).0, Recall::Found(record));
         assert_eq!(recalled(folder.path(), Side::B).0, Recall::Damaged);
+    }
+
+    #[test]
+    fn data_of_a_restore_is_not_half_rewound_any_more() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (_, jobs, inbox) = recalled(folder.path(), Side::A);
+        let half = Record { half_rewound: true, voter: true, ..Record::blank(7, Side::A) };
+        jobs.send((Ticket(1), half)).expect("taken");
+        assert!(matches!(next(&inbox), News::Written(Ticket(1), Ok(()))));
+        assert_eq!(recalled(folder.path(), Side::A).0, Recall::Found(half));
+        let whole = Record { half_rewound: false, ..half };
+        assert_eq!(recalled_with(folder.path(), Side::A, true).0, Recall::Found(whole));
     }
 
     #[test]

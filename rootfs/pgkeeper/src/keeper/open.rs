@@ -22,7 +22,7 @@ use super::gateways::Gateways;
 use super::inbox::inbox;
 use super::isolation::isolate;
 use super::log::Log;
-use super::memory::remember;
+use super::memory::{Found, remember};
 use super::packet::Seal;
 use super::permit::Holder;
 use super::role::Keeper;
@@ -80,8 +80,11 @@ impl Keeper {
         let by_policy = settings.arbiter == Arbiter::Policy(Policy::Availability);
         let postgres = postgres_settings(&config);
         let driver = Driver::start(postgres.clone(), Box::new(say))?;
-        let data = move || Driver::data(&postgres, &say);
-        let memory = remember(&config.state, settings.cluster, side, data, outlet.clone())
+        let look = move || {
+            let data = Driver::data(&postgres, &say);
+            Found { data, restored: Driver::is_restored(&postgres) }
+        };
+        let memory = remember(&config.state, settings.cluster, side, look, outlet.clone())
             .map_err(system("no thread for the record"))?;
         disk::watch(&config.state, config.disk, outlet.clone())
             .map_err(system("no thread for the disk"))?;

@@ -90,6 +90,22 @@ pub(super) fn sync_folder(folder: &Path) -> Result<(), DriverError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(about("sync", folder))
 }
 
+/// Where a restore says that it has made this data, until PostgreSQL first runs in it.
+pub(crate) fn restored_mark(data: &Path) -> PathBuf {
+    data.join("edgepair.restored")
+}
+
+/// Data isn't a restore's any more. Certain when this returns: a rewind that is begun next and cut
+/// off leaves a mixture, which must never be taken for whole.
+pub(super) fn forget_restored(data: &Path) -> Result<(), DriverError> {
+    let mark = restored_mark(data);
+    match fs::remove_file(&mark) {
+        Ok(()) => sync_folder(data),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(about("remove", &mark)(error)),
+    }
+}
+
 /// Makes data a standby's.
 pub(super) fn make_standby(data: &Path) -> Result<(), DriverError> {
     sys::durable::write(&standby_signal(data), b"", 0o600)?;

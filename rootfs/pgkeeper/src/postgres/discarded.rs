@@ -5,8 +5,9 @@
 //!                                      000000010000000000000003 …
 //! ```
 //!
-//! The name says where histories parted, so a repair that is begun again writes the same folder.
-//! If there was no transaction, only the report is written. What is old or too much goes (kept.rs).
+//! The name says where histories parted. A rewind that was cut off has written over the log that an
+//! archive is made of, so one that is whole is left as it is when the rewind is begun again. If there
+//! was no transaction, only the report is written. What is old or too much goes (kept.rs).
 
 use std::fmt;
 use std::fs::{self, File};
@@ -38,6 +39,8 @@ const LISTED: usize = 1000;
 
 /// What tells people of a folder's contents.
 pub(super) const REPORT: &str = "report.txt";
+/// How the line of a report with their number begins.
+const TRANSACTIONS: &str = "transactions";
 /// The whole log of data that a copy replaced, moved here with its folder.
 const REPLACED_LOG: &str = "pg_wal";
 
@@ -129,13 +132,32 @@ pub(super) fn archive(
     commits: Option<&Commits>,
 ) -> Result<Discarded, DriverError> {
     let name = format!("timeline-{}-from-{}", fork.timeline, written(fork.at).replace('/', "-"));
-    let folder = settings.discarded().join(name);
+    let (folder, report) = place_of(&settings.discarded(), &name, end);
+    if let Some(report) = report {
+        let bytes = Some(end.1.0.saturating_sub(fork.at.0));
+        let transactions = transactions_in(&report);
+        return Ok(Discarded { bytes, transactions, archive: Some(folder) });
+    }
     let archived = write_archive(settings, &folder, end, fork, commits);
     // What the next repair needs is room, and everything is still in the data.
     if archived.is_err() && is_unfinished(&folder).unwrap_or(false) {
         let _none = fs::remove_dir_all(&folder);
     }
     archived
+}
+
+/// Where the archive of a drop is, and its report if it is whole. After a restore to an earlier moment
+/// histories may part in the same place once more: that is another drop, with another folder.
+fn place_of(discarded: &Path, name: &str, end: (Timeline, Lsn)) -> (PathBuf, Option<String>) {
+    let mut folder = discarded.join(name);
+    let mut number = 1_u32;
+    loop {
+        match fs::read_to_string(folder.join(REPORT)) {
+            Ok(other) if !other.contains(&dropped_up_to(end)) => number += 1,
+            same => return (folder, same.ok()),
+        }
+        folder = discarded.join(format!("{name}-{number}"));
+    }
 }
 
 /// Whether an archive was begun and not finished: its report comes last. What a copy replaced is
@@ -215,6 +237,16 @@ fn copy(from: &Path, to: &Path) -> Result<(), DriverError> {
     File::open(to).and_then(|file| file.sync_all()).map_err(about("sync", to))
 }
 
+/// The line of a report that tells one drop from another.
+fn dropped_up_to((timeline, end): (Timeline, Lsn)) -> String {
+    format!("dropped up to        {} on timeline {}\n", written(end), timeline.0)
+}
+
+/// How many transactions a report counts, if it does.
+fn transactions_in(report: &str) -> Option<u64> {
+    report.lines().find_map(|line| line.strip_prefix(TRANSACTIONS)?.trim().parse().ok())
+}
+
 fn report(
     settings: &Settings,
     end: (Timeline, Lsn),
@@ -227,18 +259,19 @@ fn report(
     let mut text = format!(
         "What {name} dropped when it was wound back to the history of {peer}\n\n\
          histories parted at  {} on timeline {}\n\
-         dropped up to        {} on timeline {}\n\
+         {}\
          bytes of WAL         {}\n",
         written(fork.at),
         fork.timeline,
-        written(end),
-        timeline.0,
+        dropped_up_to((timeline, end)),
         end.0.saturating_sub(fork.at.0),
     );
     match commits {
-        None => text += "transactions         unknown: pg_waldump couldn't read it\n",
+        None => {
+            text += &format!("{TRANSACTIONS}         unknown: pg_waldump couldn't read it\n");
+        }
         Some(commits) => {
-            text += &format!("transactions         {}\n", commits.count);
+            text += &format!("{TRANSACTIONS}         {}\n", commits.count);
             let shown = commits.listed.len();
             if shown > 0 {
                 text += &format!("\nThe first {shown} of them:\n\n");
@@ -387,10 +420,40 @@ mod tests {
         fs::remove_dir(log.join(names[1])).expect("gone");
         archive(&settings, end, fork, None).expect("archived");
         assert!(!is_unfinished(&archived).expect("read"));
-        // One that is whole stays, whatever comes of the next.
+        // One that is whole stays, whatever comes of another drop from the same place.
         fs::create_dir(log.join(names[1])).expect("a folder");
-        assert!(archive(&settings, end, fork, None).is_err());
+        let later = (Timeline(1), Lsn(5 * SEGMENT_BYTES));
+        assert!(archive(&settings, later, fork, None).is_err());
         assert!(archived.join(REPORT).exists() && archived.join(SEGMENT).exists());
+        assert!(!settings.discarded().join("timeline-1-from-0-3000000-2").exists());
+    }
+
+    /// A rewind that was cut off has put the leader's log in the place of its own.
+    #[test]
+    fn a_rewind_that_is_begun_again_writes_nothing_over_the_archive() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = Settings::example(folder.path());
+        let log = settings.data().join("pg_wal");
+        fs::create_dir_all(&log).expect("a folder");
+        let fork = Fork { timeline: 1, at: Lsn(3 * SEGMENT_BYTES) };
+        let end = (Timeline(1), Lsn(3 * SEGMENT_BYTES + 96));
+        let commits = Commits { count: 2, listed: Vec::new() };
+        fs::write(log.join(SEGMENT), "only here").expect("a segment");
+        let first = archive(&settings, end, fork, Some(&commits)).expect("archived");
+        fs::write(log.join(SEGMENT), "the leader's").expect("a segment");
+        assert_eq!(archive(&settings, end, fork, None).expect("archived"), first);
+        let kept = |folder: &Option<PathBuf>| {
+            fs::read_to_string(folder.as_ref().expect("a folder").join(SEGMENT)).expect("a segment")
+        };
+        assert_eq!(kept(&first.archive), "only here");
+
+        let later = (Timeline(1), Lsn(3 * SEGMENT_BYTES + 200));
+        let other = archive(&settings, later, fork, None).expect("archived");
+        assert_ne!(other.archive, first.archive);
+        assert_eq!(
+            (kept(&other.archive), kept(&first.archive)),
+            ("the leader's".to_owned(), "only here".to_owned())
+        );
     }
 
     /// Data in the place where a copy leaves what it replaced.

@@ -124,6 +124,11 @@ impl Driver {
         boot::data(settings, say)
     }
 
+    /// Whether a restore has made the data, and nothing has run in it since.
+    pub fn is_restored(settings: &Settings) -> bool {
+        boot::restored_mark(&settings.data()).exists()
+    }
+
     /// Starts the driver; PostgreSQL itself waits for a command.
     pub fn start(settings: Settings, say: gate::Say) -> Result<Self, DriverError> {
         let shared = Arc::new(Shared::new().map_err(DriverError::Resources)?);

@@ -58,6 +58,7 @@ impl Worker {
             Some(fork) => Some(self.archive(&control, fork)?),
             None => None,
         };
+        boot::forget_restored(&data)?;
         let said = program::run(&mut self.pg_rewind(), "", LIMIT, &self.shared.halt)?;
         for line in said.lines() {
             (self.say)(&format!("pg_rewind: {line}"));

@@ -91,6 +91,7 @@ impl Worker {
         self.look_what_is_needed(part)?;
         self.prepare(part)?;
         boot::forget_own_settings(&self.settings.data())?;
+        boot::forget_restored(&self.settings.data())?;
         self.server = Some(Server::start(&self.settings, &self.say)?);
         self.answered = Instant::now();
         Ok(())
