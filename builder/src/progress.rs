@@ -82,6 +82,14 @@ impl Progress {
         }
     }
 
+    /// A line that somebody must see, so it is no progress.
+    pub fn warn(&self, line: &str) {
+        match &self.mode {
+            Mode::Quiet => eprintln!("{line}"),
+            Mode::Lines(_) | Mode::Bars(_) => self.note(line),
+        }
+    }
+
     /// Begins a transfer of `total` bytes, if that is known.
     pub fn bytes(&self, label: &str, total: Option<u64>) -> Bytes<'_> {
         let bar = match &self.mode {

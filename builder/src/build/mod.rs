@@ -92,7 +92,7 @@ pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError
     // Seeds first: their mistakes are the commonest, and found at once.
     let seeds = seeds::seal_all(&request.seeds, progress)?;
     for warning in roles::warnings(&definition.name, &overlays, &seeds) {
-        progress.note(&warning);
+        progress.warn(&warning);
     }
     let step = progress.step("node binaries");
     let binaries = node::build(project, definition.architecture, request.reach.offline)?;

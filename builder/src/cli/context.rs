@@ -1,5 +1,6 @@
 //! What every subcommand may need: the project, the cache, how to talk.
 
+use std::env;
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -10,14 +11,17 @@ use serde::Serialize;
 use crate::progress::Progress;
 use crate::project::{self, Project, ProjectError};
 
+/// The environment's word for `--cache`.
+pub(super) const CACHE_VARIABLE: &str = "EDGEPAIR_CACHE";
+
 /// Flags that all subcommands share.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct Common {
     /// The checkout with overlays/ and images/ [default: the nearest one above this folder]
     #[arg(long, global = true, value_name = "DIR")]
     project: Option<PathBuf>,
     /// Where downloads are kept [default: edgepair in the user's cache folder]
-    #[arg(long, global = true, value_name = "DIR", env = "EDGEPAIR_CACHE")]
+    #[arg(long, global = true, value_name = "DIR", env = CACHE_VARIABLE)]
     cache: Option<PathBuf>,
     /// Print the result as one JSON object
     #[arg(long, global = true)]
@@ -25,6 +29,13 @@ pub struct Common {
     /// No progress
     #[arg(short, long, global = true)]
     quiet: bool,
+}
+
+impl Common {
+    /// No flags, and what the environment says.
+    pub fn of_environment() -> Self {
+        Self { cache: env::var_os(CACHE_VARIABLE).map(PathBuf::from), ..Self::default() }
+    }
 }
 
 /// The same, at work.
@@ -46,6 +57,15 @@ impl Context {
 
     pub fn cache(&self) -> Result<PathBuf, ProjectError> {
         project::cache_folder(self.common.cache.as_deref())
+    }
+
+    /// Whether results are for a program, so that nothing else may be on standard output.
+    pub const fn wants_json(&self) -> bool {
+        self.common.json
+    }
+
+    pub const fn is_quiet(&self) -> bool {
+        self.common.quiet
     }
 
     /// Prints a result: as JSON if that was asked for, else as the given text.

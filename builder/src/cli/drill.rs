@@ -7,12 +7,13 @@
 
 use std::env;
 use std::error::Error;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser};
 
-use super::{Context, Outcome};
+use super::{Common, Context, Outcome};
 use crate::node;
 use crate::unfinished::Running;
 
@@ -63,14 +64,15 @@ pub struct Arguments {
 #[command(name = "drill", version, max_term_width = 100)]
 struct Program {
     #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
     arguments: Arguments,
 }
 
-impl Arguments {
-    /// As the drill program's own command line has them.
-    pub fn of_command_line() -> Self {
-        Program::parse().arguments
-    }
+/// What the drill program's own command line says.
+pub fn of_command_line() -> (Context, Arguments) {
+    let Program { common, arguments } = Program::parse();
+    (Context::new(common), arguments)
 }
 
 pub(super) fn run(context: &Context, _arguments: &Arguments) -> Outcome {
@@ -80,12 +82,43 @@ pub(super) fn run(context: &Context, _arguments: &Arguments) -> Outcome {
     command.args(["run", "--locked", "--release", "--quiet", "--package", "qemu-tests"]);
     command.args(["--bin", "drill", "--manifest-path"]).arg(project.root().join("Cargo.toml"));
     // They were parsed once to find mistakes early, and are parsed again over there.
-    command.arg("--").args(env::args_os().skip_while(|word| word != "drill").skip(1));
-    command.env("EDGEPAIR_CACHE", context.cache()?);
+    command.arg("--").args(without_subcommand(env::args_os().skip(1)));
     let start = |error| -> Box<dyn Error> {
         format!("can't start cargo ({cargo}): {error}; a Rust toolchain builds the drills").into()
     };
     let status = Running::spawn(&mut command).map_err(start)?.wait()?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// All words but the one that chose this subcommand: flags may stand on either side of it, and a
+/// folder may be called like it.
+fn without_subcommand(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.collect();
+    let chooses = |position: &usize| {
+        let before = position.checked_sub(1).and_then(|before| words.get(before));
+        words[*position] == "drill"
+            && before.is_none_or(|word| word != "--cache" && word != "--project")
+    };
+    if let Some(position) = (0..words.len()).find(chooses) {
+        words.remove(position);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_on_either_side_reach_the_drill_program() {
+        let line = "--json --cache drill --quiet drill vip --seed 7";
+        let words = without_subcommand(line.split(' ').map(OsString::from));
+        let read = Program::try_parse_from([OsString::from("drill")].into_iter().chain(words));
+        let Program { common, arguments } = read.expect("the same words");
+        let context = Context::new(common);
+        assert!(context.wants_json() && context.is_quiet());
+        assert_eq!(context.cache().expect("named"), PathBuf::from("drill"));
+        assert_eq!((arguments.names, arguments.seed), (vec!["vip".to_owned()], 7));
+    }
 }

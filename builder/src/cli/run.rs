@@ -172,7 +172,7 @@ fn prepare_disk(
     let disk = Unfinished::create_private(kept)?;
     copy_with_room(image, disk.file())
         .map_err(|source| UnfinishedError::Finish { path: kept.to_owned(), source })?;
-    Ok(disk.finish()?)
+    Ok(disk.finish_new()?)
 }
 
 /// The image on a disk that has room for a state partition.

@@ -171,7 +171,7 @@ fn export(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
     let unfinished = Unfinished::create_private(path)?;
     let written = unfinished.file().write_all(text.as_bytes());
     written.map_err(|error| format!("{}: {error}", path.display()))?;
-    unfinished.finish()?;
+    unfinished.finish_new()?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use builder::cli::{Common, Context};
 use builder::unfinished::{self, write_whole};
 use qemu_tests::bench::boot;
 use qemu_tests::bench::compare::{self, Question, System};
@@ -112,7 +113,8 @@ fn measure(request: &Request) -> Result<String, Box<dyn Error>> {
         Some(path) => Samples::open(path)?,
         None => Samples::begin(&report.join(SAMPLES))?,
     };
-    let (mut runner, _guards) = cli::prepare(report, cli::Manner::default())?;
+    let context = Context::new(Common::of_environment());
+    let (mut runner, _guards) = cli::prepare(&context, report, cli::Manner::default())?;
     let keep = |measured: &compare::Measured| -> Result<(), Box<dyn Error>> {
         write_whole(&report.join(TABLE), measured.table.as_bytes())?;
         write_whole(&report.join(PLOT), measured.plot.as_bytes())?;

@@ -4,16 +4,18 @@
 //! nothing was violated but something stayed unknown, 4 when the rig itself failed.
 
 use std::error::Error;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use builder::cli::drill::Arguments;
+use builder::cli::Context;
+use builder::cli::drill::{self, Arguments};
 use builder::explain;
 use builder::progress::Progress;
-use builder::project::{self, Project};
 use builder::unfinished::{self, Scratch};
 use ledger::Verdict;
+use report::run::Measure;
+use serde::Serialize;
 
 use super::entry::{Entry, Family, Ip};
 use super::evidence;
@@ -45,7 +47,7 @@ pub fn main(families: &[Family]) -> ExitCode {
         reaper::run(Path::new(folder));
         return ExitCode::SUCCESS;
     }
-    let arguments = Arguments::of_command_line();
+    let (context, arguments) = drill::of_command_line();
     if arguments.index {
         print!("{}", index::page(families));
         return ExitCode::SUCCESS;
@@ -57,13 +59,13 @@ pub fn main(families: &[Family]) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    if arguments.list {
-        for Wanted { entry, ip, .. } in &wanted {
-            println!("{:28} {}", evidence::title(entry, *ip), entry.claim);
-        }
-        return ExitCode::SUCCESS;
-    }
-    run_all(&wanted, &arguments).unwrap_or_else(|error| {
+    let outcome = if arguments.list {
+        let list = List::of(&wanted);
+        context.print(&list, &list.to_string()).map(|()| ExitCode::SUCCESS)
+    } else {
+        run_all(&wanted, &context, &arguments)
+    };
+    outcome.unwrap_or_else(|error| {
         eprintln!("error: {}", explain::chain(error.as_ref()));
         ExitCode::from(FAILED)
     })
@@ -103,6 +105,37 @@ fn choose<'a>(families: &'a [Family], arguments: &Arguments) -> Result<Vec<Wante
     Ok(wanted)
 }
 
+/// What `--list` shows.
+#[derive(Serialize)]
+struct List<'a> {
+    drills: Vec<Listed<'a>>,
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    drill: String,
+    claim: &'a str,
+    in_ci: bool,
+}
+
+impl<'a> List<'a> {
+    fn of(wanted: &[Wanted<'a>]) -> Self {
+        let listed = |Wanted { entry, ip, .. }: &Wanted<'a>| Listed {
+            drill: evidence::title(entry, *ip),
+            claim: entry.claim,
+            in_ci: entry.in_ci,
+        };
+        Self { drills: wanted.iter().map(listed).collect() }
+    }
+}
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut drills = self.drills.iter();
+        drills.try_for_each(|Listed { drill, claim, .. }| writeln!(f, "{drill:28} {claim}"))
+    }
+}
+
 /// What a runner needs as long as it is there: the folder of its machines, and who ends them if it
 /// can't any more.
 #[derive(Debug)]
@@ -112,88 +145,182 @@ pub struct Guards {
 }
 
 /// Makes ready for runs whose evidence goes into a folder.
-pub fn prepare(report: &Path, manner: Manner) -> Result<(Runner, Guards), Box<dyn Error>> {
+pub fn prepare(
+    context: &Context,
+    report: &Path,
+    manner: Manner,
+) -> Result<(Runner, Guards), Box<dyn Error>> {
     unfinished::remove_on_interrupt()?;
     let scratch = Scratch::within(&std::env::temp_dir(), "drill-")?;
     let reaper = Reaper::start(scratch.path())?;
-    let cache = std::env::var_os("EDGEPAIR_CACHE").map(PathBuf::from);
     let place = Place {
-        project: Project::find(None)?,
-        cache: project::cache_folder(cache.as_deref())?,
+        project: context.project()?,
+        cache: context.cache()?,
         folder: scratch.path().to_owned(),
     };
     let settings = Settings { place, report: report.to_owned(), manner };
-    let runner = Runner::new(settings, Progress::new(false));
+    let runner = Runner::new(settings, Progress::new(context.is_quiet()));
     Ok((runner, Guards { _reaper: reaper, _scratch: scratch }))
 }
 
-fn run_all(wanted: &[Wanted<'_>], arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
+fn run_all(
+    wanted: &[Wanted<'_>],
+    context: &Context,
+    arguments: &Arguments,
+) -> Result<ExitCode, Box<dyn Error>> {
     let report = arguments.report.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_REPORT));
     let Arguments { step, keep, cold, shell, .. } = *arguments;
-    let (mut runner, _guards) = prepare(&report, Manner { step, keep, cold, shell })?;
-    let mut tally = Tally::default();
-    let count = wanted.len();
-    for (number, wanted) in (1..).zip(wanted) {
-        let title = evidence::title(wanted.entry, wanted.ip);
-        eprintln!("== {number}/{count} {title}: {}", wanted.entry.claim);
-        let mut outcome = runner.run_once(wanted.entry, wanted.ip, wanted.seed)?;
-        if shell {
-            // A person judges; what was seen is written down all the same.
-            println!("the evidence is in {}", outcome.folder.display());
-            return Ok(ExitCode::SUCCESS);
+    let (mut runner, _guards) = prepare(context, &report, Manner { step, keep, cold, shell })?;
+    let mut tally = Tally { report, ..Tally::default() };
+    let note = |line: &str| {
+        if !context.is_quiet() {
+            eprintln!("{line}");
         }
-        say(&title, &outcome);
-        if outcome.verdict == Verdict::Unknown {
-            tally.again += 1;
-            eprintln!("== {title}: unknown, so once more");
-            outcome = runner.run_once(wanted.entry, wanted.ip, wanted.seed)?;
-            say(&title, &outcome);
+    };
+    if shell {
+        // A person judges; what was seen is written down all the same.
+        for Wanted { entry, ip, seed } in wanted.iter().take(1) {
+            let run = Run::new(entry, *ip, *seed, runner.run_once(entry, *ip, *seed)?);
+            context.print(&run, &format!("the evidence is in {}", run.folder.display()))?;
         }
-        tally.add(title, &outcome);
+        return Ok(ExitCode::SUCCESS);
     }
-    report::index::write(&report)?;
-    println!("see {}", report.join("index.html").display());
-    Ok(tally.tell())
+    let count = wanted.len();
+    let mut failed = None;
+    for (number, Wanted { entry, ip, seed }) in (1..).zip(wanted) {
+        let title = evidence::title(entry, *ip);
+        note(&format!("== {number}/{count} {title}: {}", entry.claim));
+        let mut outcome = runner.run_once(entry, *ip, *seed);
+        if let Ok(first) = &outcome
+            && first.verdict == Verdict::Unknown
+        {
+            say(context, &Run::new(entry, *ip, *seed, first.clone()));
+            tally.run_again += 1;
+            note(&format!("== {title}: unknown, so once more"));
+            outcome = runner.run_once(entry, *ip, *seed);
+        }
+        match outcome {
+            Ok(outcome) => {
+                let run = Run::new(entry, *ip, *seed, outcome);
+                say(context, &run);
+                tally.runs.push(run);
+            }
+            // What the others came to is told all the same.
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    report::index::write(&tally.report)?;
+    context.print(&tally, &tally.to_string())?;
+    failed.map_or_else(|| Ok(tally.exit_code()), Err)
 }
 
-fn say(title: &str, outcome: &Outcome) {
-    let Outcome { verdict, reason, took, folder, .. } = outcome;
-    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    let (seconds, folder) = (took.as_secs_f64(), folder.display());
-    println!("{:8} {title} ({seconds:.1} s){why}\n         {folder}", verdict.to_string());
+/// A verdict is shown when it is known; whoever reads JSON gets all of them at the end.
+fn say(context: &Context, ran: &Run) {
+    if context.wants_json() {
+        eprintln!("{ran}");
+    } else {
+        println!("{ran}");
+    }
 }
 
-/// What all runs came to.
-#[derive(Default)]
+/// What came of one drill.
+#[derive(Debug, Serialize)]
+struct Run {
+    drill: String,
+    seed: u64,
+    verdict: Verdict,
+    reason: String,
+    seconds: f64,
+    folder: PathBuf,
+    measures: Vec<Measure>,
+}
+
+impl Run {
+    fn new(entry: &Entry, ip: Option<Ip>, seed: u64, outcome: Outcome) -> Self {
+        let Outcome { verdict, reason, took, folder, measures, .. } = outcome;
+        let (drill, seconds) = (evidence::title(entry, ip), took.as_secs_f64());
+        Self { drill, seed, verdict, reason, seconds, folder, measures }
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { drill, verdict, reason, seconds, folder, .. } = self;
+        let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let verdict = verdict.to_string();
+        write!(f, "{verdict:8} {drill} ({seconds:.1} s){why}\n         {}", folder.display())
+    }
+}
+
+/// What all runs came to. Of a drill that was run again the second run counts.
+#[derive(Debug, Default, Serialize)]
 struct Tally {
-    passed: u32,
-    violated: Vec<String>,
-    unknown: Vec<String>,
-    again: u32,
-    took: Duration,
+    runs: Vec<Run>,
+    run_again: u32,
+    report: PathBuf,
 }
 
 impl Tally {
-    fn add(&mut self, title: String, outcome: &Outcome) {
-        self.took += outcome.took;
-        match outcome.verdict {
-            Verdict::Pass => self.passed += 1,
-            Verdict::Violated => self.violated.push(title),
-            Verdict::Unknown => self.unknown.push(title),
-        }
+    fn count(&self, verdict: Verdict) -> usize {
+        self.runs.iter().filter(|run| run.verdict == verdict).count()
     }
 
-    fn tell(&self) -> ExitCode {
-        let Self { passed, violated, unknown, again, took } = self;
-        let (bad, lost) = (violated.len(), unknown.len());
-        let seconds = took.as_secs_f64();
-        println!(
-            "{passed} passed, {bad} violated, {lost} unknown, {again} run again; {seconds:.0} s"
-        );
-        match (violated.is_empty(), unknown.is_empty()) {
-            (false, _) => ExitCode::from(VIOLATED),
-            (true, false) => ExitCode::from(UNKNOWN),
-            (true, true) => ExitCode::SUCCESS,
+    fn exit_code(&self) -> ExitCode {
+        match (self.count(Verdict::Violated), self.count(Verdict::Unknown)) {
+            (0, 0) => ExitCode::SUCCESS,
+            (0, _) => ExitCode::from(UNKNOWN),
+            (_, _) => ExitCode::from(VIOLATED),
         }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [passed, violated, unknown] =
+            [Verdict::Pass, Verdict::Violated, Verdict::Unknown].map(|verdict| self.count(verdict));
+        let seconds: f64 = self.runs.iter().map(|run| run.seconds).sum();
+        writeln!(f, "see {}", self.report.join("index.html").display())?;
+        write!(
+            f,
+            "{passed} passed, {violated} violated, {unknown} unknown, {} run again; {seconds:.0} s",
+            self.run_again
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(verdicts: &[Verdict]) -> Tally {
+        let run = |verdict: &Verdict| Run {
+            drill: "vip_power_cut/v4".to_owned(),
+            seed: 1,
+            verdict: *verdict,
+            reason: String::new(),
+            seconds: 2.0,
+            folder: PathBuf::from("out/1"),
+            measures: Vec::new(),
+        };
+        let runs = verdicts.iter().map(run).collect();
+        Tally { runs, run_again: 0, report: PathBuf::from("out") }
+    }
+
+    #[test]
+    fn the_worst_verdict_is_the_exit_code_and_nothing_is_left_out() {
+        let code = |verdicts: &[Verdict]| format!("{:?}", tally(verdicts).exit_code());
+        let of = |code: u8| format!("{:?}", ExitCode::from(code));
+        assert_eq!(code(&[Verdict::Pass]), of(0));
+        assert_eq!(code(&[Verdict::Unknown, Verdict::Pass]), of(UNKNOWN));
+        assert_eq!(code(&[Verdict::Unknown, Verdict::Violated]), of(VIOLATED));
+        let all = tally(&[Verdict::Pass, Verdict::Violated, Verdict::Pass]);
+        let counts = "2 passed, 1 violated, 0 unknown, 0 run again; 6 s";
+        assert_eq!(all.to_string(), format!("see out/index.html\n{counts}"));
+        let json = serde_json::to_value(&all).expect("plain data");
+        assert_eq!(json["runs"][1]["verdict"], "violated");
+        assert_eq!(json["runs"].as_array().map(Vec::len), Some(3));
     }
 }
