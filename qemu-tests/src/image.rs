@@ -139,7 +139,7 @@ fn copy_of(image: &std::fs::File, bytes: u64, folder: &Path) -> PathBuf {
 pub fn flash(image: &Path, disk: &Path) {
     let file = std::fs::File::create_new(disk).expect("created");
     file.set_len(DISK_BYTES).expect("sized");
-    let quiet = Progress::new(false);
+    let quiet = Progress::quiet();
     let source = Source::open_file(image, &quiet).expect("an image");
     let machine = device::Machine::read(Path::new("/")).expect("this machine");
     let facts = DeviceFacts::of_path(disk, &machine).expect("a file");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use builder::build::source::Reach;
 use builder::progress::Progress;
 use builder::project;
-use builder::qemu::command::Disk;
+use builder::qemu::command::{Disk, Machine};
 use builder::tools::ORACLES;
 use disk::boot::Slot;
 use disk::fat;
@@ -152,6 +152,15 @@ fn partitioned(volume: &[u8]) -> Vec<u8> {
     stick
 }
 
+fn comes_up_as_node1(bench: &Bench, machine: &Machine) {
+    let mut guest = Guest::start(&bench.qemu, machine).expect("started");
+    let ready = guest.console.wait_for("edgepair: ready node=", BOOT_LIMIT);
+    let transcript = guest.console.transcript();
+    assert!(ready.is_some_and(|line| line.text.contains("node=node1")), "{transcript}");
+    guest.press_power_button().expect("pressed");
+    assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
+}
+
 #[test]
 fn a_spare_disk_of_the_other_node_changes_nothing() {
     let bench = Bench::get();
@@ -161,12 +170,7 @@ fn a_spare_disk_of_the_other_node_changes_nothing() {
     let spare = bench.machine(&bench.image, false, drawer.path()).disks.remove(0);
     image::write_seed(&spare.file, &image::sealed_lab_seed("node2"));
     machine.disks.push(spare);
-    let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
-    let ready = guest.console.wait_for("edgepair: ready node=", BOOT_LIMIT);
-    let transcript = guest.console.transcript();
-    assert!(ready.is_some_and(|line| line.text.contains("node=node1")), "{transcript}");
-    guest.press_power_button().expect("pressed");
-    assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
+    comes_up_as_node1(bench, &machine);
 }
 
 #[test]
@@ -181,12 +185,7 @@ fn of_two_flashed_disks_the_one_that_the_firmware_started_from_is_this_node() {
     // By name the spare comes first, and its root has the identity that ours has.
     let own = Disk { boots_first: true, ..own.into() };
     machine.disks = vec![spare.into(), own];
-    let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
-    let ready = guest.console.wait_for("edgepair: ready node=", BOOT_LIMIT);
-    let transcript = guest.console.transcript();
-    assert!(ready.is_some_and(|line| line.text.contains("node=node1")), "{transcript}");
-    guest.press_power_button().expect("pressed");
-    assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
+    comes_up_as_node1(bench, &machine);
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn run_all(
     };
     if shell {
         // A person judges; what was seen is written down all the same.
-        for Wanted { entry, ip, seed } in wanted.iter().take(1) {
+        if let Some(Wanted { entry, ip, seed }) = wanted.first() {
             let run = Run::new(entry, *ip, *seed, runner.run_once(entry, *ip, *seed)?);
             context.print(&run, &format!("the evidence is in {}", run.folder.display()))?;
         }

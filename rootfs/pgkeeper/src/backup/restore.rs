@@ -104,6 +104,13 @@ fn make(
     marked.map_err(wrong(config, &mark))
 }
 
+fn still_unused(config: &Config) -> Result<(), BackupError> {
+    if is_in_use(config) {
+        return Err(refused("pgkeeper was started meanwhile: stop it, and restore again"));
+    }
+    Ok(())
+}
+
 /// A keeper that can't be asked, for whatever reason, may still have a PostgreSQL.
 fn is_in_use(config: &Config) -> bool {
     role(config) != Role::Absent || !processes::working_in(&config.data).is_empty()
@@ -193,11 +200,10 @@ fn forget_recovery(path: &Path) -> io::Result<()> {
 /// under the name of what is deleted.
 fn swap(config: &Config, restored: &Path) -> Result<(), BackupError> {
     let (data, before) = (&config.data, before(config));
+    // The restore took its time, and the removal takes some: the keeper may have been started.
+    still_unused(config)?;
     remove(&before).map_err(wrong(config, &before))?;
-    // All that took its time, and the keeper may have been started meanwhile.
-    if is_in_use(config) {
-        return Err(refused("pgkeeper was started meanwhile: stop it, and restore again"));
-    }
+    still_unused(config)?;
     fs::rename(restored, &before).map_err(wrong(config, restored))?;
     let is_at = |path: &Path| fs::metadata(path).ok().map(|folder| (folder.dev(), folder.ino()));
     let made = is_at(&before);
@@ -224,6 +230,16 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    /// A node with its data in `data`, and without a keeper.
+    fn config(folder: &Path) -> Config {
+        let text = format!(
+            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
+             data = '{0}/data'\nkeeper_socket = '{0}/keeper.sock'\n",
+            folder.display()
+        );
+        Config::parse(&text).unwrap()
+    }
 
     #[test]
     fn moments_are_as_postgresql_reads_them() {
@@ -258,12 +274,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         fs::create_dir(&data).unwrap();
-        let text = format!(
-            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
-             data = '{}'\nkeeper_socket = '/nonexistent/keeper.sock'\n",
-            data.display()
-        );
-        let config = Config::parse(&text).unwrap();
+        let config = config(folder.path());
         assert!(!is_in_use(&config));
         let mut works = Command::new("sleep").arg("600").current_dir(&data).spawn().unwrap();
         assert!(is_in_use(&config));
@@ -276,12 +287,7 @@ mod tests {
     fn a_swap_that_fails_puts_the_old_data_back() {
         let folder = tempfile::tempdir().unwrap();
         let (data, restored) = (folder.path().join("data"), folder.path().join("restored"));
-        let text = format!(
-            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
-             data = '{}'\n",
-            data.display()
-        );
-        let config = Config::parse(&text).unwrap();
+        let config = config(folder.path());
         let before = folder.path().join("before-restore");
         fs::create_dir(&data).unwrap();
         fs::write(data.join("old"), "").unwrap();
@@ -296,23 +302,18 @@ mod tests {
     #[test]
     fn a_keeper_that_was_started_meanwhile_keeps_its_data() {
         let folder = tempfile::tempdir().unwrap();
-        let (data, socket) = (folder.path().join("data"), folder.path().join("keeper"));
-        let text = format!(
-            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
-             data = '{}'\nkeeper_socket = '{}'\n",
-            data.display(),
-            socket.display()
-        );
-        let config = Config::parse(&text).unwrap();
+        let data = folder.path().join("data");
+        let config = config(folder.path());
         for made in [&data, &restored(&config)] {
             fs::create_dir(made).unwrap();
         }
         fs::write(data.join("old"), "").unwrap();
+        fs::create_dir(before(&config)).unwrap();
         let mut works = Command::new("sleep").arg("600").current_dir(&data).spawn().unwrap();
         assert!(swap(&config, &restored(&config)).is_err());
         works.kill().unwrap();
         works.wait().unwrap();
-        assert!(data.join("old").exists());
+        assert!(data.join("old").exists() && before(&config).exists());
         swap(&config, &restored(&config)).unwrap();
         assert!(!data.join("old").exists());
     }
@@ -323,12 +324,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         fs::create_dir(&data).unwrap();
-        let text = format!(
-            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
-             data = '{}'\n",
-            data.display()
-        );
-        let config = Config::parse(&text).unwrap();
+        let config = config(folder.path());
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let looks = scope.spawn(|| {

@@ -148,7 +148,10 @@ impl<'s> Worker<'s> {
         self.shared.set_leads(role == Role::Leads);
         let (work, done) = match self.shared.take_order() {
             Some(Order::Restore(restore)) => (Work::Restore, self.restore(&restore)),
-            Some(Order::Backup) if role == Role::Leads => (Work::Backup, self.backup()),
+            Some(Order::Backup) if role == Role::Leads => {
+                self.refresh();
+                (Work::Backup, self.backup())
+            }
             Some(Order::Backup) => (Work::Backup, Ok(())),
             None => {
                 self.refresh();
@@ -236,20 +239,21 @@ impl<'s> Worker<'s> {
         self.failure = None;
         self.info_at = None;
         self.refresh();
-        if self.info.is_newest_damaged() {
+        // An old list tells nothing of the new backup.
+        if self.list_failure.is_none() && self.info.is_newest_damaged() {
             let why = "pages of the database are damaged: `nodectl pg backup list` shows which \
                        backups are sound, and none is deleted until one is made that is"
                 .to_owned();
             return Err(BackupError::Failed { what: "a base backup", why });
         }
-        // While nobody knows which are sound, none is deleted either.
-        if self.list_failure.is_none() { self.expire() } else { Ok(()) }
+        self.expire()
     }
 
     /// Deletes what is beyond the number that is kept, and the log that only that needed. pgBackRest
-    /// counts damaged backups as well, so it must not do this by itself.
+    /// counts damaged backups as well, so it must not do this by itself; and while nobody knows
+    /// whether the newest one is sound, nothing is deleted either.
     fn expire(&self) -> Result<(), BackupError> {
-        if self.info.is_newest_damaged() {
+        if self.list_failure.is_some() || self.info.is_newest_damaged() {
             return Ok(());
         }
         let mut command = tool::pgbackrest(self.config);

@@ -149,15 +149,18 @@ pub(super) fn archive(
 /// Where the archive of a drop is, and its report if it is whole. After a restore to an earlier moment
 /// histories may part in the same place once more: that is another drop, with another folder.
 fn place_of(discarded: &Path, name: &str, end: (Timeline, Lsn)) -> (PathBuf, Option<String>) {
-    let mut folder = discarded.join(name);
-    let mut number = 1_u32;
-    loop {
-        match fs::read_to_string(folder.join(REPORT)) {
-            Ok(other) if !other.contains(&dropped_up_to(end)) => number += 1,
-            same => return (folder, same.ok()),
-        }
-        folder = discarded.join(format!("{name}-{number}"));
-    }
+    let report_in = |folder: &Path| fs::read_to_string(folder.join(REPORT)).ok();
+    let is_others = |report: String| !report.contains(&dropped_up_to(end));
+    let folder = first_folder(discarded, name, |folder| !report_in(folder).is_some_and(is_others));
+    let report = report_in(&folder);
+    (folder, report)
+}
+
+/// The first of `name`, `name-2`, `name-3` … that will do.
+fn first_folder(discarded: &Path, name: &str, will_do: impl Fn(&Path) -> bool) -> PathBuf {
+    let numbered = (2_u32..).map(|number| discarded.join(format!("{name}-{number}")));
+    let mut folders = std::iter::once(discarded.join(name)).chain(numbered);
+    folders.find(|folder| will_do(folder)).unwrap_or_else(|| discarded.join(name))
 }
 
 /// Whether an archive was begun and not finished: its report comes last. What a copy replaced is
@@ -312,7 +315,9 @@ pub(super) fn keep_replaced(
         }
         None => format!("replaced-with-{newest}"),
     };
-    let folder = free_folder(&settings.discarded(), &name);
+    // What is kept is never written over.
+    let is_free = |folder: &Path| !folder.join(REPLACED_LOG).exists();
+    let folder = first_folder(&settings.discarded(), &name, is_free);
     make_folder(&folder)?;
     let kept = folder.join(REPLACED_LOG);
     fs::rename(&wal, &kept).map_err(about("keep replaced WAL in", &kept))?;
@@ -349,14 +354,6 @@ fn newest_segment(wal: &Path) -> Result<Option<String>, DriverError> {
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     Ok(names.filter(|name| segment(name).is_some()).max())
-}
-
-/// A folder that keeps nothing yet: what is kept is never written over.
-fn free_folder(discarded: &Path, name: &str) -> PathBuf {
-    let numbered = (2_u32..).map(|number| format!("{name}-{number}"));
-    let mut names = std::iter::once(name.to_owned()).chain(numbered);
-    let free = names.find(|name| !discarded.join(name).join(REPLACED_LOG).exists());
-    discarded.join(free.unwrap_or_else(|| name.to_owned()))
 }
 
 #[cfg(test)]
@@ -401,12 +398,18 @@ mod tests {
 
     const SEGMENT: &str = "000000010000000000000003";
 
+    /// A node with a log, and where that is.
+    fn node(folder: &Path) -> (Settings, PathBuf) {
+        let settings = Settings::example(folder);
+        let log = settings.data().join("pg_wal");
+        fs::create_dir_all(&log).expect("a folder");
+        (settings, log)
+    }
+
     #[test]
     fn an_archive_that_finds_no_room_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
-        let settings = Settings::example(folder.path());
-        let log = settings.data().join("pg_wal");
-        fs::create_dir_all(&log).expect("a folder");
+        let (settings, log) = node(folder.path());
         let names = [SEGMENT, "000000010000000000000004"];
         fs::write(log.join(names[0]), "dropped").expect("a segment");
         // A folder can't be copied, and the second segment is as far as this one gets.
@@ -432,9 +435,7 @@ mod tests {
     #[test]
     fn a_rewind_that_is_begun_again_writes_nothing_over_the_archive() {
         let folder = tempfile::tempdir().expect("a folder");
-        let settings = Settings::example(folder.path());
-        let log = settings.data().join("pg_wal");
-        fs::create_dir_all(&log).expect("a folder");
+        let (settings, log) = node(folder.path());
         let fork = Fork { timeline: 1, at: Lsn(3 * SEGMENT_BYTES) };
         let end = (Timeline(1), Lsn(3 * SEGMENT_BYTES + 96));
         let commits = Commits { count: 2, listed: Vec::new() };
