@@ -77,6 +77,9 @@ const STRIKE_LIMIT: Duration = Duration::from_mins(15);
 const BACK_LIMIT: Duration = Duration::from_mins(3);
 /// A fault that isn't over by itself ends so long after clients are answered again.
 const AFTERWARDS: Duration = Duration::from_secs(2);
+/// A primary of a peer that was thawed may have the address until it knows better. What it answers is no
+/// proof of what is lost, so it gets three of Patroni's longest rounds before the last read.
+const TO_KNOW_BETTER: Duration = Duration::from_secs(30);
 /// What was on its way when it struck is still answered.
 const ON_ITS_WAY: Duration = Duration::from_millis(75);
 
@@ -152,23 +155,27 @@ fn strike_ours(t: &mut Drill, fault: fn(Node) -> Fault, boots: bool) -> Result<(
 }
 
 fn their_power_cut(t: &mut Drill) -> Result<(), Stop> {
-    strike_theirs(t, Node::power_cut)
+    strike_theirs(t, Node::power_cut, AFTERWARDS)
 }
 
 fn their_kill(t: &mut Drill) -> Result<(), Stop> {
-    strike_theirs(t, |node| node.kill9("postgres"))
+    strike_theirs(t, |node| node.kill9("postgres"), AFTERWARDS)
 }
 
 fn their_freeze(t: &mut Drill) -> Result<(), Stop> {
-    strike_theirs(t, Node::freeze)
+    strike_theirs(t, Node::freeze, TO_KNOW_BETTER)
 }
 
-fn strike_theirs(t: &mut Drill, fault: fn(Node) -> Fault) -> Result<(), Stop> {
+fn strike_theirs(
+    t: &mut Drill,
+    fault: fn(Node) -> Fault,
+    before_last_read: Duration,
+) -> Result<(), Stop> {
     let (primary, _) = t.vip_roles()?;
     let clients = t.start_plain_writers()?;
     let injected = hit(t, fault(primary))?;
     t.heal(injected)?;
-    t.let_pass(AFTERWARDS)?;
+    t.let_pass(before_last_read)?;
     t.finish_writers(clients, BACK_LIMIT).map(drop)
 }
 
