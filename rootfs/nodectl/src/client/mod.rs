@@ -28,7 +28,7 @@ use crate::timed::Timed;
 /// milliseconds; a lost first packet is sent again after one second, and after two more.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long an answer may take once the connection stands.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Which node, and how to get there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,10 +81,13 @@ impl Client {
 
     /// Asks, and gives the answer's lines as they come. With `endless`, no time limit is set.
     pub fn ask(&self, request: &Request, endless: bool) -> Result<Answers, ClientError> {
+        self.send(request, (!endless).then_some(ANSWER_LIMIT))
+    }
+
+    fn send(&self, request: &Request, limit: Option<Duration>) -> Result<Answers, ClientError> {
         let line = request
             .to_line()
             .map_err(|source| ClientError::Protocol { node: self.place(), source })?;
-        let limit = (!endless).then_some(ANSWER_LIMIT);
         let connection = match &self.way {
             Way::Socket(path) => local(path, request, &line, limit)?,
             Way::Network(address, operator) => remote(address, operator, &line, limit)?,
@@ -94,8 +97,13 @@ impl Client {
 
     /// Asks for an answer of one line. A refusal is an error.
     pub fn one(&self, request: &Request) -> Result<Answer, ClientError> {
+        self.one_within(request, ANSWER_LIMIT)
+    }
+
+    /// The same, and the answer may take no longer than this once the request is sent.
+    pub fn one_within(&self, request: &Request, limit: Duration) -> Result<Answer, ClientError> {
         let ended = || ClientError::CutOff { node: self.place(), why: "no answer".to_owned() };
-        self.ask(request, false)?.next()?.ok_or_else(ended)
+        self.send(request, Some(limit))?.next()?.ok_or_else(ended)
     }
 
     /// The error for an answer that doesn't fit its question.

@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal, Write};
 use control::{Answer, Fact, LogLine, Logs, PgRequest, Request, ServiceName, Status, VipRequest};
 
 use crate::cli::Failure;
-use crate::client::{Client, ClientError, Target};
+use crate::client::{ANSWER_LIMIT, Client, ClientError, Target};
 use crate::show::{self, Style};
 
 pub(crate) use bundle::BundleError;
@@ -74,7 +74,7 @@ impl Node {
             status.vip = vips;
         }
         if keeper {
-            status.database = self.ask_database().ok();
+            status.database = self.ask_database(ANSWER_LIMIT).ok();
         }
         Ok(status)
     }
