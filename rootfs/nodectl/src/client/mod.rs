@@ -22,6 +22,7 @@ pub use error::ClientError;
 pub use operator::{Operator, OperatorError};
 
 use crate::doors::Door;
+use crate::keepalive;
 use crate::timed::Timed;
 
 /// How long one address of a node may take to accept. A node on the same continent needs
@@ -180,10 +181,33 @@ fn connect(address: &NodeAddress) -> io::Result<TcpStream> {
         match TcpStream::connect_timeout(&candidate, CONNECT_LIMIT) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
+                // Who follows a log waits without a limit, and must not wait for a dead node.
+                keepalive::keep(&stream)?;
                 return Ok(stream);
             }
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use rustix::net::sockopt;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_vanishes_is_noticed_within_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stream = connect(&NodeAddress { host: "127.0.0.1".to_owned(), port }).unwrap();
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        let idle = sockopt::tcp_keepidle(&stream).unwrap();
+        let every = sockopt::tcp_keepintvl(&stream).unwrap();
+        let probes = sockopt::tcp_keepcnt(&stream).unwrap();
+        assert_eq!(idle + every * probes, Duration::from_mins(1));
+    }
 }
