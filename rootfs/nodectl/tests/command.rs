@@ -162,7 +162,7 @@ fn help_has_examples_and_exit_codes() {
 #[test]
 fn orders_reach_the_agent() {
     let (_folder, agent) = agent();
-    for arguments in [&["restart", "haproxy"][..], &["reboot", "--yes"], &["poweroff"]] {
+    for arguments in [&["restart", "haproxy"][..], &["reboot", "--yes"], &["poweroff", "--yes"]] {
         assert_eq!(good(&agent.socket, arguments), "");
     }
     let service = "haproxy".parse().expect("a name");
@@ -195,12 +195,17 @@ fn every_failure_has_its_exit_code_and_its_mend() {
         (&agent.socket, &["pg", "backup", "list"], 1, "[database.backup]"),
         (&agent.socket, &["pg", "maintenance", "maybe"], 2, "on, off"),
         (&agent.socket, &["pg", "promote"], 2, "pg"),
+        (&agent.socket, &["reboot"], 2, "add --yes"),
+        (&agent.socket, &["poweroff"], 2, "add --yes"),
+        (&agent.socket, &["pg", "reinit"], 2, "add --yes"),
     ] {
         let output = nodectl(socket, arguments);
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
         assert!(errors.contains(said), "{arguments:?}: {errors}");
     }
+    let asked = agent.asked();
+    assert!(!asked.contains(&Request::Reboot) && !asked.contains(&Request::PowerOff), "{asked:?}");
 }
 
 #[test]

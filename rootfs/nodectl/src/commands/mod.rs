@@ -144,10 +144,14 @@ impl Node {
         self.order(&Request::PowerOff, "the node stops its services and switches off")
     }
 
-    /// Asks the person, if there is one. Scripts mean what they say.
+    /// Asks the person. Where there is none, nothing is done unless the command line says yes: what runs
+    /// there may have been meant for another place.
     fn confirm(&self, what: &str, yes: bool) -> Result<(), Failure> {
-        if yes || !io::stdin().is_terminal() {
+        if yes {
             return Ok(());
+        }
+        if !io::stdin().is_terminal() {
+            return Err(Failure::NobodyToAsk);
         }
         let name = self.ask_agent()?.node.unwrap_or_else(|| "without a name".to_owned());
         let question =
