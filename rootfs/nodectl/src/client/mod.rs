@@ -7,7 +7,6 @@ mod operator;
 
 use std::io::{self, Cursor};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +29,11 @@ use crate::timed::Timed;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long an answer may take once the connection stands.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// This node in messages.
+const HERE: &str = "this node";
+/// Why a connection is of no use whose other side says nothing.
+const LATE: &str = "no answer in time";
 
 /// Which node, and how to get there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +79,7 @@ impl Client {
     /// The node as messages name it.
     pub fn place(&self) -> String {
         match &self.way {
-            Way::Socket(_) => "this node".to_owned(),
+            Way::Socket(_) => HERE.to_owned(),
             Way::Network(address, _) => address.to_string(),
         }
     }
@@ -125,6 +129,9 @@ fn local(
         let socket = if agent.exists() { &door.path } else { agent }.display().to_string();
         match source.kind() {
             io::ErrorKind::PermissionDenied => ClientError::NotPermitted { socket },
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                ClientError::CutOff { node: HERE.to_owned(), why: LATE.to_owned() }
+            }
             _ => ClientError::NoAgent { socket, source },
         }
     };
@@ -133,10 +140,12 @@ fn local(
         Some(refusal) if agent.exists() => Ok(ready(refusal)),
         _ => Err(sort(error)),
     };
+    // Even where the answer may go on without end, the way to it may not.
+    let step = limit.unwrap_or(ANSWER_LIMIT);
     if let Some(word) = door.word {
-        return door.ask_vipd(word, ANSWER_LIMIT).map(ready).or_else(absent);
+        return door.ask_vipd(word, step).map(ready).or_else(absent);
     }
-    let mut stream = match UnixStream::connect(&door.path) {
+    let mut stream = match door.connect(step) {
         Ok(stream) => stream,
         Err(error) => return absent(error),
     };

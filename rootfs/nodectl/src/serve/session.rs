@@ -179,7 +179,7 @@ fn hand_on(
     }
     let broken = |error: ProtocolError| io::Error::new(io::ErrorKind::InvalidData, error);
     let line = request.to_line().map_err(|error| HandOn::Agent(broken(error)))?;
-    let mut agent = UnixStream::connect(&door.path).map_err(HandOn::Agent)?;
+    let mut agent = door.connect(shared.patience.agent).map_err(HandOn::Agent)?;
     agent.set_write_timeout(Some(shared.patience.agent)).map_err(HandOn::Agent)?;
     // What waits to be read from an agent that refused early is its reason.
     let _refused_early = agent.write_all(&line);
