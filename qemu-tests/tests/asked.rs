@@ -153,7 +153,7 @@ fn a_node_answers_root_its_operator_and_no_stranger() {
     let said = desk.ask(&["logs", "nodeapi"]);
     assert_eq!(refused(&said), strangers.len(), "{said}");
     assert!(said.contains("asked: restart steady"), "{said}");
-    desk.ask(&["poweroff"]);
+    desk.ask(&["poweroff", "--yes"]);
     assert!(guest.wait_for_end(BOOT_LIMIT).is_ok(), "{}", guest.console.transcript());
 
     let transcript = guest.console.transcript();

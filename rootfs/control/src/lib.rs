@@ -52,8 +52,8 @@ pub use name::{BadName, ServiceName};
 pub use request::{Logs, Request, VipRequest};
 pub use restore::{BackupLabel, BadLabel, Restore, RestoreTo};
 pub use status::{
-    Clock, Exit, Image, K3sStatus, LinkStatus, Readiness, ServiceState, ServiceStatus, Status,
-    Storage, VipStatus, Watchdog,
+    Clock, Exit, Image, K3sStatus, LinkStatus, MissingPart, Readiness, ServiceState, ServiceStatus,
+    Status, Storage, VipStatus, Watchdog,
 };
 pub use usage::{Top, Usage};
 

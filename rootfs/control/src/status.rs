@@ -49,6 +49,18 @@ pub struct Status {
     /// Kubernetes, on its nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub k3s: Option<K3sStatus>,
+    /// Which of these parts should be there and couldn't be had. `nodectl` says so, since it asks for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingPart>,
+}
+
+/// A part of the status that its program didn't tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingPart {
+    /// Its name in the status: `vip` or `database`.
+    pub part: String,
+    /// Why it isn't there.
+    pub because: String,
 }
 
 /// The image of a node.

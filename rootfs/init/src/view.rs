@@ -55,6 +55,7 @@ impl NodeView for Node {
             vip: Vec::new(),
             database: None,
             k3s: None,
+            missing: Vec::new(),
         }
     }
 

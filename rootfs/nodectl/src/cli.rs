@@ -93,13 +93,13 @@ enum Command {
     },
     /// Stops all services in order and boots anew.
     Reboot {
-        /// Don't ask.
+        /// Don't ask; without a terminal nothing else will do.
         #[arg(long)]
         yes: bool,
     },
     /// Stops all services in order and switches the machine off.
     Poweroff {
-        /// Don't ask.
+        /// Don't ask; without a terminal nothing else will do.
         #[arg(long)]
         yes: bool,
     },
@@ -151,6 +151,9 @@ pub(crate) enum Failure {
     /// The person at the keyboard said no.
     #[error("not confirmed: nothing was done")]
     NotConfirmed,
+    /// What asks first was given without a terminal, and without a yes.
+    #[error("nobody can be asked here: add --yes")]
+    NobodyToAsk,
     /// The peer doesn't lead after a switchover.
     #[error("the hand-over: {0}; `nodectl pg status` on both nodes says why")]
     HandOver(&'static str),
@@ -166,7 +169,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) => error.exit_code(),
-            Self::NoOperator => 2,
+            Self::NoOperator | Self::NobodyToAsk => 2,
             _ => 1,
         }
     }

@@ -11,6 +11,9 @@ use control::{
     Answer, BACKUP_SOCKET_PATH, KEEPER_SOCKET_PATH, MAX_ANSWER_BYTES, Reason, Request, VipRequest,
     VipStatus,
 };
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
+};
 use serde::Deserialize;
 
 /// Where all sockets of the node are.
@@ -72,16 +75,35 @@ impl Door {
         }
     }
 
-    /// The refusal for a connection that found nobody; none if the error is another one.
+    /// The refusal for a connection that found nobody; none if the error is another one. Where there is
+    /// a socket there was a program, whose absence is a failure.
     pub(crate) fn refusal(&self, error: &io::Error) -> Option<Answer> {
-        let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
-        let absent = self.absent.filter(|_| nobody.contains(&error.kind()))?;
-        Some(Answer::refused(Reason::NotNow, absent))
+        let absent = self.absent?;
+        match error.kind() {
+            io::ErrorKind::NotFound => Some(Answer::refused(Reason::NotNow, absent)),
+            io::ErrorKind::ConnectionRefused => {
+                let who = self.name;
+                let why = "it is down or starting; `nodectl status` says which";
+                let text = format!("{who} doesn't listen: {why}");
+                Some(Answer::refused(Reason::Failed, text))
+            }
+            _ => None,
+        }
+    }
+
+    /// A connection. One to a program that hangs is made without it until its queue is full; then the
+    /// limit ends what would wait for ever.
+    pub(crate) fn connect(&self, limit: Duration) -> io::Result<UnixStream> {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(limit))?;
+        connect(&socket, &SocketAddrUnix::new(&self.path)?)?;
+        Ok(UnixStream::from(socket))
     }
 
     /// Asks vipd in its own words, within a limit for each step.
     pub(crate) fn ask_vipd(&self, what: VipRequest, limit: Duration) -> io::Result<Answer> {
-        let mut stream = UnixStream::connect(&self.path)?;
+        let mut stream = self.connect(limit)?;
         stream.set_read_timeout(Some(limit))?;
         stream.set_write_timeout(Some(limit))?;
         let word: &[u8] = match what {
@@ -133,10 +155,14 @@ fn vips_of(text: &str) -> io::Result<Vec<VipStatus>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use control::PgRequest;
     use proptest::prelude::*;
 
     use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(200);
 
     #[test]
     fn every_request_has_its_door() {
@@ -148,6 +174,36 @@ mod tests {
         assert_eq!(path(Request::Vip(VipRequest::Status)), Path::new(VIPD_SOCKET));
         let elsewhere = Door::of(&Request::Pg(PgRequest::Status), Path::new("/tmp/x/control.sock"));
         assert_eq!(elsewhere.path, Path::new("/tmp/x/pgkeeper/control.sock"));
+    }
+
+    /// Without its socket the node has no such program; with it, the program should be there.
+    #[test]
+    fn nobody_is_told_from_somebody_who_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let request = Request::Pg(PgRequest::Status);
+        let door = Door::of(&request, &folder.path().join("control.sock"));
+        let reason = || match door.refusal(&door.connect(LIMIT).unwrap_err()) {
+            Some(Answer::Refused(refusal)) => refusal.reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reason(), Reason::NotNow);
+        std::fs::create_dir(folder.path().join("pgkeeper")).unwrap();
+        drop(UnixListener::bind(&door.path).unwrap());
+        assert_eq!(reason(), Reason::Failed);
+    }
+
+    /// Nobody takes what is in the queue, and what finds no room there waits no longer than it may.
+    #[test]
+    fn a_full_queue_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let door = Door::of(&Request::Status, &folder.path().join("control.sock"));
+        let flags = SocketFlags::CLOEXEC;
+        let full = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        rustix::net::bind(&full, &SocketAddrUnix::new(&door.path).unwrap()).unwrap();
+        rustix::net::listen(&full, 0).unwrap();
+        let _first = door.connect(LIMIT).unwrap();
+        let second = door.connect(LIMIT).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::WouldBlock, "{second}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod client;
 mod commands;
 mod doors;
 mod fingerprint;
+mod keepalive;
 pub mod serve;
 pub mod show;
 mod timed;

@@ -3,8 +3,10 @@
 mod support;
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use control::{MAX_ANSWER_BYTES, PgRequest, Request};
 use support::{FakeAgent, Siblings};
@@ -86,7 +88,31 @@ fn the_status_does_without_siblings() {
     let (_folder, agent) = agent();
     let shown = good(&agent.socket, &["status"]);
     assert!(shown.contains("pgkeeper  ready") && !shown.contains("EPOCH"), "{shown}");
+    assert!(!shown.contains("missing"), "what has no socket isn't there at all: {shown}");
     assert!(!good(&agent.socket, &["metrics"]).contains("vipd_"));
+}
+
+/// Neither who hangs nor who is gone just vanishes from the status, nor holds it up.
+#[test]
+fn the_status_names_siblings_that_do_not_tell() {
+    let (folder, agent) = agent();
+    fs::create_dir(folder.path().join("pgkeeper")).expect("a folder");
+    let keeper = folder.path().join("pgkeeper/control.sock");
+    // Connections to it stand, and are never looked at.
+    let _hangs = UnixListener::bind(keeper).expect("a socket");
+    drop(UnixListener::bind(folder.path().join("vipd.sock")).expect("a socket"));
+    let begun = Instant::now();
+    let shown = good(&agent.socket, &["status"]);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let lines = [
+        "missing   vip (vipd doesn't listen: it is down or starting; `nodectl status` says which)\n",
+        "missing   database (pgkeeper: no answer in time)\n",
+    ];
+    assert!(shown.contains(&lines.concat()), "{shown}");
+    let json = good(&agent.socket, &["status", "--json"]);
+    let status: control::Status = serde_json::from_str(&json).expect("JSON");
+    let missing: Vec<&str> = status.missing.iter().map(|it| it.part.as_str()).collect();
+    assert_eq!(missing, ["vip", "database"]);
 }
 
 #[test]
@@ -162,7 +188,7 @@ fn help_has_examples_and_exit_codes() {
 #[test]
 fn orders_reach_the_agent() {
     let (_folder, agent) = agent();
-    for arguments in [&["restart", "haproxy"][..], &["reboot", "--yes"], &["poweroff"]] {
+    for arguments in [&["restart", "haproxy"][..], &["reboot", "--yes"], &["poweroff", "--yes"]] {
         assert_eq!(good(&agent.socket, arguments), "");
     }
     let service = "haproxy".parse().expect("a name");
@@ -195,12 +221,17 @@ fn every_failure_has_its_exit_code_and_its_mend() {
         (&agent.socket, &["pg", "backup", "list"], 1, "[database.backup]"),
         (&agent.socket, &["pg", "maintenance", "maybe"], 2, "on, off"),
         (&agent.socket, &["pg", "promote"], 2, "pg"),
+        (&agent.socket, &["reboot"], 2, "add --yes"),
+        (&agent.socket, &["poweroff"], 2, "add --yes"),
+        (&agent.socket, &["pg", "reinit"], 2, "add --yes"),
     ] {
         let output = nodectl(socket, arguments);
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
         assert!(errors.contains(said), "{arguments:?}: {errors}");
     }
+    let asked = agent.asked();
+    assert!(!asked.contains(&Request::Reboot) && !asked.contains(&Request::PowerOff), "{asked:?}");
 }
 
 #[test]
@@ -260,7 +291,7 @@ fn an_endless_answer_is_refused() {
     use std::io::Write;
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("control.sock");
-    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let listener = UnixListener::bind(&socket).expect("a socket");
     let endless = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client");
         let mut sent = 0;

@@ -58,6 +58,7 @@ impl NodeView for World {
             vip: Vec::new(),
             database: None,
             k3s: None,
+            missing: Vec::new(),
         }
     }
 

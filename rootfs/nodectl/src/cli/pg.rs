@@ -39,7 +39,7 @@ and while this node's data is being repaired.";
 const REINIT_EXAMPLES: &str = "\
 Examples:
   nodectl pg reinit                         on the node whose data is to go; asks first
-  nodectl pg reinit --yes
+  nodectl pg reinit --yes                   without asking, as in a script
 
 Refused on the node that leads, and where no leader is in reach to copy from.";
 
@@ -95,7 +95,7 @@ pub(super) enum PgCommand {
     /// Replaces this node's data by a copy of the leader's.
     #[command(after_help = REINIT_EXAMPLES)]
     Reinit {
-        /// Don't ask.
+        /// Don't ask; without a terminal nothing else will do.
         #[arg(long)]
         yes: bool,
     },

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use control::{Answer, MAX_ANSWER_BYTES, ProtocolError};
 use rustls::{ClientConnection, StreamOwned};
 
+use super::LATE;
 use super::error::ClientError;
 use crate::timed::Timed;
 
@@ -99,9 +100,7 @@ impl Answers {
     /// Before the first answer an error tells about certificates; after it, about the connection.
     fn sort(&self, error: io::Error) -> ClientError {
         match (&self.connection, error.kind()) {
-            (_, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                self.cut_off("no answer in time")
-            }
+            (_, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => self.cut_off(LATE),
             (Connection::Remote(_, fingerprint), _) if !self.heard => {
                 ClientError::of_tls(&self.node, fingerprint, error)
             }

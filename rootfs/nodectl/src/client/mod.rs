@@ -7,7 +7,6 @@ mod operator;
 
 use std::io::{self, Cursor};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,13 +21,19 @@ pub use error::ClientError;
 pub use operator::{Operator, OperatorError};
 
 use crate::doors::Door;
+use crate::keepalive;
 use crate::timed::Timed;
 
 /// How long one address of a node may take to accept. A node on the same continent needs
 /// milliseconds; a lost first packet is sent again after one second, and after two more.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long an answer may take once the connection stands.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// This node in messages.
+const HERE: &str = "this node";
+/// Why a connection is of no use whose other side says nothing.
+const LATE: &str = "no answer in time";
 
 /// Which node, and how to get there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,17 +79,20 @@ impl Client {
     /// The node as messages name it.
     pub fn place(&self) -> String {
         match &self.way {
-            Way::Socket(_) => "this node".to_owned(),
+            Way::Socket(_) => HERE.to_owned(),
             Way::Network(address, _) => address.to_string(),
         }
     }
 
     /// Asks, and gives the answer's lines as they come. With `endless`, no time limit is set.
     pub fn ask(&self, request: &Request, endless: bool) -> Result<Answers, ClientError> {
+        self.send(request, (!endless).then_some(ANSWER_LIMIT))
+    }
+
+    fn send(&self, request: &Request, limit: Option<Duration>) -> Result<Answers, ClientError> {
         let line = request
             .to_line()
             .map_err(|source| ClientError::Protocol { node: self.place(), source })?;
-        let limit = (!endless).then_some(ANSWER_LIMIT);
         let connection = match &self.way {
             Way::Socket(path) => local(path, request, &line, limit)?,
             Way::Network(address, operator) => remote(address, operator, &line, limit)?,
@@ -94,8 +102,13 @@ impl Client {
 
     /// Asks for an answer of one line. A refusal is an error.
     pub fn one(&self, request: &Request) -> Result<Answer, ClientError> {
+        self.one_within(request, ANSWER_LIMIT)
+    }
+
+    /// The same, and the answer may take no longer than this once the request is sent.
+    pub fn one_within(&self, request: &Request, limit: Duration) -> Result<Answer, ClientError> {
         let ended = || ClientError::CutOff { node: self.place(), why: "no answer".to_owned() };
-        self.ask(request, false)?.next()?.ok_or_else(ended)
+        self.send(request, Some(limit))?.next()?.ok_or_else(ended)
     }
 
     /// The error for an answer that doesn't fit its question.
@@ -116,6 +129,9 @@ fn local(
         let socket = if agent.exists() { &door.path } else { agent }.display().to_string();
         match source.kind() {
             io::ErrorKind::PermissionDenied => ClientError::NotPermitted { socket },
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                ClientError::CutOff { node: HERE.to_owned(), why: LATE.to_owned() }
+            }
             _ => ClientError::NoAgent { socket, source },
         }
     };
@@ -124,10 +140,12 @@ fn local(
         Some(refusal) if agent.exists() => Ok(ready(refusal)),
         _ => Err(sort(error)),
     };
+    // Even where the answer may go on without end, the way to it may not.
+    let step = limit.unwrap_or(ANSWER_LIMIT);
     if let Some(word) = door.word {
-        return door.ask_vipd(word, ANSWER_LIMIT).map(ready).or_else(absent);
+        return door.ask_vipd(word, step).map(ready).or_else(absent);
     }
-    let mut stream = match UnixStream::connect(&door.path) {
+    let mut stream = match door.connect(step) {
         Ok(stream) => stream,
         Err(error) => return absent(error),
     };
@@ -172,10 +190,33 @@ fn connect(address: &NodeAddress) -> io::Result<TcpStream> {
         match TcpStream::connect_timeout(&candidate, CONNECT_LIMIT) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
+                // Who follows a log waits without a limit, and must not wait for a dead node.
+                keepalive::keep(&stream)?;
                 return Ok(stream);
             }
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use rustix::net::sockopt;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_vanishes_is_noticed_within_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stream = connect(&NodeAddress { host: "127.0.0.1".to_owned(), port }).unwrap();
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        let idle = sockopt::tcp_keepidle(&stream).unwrap();
+        let every = sockopt::tcp_keepintvl(&stream).unwrap();
+        let probes = sockopt::tcp_keepcnt(&stream).unwrap();
+        assert_eq!(idle + every * probes, Duration::from_mins(1));
+    }
 }

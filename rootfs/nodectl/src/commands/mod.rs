@@ -6,14 +6,22 @@ mod pg;
 mod top;
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
-use control::{Answer, Fact, LogLine, Logs, PgRequest, Request, ServiceName, Status, VipRequest};
+use control::{
+    Answer, Fact, LogLine, Logs, MissingPart, PgRequest, Reason, Request, ServiceName, Status,
+    VipRequest, VipStatus,
+};
 
 use crate::cli::Failure;
 use crate::client::{Client, ClientError, Target};
 use crate::show::{self, Style};
 
 pub(crate) use bundle::BundleError;
+
+/// How long a sibling of PID 1 may take to tell its part of the status. One that is well needs
+/// milliseconds, and who asks for a status wants to see what isn't.
+const SIBLING_LIMIT: Duration = Duration::from_secs(2);
 
 /// A node, and how to show its answers.
 #[derive(Debug)]
@@ -51,6 +59,19 @@ fn log_text(line: &LogLine) -> String {
     format!("{} {service} {}\n", show::log_time(line.unix_ms), show::plain(&line.text))
 }
 
+/// Why a sibling of PID 1 didn't tell its part of the status. None where it has no socket, as before
+/// it has started: its service's line says that.
+fn missing(part: &str, sibling: &str, error: &ClientError) -> Option<MissingPart> {
+    let because = match error {
+        ClientError::Refused { refusal, .. } if refusal.reason == Reason::NotNow => return None,
+        ClientError::Refused { refusal, .. } => refusal.message.clone(),
+        ClientError::CutOff { why, .. } => format!("{sibling}: {why}"),
+        ClientError::NoAgent { source, .. } => format!("{sibling}: {source}"),
+        other => other.to_string(),
+    };
+    Some(MissingPart { part: part.to_owned(), because })
+}
+
 impl Node {
     pub(crate) fn new(target: &Target, style: Style) -> Result<Self, Failure> {
         Ok(Self { client: Client::new(target)?, style })
@@ -64,17 +85,29 @@ impl Node {
         }
     }
 
-    /// The same with what vipd and pgkeeper add where they run. If one of them doesn't answer, its
-    /// part is missing, and its service's line says why.
+    fn ask_vips(&self, limit: Duration) -> Result<Vec<VipStatus>, ClientError> {
+        match self.client.one_within(&Request::Vip(VipRequest::Status), limit)? {
+            Answer::Vips(vips) => Ok(vips),
+            _ => Err(self.client.unexpected()),
+        }
+    }
+
+    /// The same with what vipd and pgkeeper add where they run, or with why they don't.
     fn ask_status(&self) -> Result<Status, Failure> {
         let mut status = self.ask_agent()?;
         let runs = |name: &str| status.services.iter().any(|service| service.name == name);
         let (vipd, keeper) = (runs("vipd"), runs("pgkeeper"));
-        if vipd && let Ok(Answer::Vips(vips)) = self.client.one(&Request::Vip(VipRequest::Status)) {
-            status.vip = vips;
+        if vipd {
+            match self.ask_vips(SIBLING_LIMIT) {
+                Ok(vips) => status.vip = vips,
+                Err(error) => status.missing.extend(missing("vip", "vipd", &error)),
+            }
         }
         if keeper {
-            status.database = self.ask_database().ok();
+            match self.ask_database(SIBLING_LIMIT) {
+                Ok(database) => status.database = Some(database),
+                Err(error) => status.missing.extend(missing("database", "pgkeeper", &error)),
+            }
         }
         Ok(status)
     }
@@ -144,10 +177,14 @@ impl Node {
         self.order(&Request::PowerOff, "the node stops its services and switches off")
     }
 
-    /// Asks the person, if there is one. Scripts mean what they say.
+    /// Asks the person. Where there is none, nothing is done unless the command line says yes: what runs
+    /// there may have been meant for another place.
     fn confirm(&self, what: &str, yes: bool) -> Result<(), Failure> {
-        if yes || !io::stdin().is_terminal() {
+        if yes {
             return Ok(());
+        }
+        if !io::stdin().is_terminal() {
+            return Err(Failure::NobodyToAsk);
         }
         let name = self.ask_agent()?.node.unwrap_or_else(|| "without a name".to_owned());
         let question =

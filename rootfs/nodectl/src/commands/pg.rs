@@ -7,23 +7,54 @@ use control::{Answer, BackupStatus, DatabaseStatus, PgRequest, Request, Restore}
 
 use super::{Node, note, print, print_json};
 use crate::cli::Failure;
+use crate::client::{ANSWER_LIMIT, ClientError};
 use crate::show;
 
 /// Between two looks whether the peer leads: from afar each is a connection.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// How long one of them may wait for its answer, which never comes if the address that was asked moves
+/// away with the role meanwhile.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 /// A hand-over is called off by the node after some seconds; this is longer.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(20);
 
+/// How a hand-over stands.
+#[derive(Debug, PartialEq, Eq)]
+enum Stand<'a> {
+    /// Nobody knows yet; `began` once the node that led was seen not to lead.
+    Open { began: bool },
+    /// The peer leads.
+    Done { primary: &'a str, epoch: u64 },
+    /// The node that led leads on.
+    CalledOff,
+}
+
+/// How a hand-over from a node stands after one more look at the pair, which is none if it failed. Either
+/// node may have answered: behind a virtual address is whoever leads at that moment.
+fn stand<'a>(from: &str, began: bool, look: Option<&'a DatabaseStatus>) -> Stand<'a> {
+    let Some(status) = look else { return Stand::Open { began } };
+    let elsewhere = status.primary.as_deref().filter(|primary| *primary != from);
+    if let Some(primary) = elsewhere {
+        return Stand::Done { primary, epoch: status.epoch };
+    }
+    // What the peer is meanwhile tells nothing about the node that led.
+    if status.node != from {
+        return Stand::Open { began };
+    }
+    let leads = matches!(status.role.as_str(), "primary" | "blocked" | "solo");
+    if began && leads { Stand::CalledOff } else { Stand::Open { began: !leads } }
+}
+
 impl Node {
-    pub(super) fn ask_database(&self) -> Result<DatabaseStatus, Failure> {
-        match self.client.one(&Request::Pg(PgRequest::Status))? {
+    pub(super) fn ask_database(&self, limit: Duration) -> Result<DatabaseStatus, ClientError> {
+        match self.client.one_within(&Request::Pg(PgRequest::Status), limit)? {
             Answer::Database(status) => Ok(*status),
-            _ => Err(self.client.unexpected().into()),
+            _ => Err(self.client.unexpected()),
         }
     }
 
     pub(crate) fn pg_status(&self, json: bool) -> Result<(), Failure> {
-        let status = self.ask_database()?;
+        let status = self.ask_database(ANSWER_LIMIT)?;
         if json {
             return print_json(&status);
         }
@@ -31,28 +62,40 @@ impl Node {
     }
 
     pub(crate) fn switchover(&self, wait: bool) -> Result<(), Failure> {
-        let begun = Instant::now();
-        let accepted = "the node hands over; `nodectl pg status` shows how it goes";
+        let order = Request::Pg(PgRequest::Switchover);
         if !wait {
-            return self.order(&Request::Pg(PgRequest::Switchover), accepted);
+            let accepted = "the node hands over; `nodectl pg status` shows how it goes";
+            return self.order(&order, accepted);
         }
-        self.order(&Request::Pg(PgRequest::Switchover), "the node hands over")?;
-        let mut began = false;
-        while begun.elapsed() < HAND_OVER_LIMIT {
-            let status = self.ask_database()?;
-            let elsewhere = status.primary.filter(|primary| *primary != status.node);
-            if let Some(primary) = elsewhere {
-                note(&format!("{} leads in epoch {}", show::plain(&primary), status.epoch));
-                return Ok(());
+        // Who leads, whoever says so: the order may reach the other node than this question did.
+        let before = self.ask_database(ANSWER_LIMIT)?;
+        let from = before.primary.unwrap_or(before.node);
+        self.order(&order, "the node hands over")?;
+        self.see_handed_over(&from)
+    }
+
+    /// Looks until the peer leads. A look that fails is waited over, since the way to the node may
+    /// move with the role; it counts if it is the last one.
+    fn see_handed_over(&self, from: &str) -> Result<(), Failure> {
+        let ordered = Instant::now();
+        let (mut began, mut failed) = (false, None);
+        while ordered.elapsed() < HAND_OVER_LIMIT {
+            let look = self.ask_database(LOOK_LIMIT);
+            match stand(from, began, look.as_ref().ok()) {
+                Stand::Open { began: so_far } => began = so_far,
+                Stand::Done { primary, epoch } => {
+                    note(&format!("{} leads in epoch {epoch}", show::plain(primary)));
+                    return Ok(());
+                }
+                Stand::CalledOff => {
+                    let told = "it was called off, and this node still leads";
+                    return Err(Failure::HandOver(told));
+                }
             }
-            let leads = matches!(status.role.as_str(), "primary" | "blocked" | "solo");
-            if began && leads {
-                return Err(Failure::HandOver("it was called off, and this node still leads"));
-            }
-            began = began || !leads;
+            failed = look.err();
             thread::sleep(LOOK_AGAIN);
         }
-        Err(Failure::HandOver("it isn't over yet"))
+        Err(failed.map_or(Failure::HandOver("it isn't over yet"), Failure::Client))
     }
 
     pub(crate) fn maintenance(&self, on: bool) -> Result<(), Failure> {
@@ -62,7 +105,7 @@ impl Node {
             "this node is for automatic failover again"
         };
         self.order(&Request::Pg(PgRequest::Maintenance { on }), done)?;
-        if !on && self.ask_database()?.maintenance {
+        if !on && self.ask_database(ANSWER_LIMIT)?.maintenance {
             note(
                 "the peer was told the same and still keeps to it: say `maintenance off` there too",
             );
@@ -101,5 +144,81 @@ impl Node {
             return print_json(&status);
         }
         print(&show::backups_screen(&status, self.style))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(node: &str, role: &str, primary: &str) -> DatabaseStatus {
+        DatabaseStatus {
+            node: node.to_owned(),
+            role: role.to_owned(),
+            epoch: 8,
+            primary: Some(primary.to_owned()),
+            ..DatabaseStatus::default()
+        }
+    }
+
+    /// How a hand-over from node1 stands after these looks.
+    fn after(looks: &[Option<DatabaseStatus>]) -> Stand<'_> {
+        let mut began = false;
+        for look in looks {
+            match stand("node1", began, look.as_ref()) {
+                Stand::Open { began: so_far } => began = so_far,
+                end => return end,
+            }
+        }
+        Stand::Open { began }
+    }
+
+    const DONE: Stand<'static> = Stand::Done { primary: "node2", epoch: 8 };
+
+    #[test]
+    fn the_node_that_led_tells_who_leads_now() {
+        let looks = [
+            Some(seen("node1", "primary", "node1")),
+            Some(seen("node1", "handing-over", "node1")),
+            Some(seen("node1", "standby", "node2")),
+        ];
+        assert_eq!(after(&looks[..2]), Stand::Open { began: true });
+        assert_eq!(after(&looks), DONE);
+    }
+
+    /// Behind a virtual address the new primary answers, and leads where it is asked.
+    #[test]
+    fn the_new_primary_may_be_who_answers() {
+        let goes = Some(seen("node1", "handing-over", "node1"));
+        let leads = Some(seen("node2", "primary", "node2"));
+        assert_eq!(after(&[goes, leads.clone()]), DONE);
+        assert_eq!(after(&[leads]), DONE);
+    }
+
+    #[test]
+    fn a_failed_look_changes_nothing() {
+        let goes = Some(seen("node1", "handing-over", "node1"));
+        let leads = Some(seen("node2", "primary", "node2"));
+        assert_eq!(after(&[None, None]), Stand::Open { began: false });
+        assert_eq!(after(&[goes.clone(), None]), Stand::Open { began: true });
+        assert_eq!(after(&[goes, None, leads]), DONE);
+    }
+
+    #[test]
+    fn it_is_called_off_once_the_node_leads_again() {
+        let leads = || Some(seen("node1", "primary", "node1"));
+        let goes = Some(seen("node1", "handing-over", "node1"));
+        assert_eq!(after(&[leads(), leads()]), Stand::Open { began: false });
+        assert_eq!(after(&[leads(), goes, None, leads()]), Stand::CalledOff);
+    }
+
+    /// What the peer is tells nothing about the node that leads, on which the order may not show yet.
+    #[test]
+    fn what_the_peer_is_begins_nothing() {
+        let peer = Some(seen("node2", "standby", "node1"));
+        let leads = Some(seen("node1", "primary", "node1"));
+        assert_eq!(after(&[peer, leads]), Stand::Open { began: false });
+        let nobody_leads = Some(DatabaseStatus::default());
+        assert_eq!(after(&[nobody_leads]), Stand::Open { began: false });
     }
 }

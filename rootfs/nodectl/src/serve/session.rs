@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use control::{Answer, Inbox, MAX_REQUEST_BYTES, ProtocolError, Reason, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt;
 use rustls::{CertificateError, ServerConnection, StreamOwned};
 
 use super::Shared;
 use crate::doors::Door;
 use crate::fingerprint::Fingerprint;
+use crate::keepalive;
 use crate::timed::Timed;
 
 /// How much of an answer is handed on at once.
@@ -21,10 +21,6 @@ const PIECE_BYTES: usize = 16 * 1024;
 const FAREWELL: Duration = Duration::from_millis(500);
 /// What a refused peer may still have sent; more than a TLS record isn't read.
 const FAREWELL_BYTES: usize = 16 * 1024;
-/// A follower whose machine vanished is noticed after idle time and some probes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
-const KEEPALIVE_PROBES: u32 = 3;
 
 type Stream = StreamOwned<ServerConnection, Timed>;
 
@@ -46,10 +42,7 @@ pub(super) fn run(shared: &Shared, stream: TcpStream, peer: IpAddr) {
 /// The TLS handshake, within its time.
 fn greet(shared: &Shared, stream: TcpStream) -> io::Result<Stream> {
     stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(&stream, true)?;
-    sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE)?;
-    sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_EVERY)?;
-    sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES)?;
+    keepalive::keep(&stream)?;
     let connection = ServerConnection::new(shared.tls.clone()).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(connection, Timed::new(stream, shared.patience.handshake));
     while stream.conn.is_handshaking() {
@@ -186,7 +179,7 @@ fn hand_on(
     }
     let broken = |error: ProtocolError| io::Error::new(io::ErrorKind::InvalidData, error);
     let line = request.to_line().map_err(|error| HandOn::Agent(broken(error)))?;
-    let mut agent = UnixStream::connect(&door.path).map_err(HandOn::Agent)?;
+    let mut agent = door.connect(shared.patience.agent).map_err(HandOn::Agent)?;
     agent.set_write_timeout(Some(shared.patience.agent)).map_err(HandOn::Agent)?;
     // What waits to be read from an agent that refused early is its reason.
     let _refused_early = agent.write_all(&line);

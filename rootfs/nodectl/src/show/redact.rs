@@ -3,31 +3,44 @@
 //! Nothing of ours logs secrets, but programs of others may: a connection string with a password, a
 //! token in a command line, a key that somebody printed. Better a word too many is hidden.
 
-/// Values that follow one of these words and `=` or `:` are hidden.
-const TELLING: [&str; 9] = [
+/// Values that follow one of these words and `=` or `:` are hidden, and those that follow an option of a
+/// command line, such as `--agent-token`, and a blank.
+const TELLING: [&str; 11] = [
     "password",
     "passwd",
     "passphrase",
     "secret",
     "token",
     "api_key",
+    "api-key",
     "apikey",
     "access_key",
+    "access-key",
     "authorization",
 ];
 const HIDDEN: &str = "(not shown)";
 
+/// A private key has fewer lines. One whose end was lost, as in a log that was cut, doesn't take all
+/// that follows with it.
+const KEY_LINES: usize = 100;
+const ENDLESS_KEY: &str = "(a private key without its end: shown again from here)\n";
+
 /// The text without what looks like a secret.
 pub fn redacted(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    let mut in_key = false;
+    // How many more lines may be those of a private key.
+    let mut key_lines: usize = 0;
     for line in text.split_inclusive('\n') {
+        let ends = line.contains("-----END ");
         if line.contains("-----BEGIN ") && line.contains("PRIVATE KEY-----") {
-            in_key = !line.contains("-----END ");
+            key_lines = if ends { 0 } else { KEY_LINES };
             shown.push_str(HIDDEN);
             shown.push('\n');
-        } else if in_key {
-            in_key = !line.contains("-----END ");
+        } else if key_lines > 0 {
+            key_lines = if ends { 0 } else { key_lines - 1 };
+            if key_lines == 0 && !ends {
+                shown.push_str(ENDLESS_KEY);
+            }
         } else {
             shown.push_str(&without_values(line));
         }
@@ -60,21 +73,91 @@ fn next_value(line: &str) -> Option<(&str, &str)> {
 fn value_after(lower: &str, word: &str) -> Option<(usize, usize)> {
     let mut from = 0;
     loop {
-        let at = from + lower.get(from..)?.find(word)? + word.len();
-        from = at;
-        let rest = lower.get(at..)?;
-        let unquoted = rest.trim_start_matches(['"', '\'', ' ', '_']);
-        let Some(value) = unquoted.strip_prefix(['=', ':']) else { continue };
-        let value = value.trim_start_matches([' ', '"', '\'']);
-        let value = value.strip_prefix("bearer ").or(value.strip_prefix("basic ")).unwrap_or(value);
-        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ';' | '&' | '}');
-        let length = value.find(ends).unwrap_or(value.len());
+        let at = from + lower.get(from..)?.find(word)?;
+        from = at + word.len();
+        let Some(text) = separated(lower.get(..at)?, lower.get(from..)?) else { continue };
+        let (value, length) = value_of(text);
         // What was hidden before stays as it is.
         if length > 0 && !HIDDEN.starts_with(value.get(..length)?) {
             let start = lower.len() - value.len();
             return Some((start, start + length));
         }
     }
+}
+
+/// What follows `=` or `:` after a telling word; after an option of a command line a blank is enough.
+fn separated<'a>(before: &str, after: &'a str) -> Option<&'a str> {
+    let unquoted = after.trim_start_matches(['"', '\'', '\\', ' ', '_']);
+    if let Some(value) = unquoted.strip_prefix(['=', ':']) {
+        return Some(value);
+    }
+    let word = after.trim_start_matches(['"', '\'', '\\']);
+    let value = word.trim_start_matches([' ', '\t']);
+    (is_option(before) && value.len() < word.len()).then_some(value)
+}
+
+/// Whether the word that goes on behind this text began with `--`.
+fn is_option(before: &str) -> bool {
+    let of_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let start = before.trim_end_matches(of_word).len();
+    before.get(start..).is_some_and(|word| word.starts_with("--"))
+}
+
+/// What a text begins with, from the value itself on, and how long the value is.
+fn value_of(text: &str) -> (&str, usize) {
+    let text = text.trim_start_matches([' ', '\t']);
+    let Some((quote, escapes)) = quote_of(text) else {
+        let value = without_kind(text);
+        return (value, bare_length(value));
+    };
+    let mut value = without_kind(text.get(escapes + 1..).unwrap_or_default());
+    if quoted_length(value, quote, escapes) == 0 {
+        // Either there is nothing between the quotes, or they are several in a row, as in TOML.
+        value = value.trim_start_matches(['"', '\'', '\\']);
+        if value.starts_with(ends_bare) {
+            return (value, 0);
+        }
+    }
+    (value, quoted_length(value, quote, escapes))
+}
+
+/// The quote that a text begins with, and how many backslashes are before it.
+fn quote_of(text: &str) -> Option<(char, usize)> {
+    let unescaped = text.trim_start_matches('\\');
+    let quote = unescaped.chars().next().filter(|c| matches!(*c, '"' | '\''))?;
+    Some((quote, text.len() - unescaped.len()))
+}
+
+/// A value without the word that says what kind of authorization it is.
+fn without_kind(value: &str) -> &str {
+    value.strip_prefix("bearer ").or(value.strip_prefix("basic ")).unwrap_or(value)
+}
+
+/// What ends a value without quotes.
+fn ends_bare(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ';' | '&' | '}')
+}
+
+/// How long a value without quotes is. Backslashes before a quote belong to the quote.
+fn bare_length(value: &str) -> usize {
+    let length = value.find(ends_bare).unwrap_or(value.len());
+    match value.split_at_checked(length) {
+        Some((bare, rest)) if rest.starts_with(['"', '\'']) => without_escapes(bare).len(),
+        _ => length,
+    }
+}
+
+/// How long a value in quotes is. The quote that ends it has no more backslashes before it than the
+/// one that began it; with more of them it is a part of the value. Without an end, all is the value.
+fn quoted_length(value: &str, quote: char, escapes: usize) -> usize {
+    let before = |(at, _): (usize, &str)| value.get(..at).unwrap_or_default();
+    let ends = |before: &&str| before.len() - without_escapes(before).len() <= escapes;
+    let whole = value.match_indices(quote).map(before).find(ends);
+    whole.map_or_else(|| value.trim_end_matches(['\r', '\n']), without_escapes).len()
+}
+
+fn without_escapes(text: &str) -> &str {
+    text.trim_end_matches('\\')
 }
 
 /// `postgres://user:word@host` without the word.
@@ -124,9 +207,54 @@ mod tests {
     }
 
     #[test]
+    fn an_option_has_its_value_behind_a_blank() {
+        for (line, shown) in [
+            ("k3s agent --token K10abc --debug", "k3s agent --token (not shown) --debug"),
+            ("--agent-token  K10abc", "--agent-token  (not shown)"),
+            ("x '--Token' 'K10 abc' y", "x '--Token' '(not shown)' y"),
+            ("--api-key \tabc", "--api-key \t(not shown)"),
+            ("--token=K10abc -v", "--token=(not shown) -v"),
+            ("--token-file /etc/token", "--token-file /etc/token"),
+            ("run --token\n", "run --token\n"),
+            ("a -- token was read", "a -- token was read"),
+            ("no--token was read", "no--token was read"),
+        ] {
+            assert_eq!(redacted(line), shown);
+        }
+    }
+
+    #[test]
+    fn a_quoted_value_ends_at_its_quote() {
+        for (line, shown) in [
+            (r#"password="correct horse" x"#, r#"password="(not shown)" x"#),
+            ("password='correct, \"horse' x", "password='(not shown)' x"),
+            (r#"password="a \"b\" c" x"#, r#"password="(not shown)" x"#),
+            (r#"msg="x {\"token\":\"abc\"}" y"#, r#"msg="x {\"token\":\"(not shown)\"}" y"#),
+            (r#"msg="{\"token\": \"a b\\\"c\"}" y"#, r#"msg="{\"token\": \"(not shown)\"}" y"#),
+            (r#"msg="{\"token\":\"abc" y"#, r#"msg="{\"token\":\"(not shown)" y"#),
+            (r#"msg="token=abc\" x" y"#, r#"msg="token=(not shown)\" x" y"#),
+            (r"password=\a\b c", "password=(not shown) c"),
+            ("password=\"correct horse\n", "password=\"(not shown)\n"),
+            (r#"{"token":"","x":"y"}"#, r#"{"token":"","x":"y"}"#),
+            (r#"token="""correct horse""""#, r#"token="""(not shown)""""#),
+            (r#""authorization":"Bearer a b","#, r#""authorization":"Bearer (not shown)","#),
+        ] {
+            assert_eq!(redacted(line), shown);
+        }
+    }
+
+    #[test]
     fn a_private_key_is_hidden_whole() {
         let text = "a\n-----BEGIN PRIVATE KEY-----\nMIGH\nAgEA\n-----END PRIVATE KEY-----\nb\n";
         assert_eq!(redacted(text), "a\n(not shown)\nb\n");
+    }
+
+    #[test]
+    fn a_private_key_without_its_end_hides_not_all_that_follows() {
+        let text = format!("-----BEGIN RSA PRIVATE KEY-----\n{}b\n", "MIGH\n".repeat(KEY_LINES));
+        assert_eq!(redacted(&text), format!("(not shown)\n{ENDLESS_KEY}b\n"));
+        let short = "-----BEGIN PRIVATE KEY-----\nMIGH\n";
+        assert_eq!(redacted(short), "(not shown)\n");
     }
 
     proptest! {
@@ -140,6 +268,28 @@ mod tests {
             let shown = redacted(&format!("{before}password{mark}{word} after"));
             prop_assert!(!shown.contains(&word), "{}", shown);
             prop_assert!(shown.ends_with(" after"));
+        }
+
+        #[test]
+        fn a_quoted_password_never_survives(
+            word in "[A-Z0-9]{4,9}",
+            more in "[A-Z0-9]{4,9}",
+            quote in r#"\\{0,3}["']"#,
+        ) {
+            let shown = redacted(&format!("x password={quote}{word} {more}{quote} after"));
+            prop_assert!(!shown.contains(&word) && !shown.contains(&more), "{}", shown);
+            let end = format!("{quote} after");
+            prop_assert!(shown.ends_with(&end), "{}", shown);
+        }
+
+        #[test]
+        fn the_value_of_an_option_never_survives(
+            word in "[A-Z0-9]{8,20}",
+            option in "--([a-z]{1,5}-)?(token|password|secret)",
+        ) {
+            let shown = redacted(&format!("run {option} {word} after"));
+            prop_assert!(!shown.contains(&word), "{}", shown);
+            prop_assert!(shown.ends_with(" after"), "{}", shown);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The status on one screen: the verdict first, then what it rests on.
 
 use control::{
-    Clock, DatabaseStatus, Exit, K3sStatus, LinkStatus, ServiceState, ServiceStatus, Status,
-    Storage, VipStatus, Watchdog,
+    Clock, DatabaseStatus, Exit, K3sStatus, LinkStatus, MissingPart, ServiceState, ServiceStatus,
+    Status, Storage, VipStatus, Watchdog,
 };
 
 use super::table::{Cell, table};
@@ -61,6 +61,7 @@ fn header(status: &Status, style: Style) -> String {
     let detail = detail.map(|text| text.strip_prefix("synchronised: ").unwrap_or(text));
     rows.extend(detail.map(|detail| ("", plain(detail))));
     rows.push(("watchdog", watchdog(&status.watchdog, style)));
+    rows.extend(status.missing.iter().map(|it| ("missing", missing(it, style))));
     rows.iter()
         .map(|(key, value)| format!("{key:<9} {value}").trim_end().to_owned() + "\n")
         .collect()
@@ -96,6 +97,10 @@ fn watchdog(watchdog: &Watchdog, style: Style) -> String {
             plain(device) + ", " + &style.paint(Mood::Bad, &plain(&format!("not fed{because}")))
         }
     }
+}
+
+fn missing(missing: &MissingPart, style: Style) -> String {
+    style.paint(Mood::Bad, &plain(&format!("{} ({})", missing.part, missing.because)))
 }
 
 fn headings(words: &[&str]) -> Vec<Cell> {

@@ -291,6 +291,7 @@ pub(crate) fn status() -> Status {
             ready: false,
             notes: vec!["API server does not answer".to_owned()],
         }),
+        missing: Vec::new(),
     }
 }
 
