@@ -251,14 +251,14 @@ impl Daemon {
         }
     }
 
-    /// Ends what still talks to the addresses' former holder.
+    /// Ends what this machine's own programs still have with the addresses' former holder.
     fn end_connections(&mut self, now: Duration, index: usize) {
         let Some(unit) = self.units.get_mut(index) else { return };
         if unit.router.state() != State::Active {
             return;
         }
         let addresses = unit.router.settings().addresses.clone();
-        let (ended, failed) = self.holder.end_connections(&addresses);
+        let (ended, failed) = self.holder.end_connections_to_former(&addresses);
         unit.router.counters.connections_ended += u64::try_from(ended).unwrap_or(0);
         if ended > 0 {
             let what = named(&addresses);
