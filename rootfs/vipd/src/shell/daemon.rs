@@ -81,6 +81,8 @@ enum Due {
     Retry(usize),
     /// Addresses that couldn't be taken off a link.
     Leftover(usize),
+    /// Links and addresses, which couldn't be listed.
+    Listing,
     Impatience,
     Alive,
 }
@@ -249,7 +251,7 @@ impl Daemon {
         let ready = self.poller.wait().map_err(system("the wait failed"))?;
         for source in ready {
             self.handle(source)?;
-            self.do_what_is_due();
+            self.do_what_is_due()?;
         }
         Ok(())
     }
@@ -259,7 +261,7 @@ impl Daemon {
         match source {
             Source::Alarm => self.alarm.rang(),
             Source::Signals => self.hear_signals(now),
-            Source::Monitor => self.hear_news(now)?,
+            Source::Monitor => self.hear_news()?,
             Source::Adverts(index) => self.hear_adverts(now, index, ADVERTS_PER_TURN),
             Source::Claims(index) => self.hear_claims(now, index),
             Source::Probe(index) => self.go_on_with_check(now, index),
@@ -271,7 +273,7 @@ impl Daemon {
         Ok(())
     }
 
-    fn do_what_is_due(&mut self) {
+    fn do_what_is_due(&mut self) -> Result<(), DaemonError> {
         let mut now = clock::boot();
         while let Some((due, at)) = self.schedule.due(now) {
             match due {
@@ -288,6 +290,10 @@ impl Daemon {
                 Due::CheckTimeout(index) => self.end_check(now, index),
                 Due::Retry(index) => self.retry(now, index),
                 Due::Leftover(index) => self.take_leftovers_away(now, index),
+                Due::Listing => {
+                    self.list_again()?;
+                    now = clock::boot();
+                }
                 Due::Impatience => self.control.expire(now),
                 Due::Alive => {
                     self.notify.say("WATCHDOG=1");
@@ -297,6 +303,7 @@ impl Daemon {
                 }
             }
         }
+        Ok(())
     }
 
     fn hear_signals(&mut self, now: Duration) {
