@@ -1,6 +1,6 @@
 //! Two of ours: what both of them promise together.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use vrrp::announce::gratuitous_arp;
 
 use crate::Test;
 use crate::daemons::{Daemon, Router};
-use crate::lab::{Lab, eventually};
+use crate::lab::{Lab, PATIENCE, eventually};
 use crate::wire::{adverts, announcements};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -27,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("pair_cut_apart_and_healed_has_one_holder", cut_and_healed),
     ("pair_puts_back_an_address_that_was_taken_away", put_back),
     ("pair_ends_connections_of_an_address_that_goes", connections),
+    ("pair_takeover_ends_connections_to_the_former_holder_alone", takeover_connections),
     ("pair_owner_keeps_its_real_address", owner),
     ("pair_checks_move_the_priority_and_give_up", checks),
     ("pair_a_hanging_check_delays_no_advert", hanging_check),
@@ -130,9 +131,15 @@ fn every_frame() -> [Instruction; 1] {
 
 fn foreign_claim() {
     let (lab, first, _second) = settled("announce = '0s'");
-    // The announcements of the takeover itself have to be over: five seconds later comes the last.
-    let told = || announcements(&lab, 0, vip()).len();
-    eventually("both announcements of the takeover", || told() >= 2);
+    // The announcements of the takeover itself have to be over: after five seconds, and some seconds
+    // after those before it, comes the last.
+    let all = || announcements(&lab, 0, vip());
+    let seconds_after = |first: &Instant, last: &Instant| last.duration_since(*first).as_secs();
+    eventually("the last announcement of the takeover", || {
+        let all = all();
+        all.first().zip(all.last()).is_some_and(|(first, last)| seconds_after(first, last) >= 3)
+    });
+    let told = || all().len();
     let before = told();
     let IpAddr::V4(address) = vip() else { panic!("an IPv4 address") };
     lab.nodes[1].inside(|| {
@@ -157,13 +164,15 @@ fn thaw() {
     eventually("the second holds it", || second.is_active());
     let by = |node: usize| adverts(&lab).into_iter().filter(|a| a.node == node).count();
     let (said, heard) = (by(0), by(1));
-    eventually("adverts wait for the frozen one", || by(1) >= heard + 5);
+    // Two seconds, and then two more: between the early announcements of a takeover and the last one.
+    eventually("adverts wait for the frozen one", || by(1) >= heard + 20);
+    let thawed = Instant::now();
     first.freeze(false);
     eventually("the first gave it up", || !lab.nodes[0].has(vip()));
     eventually("and listens", || first.status()["state"] == "backup");
     eventually("it provokes the other", || by(0) > said);
-    let provoked = adverts(&lab).into_iter().rfind(|advert| advert.node == 0).expect("one").at;
-    let corrected = || announcements(&lab, 1, vip()).into_iter().any(|at| at > provoked);
+    let soon = thawed..thawed + Duration::from_secs(2);
+    let corrected = || announcements(&lab, 1, vip()).iter().any(|at| soon.contains(at));
     eventually("which announces the address again", corrected);
     assert_eq!(by(0), said + 1, "it said no more");
     assert!(second.is_active());
@@ -246,28 +255,77 @@ fn put_back() {
     assert!(first.log().contains("was taken away; put back"), "{}", first.log());
 }
 
-fn connections() {
-    let (lab, first, _second) = settled("");
-    if lab.nodes[0]
-        .inside(|| Sockets::open().and_then(|mut s| s.destroy([192, 0, 2, 77].into())))
-        .is_err()
-    {
+/// Whether this kernel ends connections; says so if it doesn't.
+fn can_end_connections(lab: &Lab) -> bool {
+    let tried =
+        lab.nodes[0].inside(|| Sockets::open().and_then(|mut s| s.destroy([192, 0, 2, 77].into())));
+    if tried.is_err() {
         println!("skipped: this kernel can't end connections");
-        return;
     }
-    let (mut client, _server) = lab.nodes[0].inside(|| {
-        let listener = TcpListener::bind((vip(), 0)).expect("bound");
-        let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
-        let server = listener.accept().expect("accepted").0;
-        (client, server)
-    });
+    tried.is_ok()
+}
+
+/// A connection that was ended gives its error at once, and not by a timeout.
+fn assert_ended(mut client: &TcpStream) {
     client.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
-    first.stop();
     let start = Instant::now();
     let ended = client.read(&mut [0; 1]).expect_err("the connection was ended");
     let kinds = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset];
     assert!(kinds.contains(&ended.kind()), "{ended}");
     assert!(start.elapsed() < Duration::from_secs(5), "at once, and not by a timeout");
+}
+
+fn connections() {
+    let (lab, first, _second) = settled("");
+    if !can_end_connections(&lab) {
+        return;
+    }
+    let (client, _server) = lab.nodes[0].inside(|| {
+        let listener = TcpListener::bind((vip(), 0)).expect("bound");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let server = listener.accept().expect("accepted").0;
+        (client, server)
+    });
+    first.stop();
+    assert_ended(&client);
+}
+
+/// Below the ports that the kernel chooses by itself, so that nobody else listens there.
+const SERVICE_PORT: u16 = 7444;
+
+/// A program that connects again and again, as one does that lost its server; its first success.
+fn connect_impatiently() -> TcpStream {
+    let start = Instant::now();
+    loop {
+        if let Ok(connected) = TcpStream::connect((vip(), SERVICE_PORT)) {
+            return connected;
+        }
+        assert!(start.elapsed() < PATIENCE, "nobody was ever connected to");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// The new holder's own programs lose what they had with the former one, and nothing that they made
+/// since: the first such connection comes while the takeover is still being done.
+fn takeover_connections() {
+    let (lab, first, second) = settled("");
+    if !can_end_connections(&lab) {
+        return;
+    }
+    let former = lab.nodes[0].inside(|| TcpListener::bind((vip(), 0)).expect("bound"));
+    let far = former.local_addr().expect("bound");
+    let old = lab.nodes[1].inside(|| TcpStream::connect(far).expect("connected"));
+    let service =
+        lab.nodes[1].inside(|| TcpListener::bind(("0.0.0.0", SERVICE_PORT)).expect("bound"));
+    // Killed, so that nobody but the new holder ends anything; its kernel refuses until then.
+    first.kill();
+    let mut new = lab.nodes[1].inside(connect_impatiently);
+    let (mut served, _) = service.accept().expect("accepted");
+    eventually("the takeover is done", || second.log().contains("to the former holder of"));
+    assert_ended(&old);
+    served.write_all(b"x").expect("the new connection lives");
+    new.set_read_timeout(Some(PATIENCE)).expect("set");
+    new.read_exact(&mut [0; 1]).expect("the new connection lives");
 }
 
 /// The owner has the address as its real one: it holds it at once, and keeps it when it stops.

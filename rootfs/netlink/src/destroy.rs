@@ -4,6 +4,12 @@
 //! Nothing tells them: packets go nowhere, and the programs wait for tens of seconds. Destroying
 //! the sockets gives both ends of a local connection their error at once.
 //!
+//! When a node takes an address over, its own programs may still hold connections to whoever had it
+//! before. From here they begin at an address of the node's and end at the other one. What is made
+//! once the address is here has it at the near end, whether a neighbour is at the far one or the node
+//! itself, for which the kernel chooses the very address that it speaks to; so the two can be told
+//! apart, however quickly programs connect again.
+//!
 //! Listening sockets are left alone: a service that listens on the address needs no restart when it
 //! comes back.
 
@@ -15,6 +21,7 @@ use rustix::net::netlink::SOCK_DIAG;
 use crate::error::NetlinkError;
 use crate::number::{
     AF_INET, AF_INET6, IPPROTO_TCP, SOCK_DESTROY, SOCK_DIAG_BY_FAMILY, TCP_CLOSE, TCP_LISTEN,
+    TCP_TIME_WAIT,
 };
 use crate::socket::Socket;
 use crate::wire::{Garbled, Message, array_at, u8_at};
@@ -28,6 +35,15 @@ const IDENTITY_IN_ANSWER_AT: usize = 4;
 /// While sockets are destroyed, programs may make new ones; after so many rounds that is their
 /// intent, and an address that isn't there any more stops them better.
 const ROUNDS: usize = 3;
+/// The states in which a socket has another end.
+const CONNECTED: u32 = !(1 << TCP_LISTEN | 1 << TCP_CLOSE);
+
+/// At which of its ends a connection has an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    near: bool,
+    far: bool,
+}
 
 /// A socket as the kernel tells it apart from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +61,8 @@ impl Connection {
         Ok(Some(Self { family: u8_at(message.body, 0)?, identity }))
     }
 
-    /// Whether one end has the address. IPv4 connections of IPv6 sockets have it in a mapped form.
-    fn is_of(&self, address: IpAddr) -> Result<bool, Garbled> {
+    /// Which ends have the address. IPv4 connections of IPv6 sockets have it in a mapped form.
+    fn ends(&self, address: IpAddr) -> Result<Ends, Garbled> {
         let (near, far): ([u8; 16], [u8; 16]) =
             (array_at(&self.identity, 4)?, array_at(&self.identity, 20)?);
         let plain = |bytes: [u8; 16]| -> IpAddr {
@@ -57,7 +73,7 @@ impl Connection {
                 Ipv6Addr::from(bytes).to_canonical()
             }
         };
-        Ok(plain(near) == address || plain(far) == address)
+        Ok(Ends { near: plain(near) == address, far: plain(far) == address })
     }
 }
 
@@ -78,19 +94,32 @@ impl Sockets {
         let address = address.to_canonical();
         let mut ended = 0;
         for _ in 0..ROUNDS {
-            let found = self.connections(address)?;
+            let found = self.connections(address, CONNECTED, |ends| ends.near || ends.far)?;
             if found.is_empty() {
                 break;
             }
-            for connection in found {
-                ended += usize::from(self.end(&connection, address)?);
-            }
+            ended += self.end_all(&found, address)?;
         }
         Ok(ended)
     }
 
-    fn connections(&mut self, address: IpAddr) -> Result<Vec<Connection>, NetlinkError> {
-        let states = !(1 << TCP_LISTEN | 1 << TCP_CLOSE);
+    /// Ends every TCP connection that leads from another address of the node to `address`, which was
+    /// another machine's until now; returns how many sockets that took.
+    pub fn destroy_outgoing(&mut self, address: IpAddr) -> Result<usize, NetlinkError> {
+        let address = address.to_canonical();
+        // No program waits for what is in TIME_WAIT.
+        let states = CONNECTED & !(1 << TCP_TIME_WAIT);
+        // Once is enough: from now on the address is here, and nothing new leads to its former holder.
+        let found = self.connections(address, states, |ends| ends.far && !ends.near)?;
+        self.end_all(&found, address)
+    }
+
+    fn connections(
+        &mut self,
+        address: IpAddr,
+        states: u32,
+        is_meant: fn(Ends) -> bool,
+    ) -> Result<Vec<Connection>, NetlinkError> {
         // An IPv6 address is never at the end of an IPv4 socket.
         let families: &[u8] = if address.is_ipv4() { &[AF_INET, AF_INET6] } else { &[AF_INET6] };
         let mut found = Vec::new();
@@ -99,7 +128,7 @@ impl Sockets {
             let fixed = request(*family, states, &[0; IDENTITY_BYTES]);
             let listed = self.socket.list(&tried, SOCK_DIAG_BY_FAMILY, &fixed, |message| {
                 let Some(connection) = Connection::read(message)? else { return Ok(None) };
-                Ok(connection.is_of(address)?.then_some(connection))
+                Ok(is_meant(connection.ends(address)?).then_some(connection))
             });
             found.extend(listed.map_err(|error| match error.errno() {
                 // No module answers for TCP.
@@ -108,6 +137,14 @@ impl Sockets {
             })?);
         }
         Ok(found)
+    }
+
+    fn end_all(&mut self, found: &[Connection], address: IpAddr) -> Result<usize, NetlinkError> {
+        let mut ended = 0;
+        for connection in found {
+            ended += usize::from(self.end(connection, address)?);
+        }
+        Ok(ended)
     }
 
     /// Ends one connection; false if it ended by itself.
@@ -140,5 +177,7 @@ fn request(family: u8, states: u32, identity: &[u8; IDENTITY_BYTES]) -> [u8; REQ
 #[cfg(test)]
 pub(crate) fn read_any(message: Message<'_>) -> Result<Option<bool>, Garbled> {
     let connection = Connection::read(message)?;
-    connection.map(|connection| connection.is_of(Ipv4Addr::LOCALHOST.into())).transpose()
+    let ends =
+        connection.map(|connection| connection.ends(Ipv4Addr::LOCALHOST.into())).transpose()?;
+    Ok(ends.map(|ends| ends.near || ends.far))
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Netlink`] asks and changes, one question at a time, and waits for the answer, though never for
 //! long. [`Monitor`] hears what changes. [`Sockets`] ends the connections of an address that the
-//! node gives up. Each works in the network namespace in which it was opened.
+//! node gives up or takes over. Each works in the network namespace in which it was opened.
 //!
 //! What it never does: decide what should be there, or remember what was. PID 1 owns the node's
 //! links and addresses and the VIP daemon owns the virtual ones; both decide elsewhere, and come

@@ -90,5 +90,6 @@ pub(crate) const RTM_F_CLONED: u32 = 0x200;
 pub(crate) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 pub(crate) const SOCK_DESTROY: u16 = 21;
 pub(crate) const IPPROTO_TCP: u8 = 6;
+pub(crate) const TCP_TIME_WAIT: u32 = 6;
 pub(crate) const TCP_CLOSE: u32 = 7;
 pub(crate) const TCP_LISTEN: u32 = 10;

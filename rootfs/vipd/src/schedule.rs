@@ -3,6 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// How long to wait before what failed is tried again: so long at first, and then twice as long as the
+/// last time, up to a bound.
+pub fn next_pause(last: Option<Duration>, first: Duration, most: Duration) -> Duration {
+    last.map_or(first, |last| last.saturating_mul(2)).min(most)
+}
+
 /// Times by key. Setting a key's time replaces its earlier one, so it never grows beyond its keys.
 #[derive(Debug, Clone, Default)]
 pub struct Schedule<K> {
@@ -63,5 +69,13 @@ mod tests {
         assert_eq!(schedule.due(at(5)), None);
         schedule.cancel('c');
         assert_eq!(schedule.next(), None);
+    }
+
+    #[test]
+    fn pauses_grow_up_to_their_bound() {
+        let at = Duration::from_secs;
+        let next = |last: Option<Duration>| next_pause(last, at(1), at(5));
+        let pauses = std::iter::successors(Some(next(None)), |last| Some(next(Some(*last))));
+        assert_eq!(pauses.take(5).collect::<Vec<_>>(), [1, 2, 4, 5, 5].map(at));
     }
 }

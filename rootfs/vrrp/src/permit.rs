@@ -17,10 +17,11 @@
 //! withdraws, so a holder that dies takes its permit along.
 //!
 //! Epochs never go down: a grant with a lower epoch than the highest seen is refused, and a grant is
-//! a promise for its own epoch only. `held` counts the virtual routers that are Active by this
-//! permit; the answer to a withdrawal comes after their addresses are gone, so a holder that reads
-//! `held` as zero may let the other node go on. `Claimed` is said again for as long as adverts come, but
-//! not for each of them.
+//! a promise for its own epoch only. `held` counts the virtual routers that have addresses by this
+//! permit: those that are Active, and those whose addresses the kernel didn't remove yet. The answer
+//! to a withdrawal comes after the addresses are gone, or after that was tried in vain, and then the
+//! next report comes when they are. So a holder that reads `held` as zero may let the other node go
+//! on. `Claimed` is said again for as long as adverts come, but not for each of them.
 
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub enum Message {
     Grant { epoch: u64, until: Duration },
     /// Stop being Active, now.
     Withdraw { epoch: u64 },
-    /// `held` virtual routers are Active by the permit of this epoch.
+    /// `held` virtual routers have addresses by the permit of this epoch.
     Report { epoch: u64, held: u8 },
     /// Another router adverts an address that needs this permit.
     Claimed { epoch: u64 },

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use vrrp::election::ANNOUNCE_GAP;
 use vrrp::{Action, Config, Election, Event, Heard, Interval, Priority, State, Version};
 
 fn any_priority() -> impl Strategy<Value = Priority> {
@@ -91,6 +92,29 @@ proptest! {
             let sets = |action: &&Action| matches!(action, Action::SetTimer { .. });
             let timers = actions.iter().filter(sets).count();
             prop_assert!(timers <= 1, "one timer, set at most once in a step");
+        }
+    }
+
+    #[test]
+    fn announcements_keep_their_gap_while_the_clock_goes_forward(
+        config in any_config(),
+        events in prop::collection::vec((0..1000_u64, any_event()), 0..200),
+    ) {
+        let mut election = Election::new(config);
+        let (mut now, mut announced) = (Duration::ZERO, None);
+        for (pause, event) in events {
+            now += Duration::from_millis(pause);
+            for action in election.step(now, event) {
+                match action {
+                    // Another takeover is another beginning.
+                    Action::AddAddresses => announced = None,
+                    Action::Announce => {
+                        let before: Option<Duration> = announced.replace(now);
+                        prop_assert!(before.is_none_or(|at| now >= at + ANNOUNCE_GAP));
+                    }
+                    _ => {}
+                }
+            }
         }
     }
 }

@@ -1,15 +1,19 @@
-//! Connections of an address that goes away are ended at once.
+//! Connections of an address that goes away or moves here are ended at once.
 
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use netlink::{Address, NetlinkError, Sockets};
+use netlink::{Address, LinkId, Netlink, NetlinkError, Sockets};
+use rustix::net::{AddressFamily, SocketType, bind, connect as connect_socket, socket};
 
 use crate::links::{id, open};
 use crate::runner::{Outcome, Test};
 
-pub(crate) const TESTS: &[Test] = &[("connections_of_an_address_end_and_others_stay", destroyed)];
+pub(crate) const TESTS: &[Test] = &[
+    ("connections_of_an_address_end_and_others_stay", destroyed),
+    ("connections_to_a_former_holder_end_and_those_to_ourselves_stay", outgoing),
+];
 
 /// Both ends of a connection to a listener at `address`.
 fn connect(listener: &TcpListener) -> (TcpStream, TcpStream) {
@@ -31,28 +35,83 @@ fn await_route(listener: &TcpListener) {
     listener.accept().expect("the connection that tried");
 }
 
+/// Gives the link an address, and listens at it.
+fn listen_at(netlink: &mut Netlink, link: &LinkId, ip: IpAddr) -> TcpListener {
+    let prefix = if ip.is_ipv4() { 32 } else { 128 };
+    let address = Address { no_dad: true, ..Address::new(ip, prefix) };
+    netlink.add_address(link, &address).expect("given");
+    let bound = TcpListener::bind(SocketAddr::new(ip, 0)).expect("bound");
+    await_route(&bound);
+    bound
+}
+
+/// Both ends of a connection that begins at an address of our choice.
+fn connect_from(own: IpAddr, listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let family = if own.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let near = socket(family, SocketType::STREAM, None).expect("a socket");
+    bind(&near, &SocketAddr::new(own, 0)).expect("bound");
+    connect_socket(&near, &listener.local_addr().expect("bound")).expect("connected");
+    let (far, _) = listener.accept().expect("accepted");
+    (near.into(), far)
+}
+
+fn assert_ended(mut stream: &TcpStream) {
+    let error = stream.read(&mut [0]).expect_err("ended");
+    let ended = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset];
+    assert!(ended.contains(&error.kind()), "{error}");
+}
+
+fn assert_lives(mut stream: &TcpStream) {
+    stream.set_nonblocking(true).expect("set");
+    let error = stream.read(&mut [0]).expect_err("nothing to read");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock, "this connection lives");
+}
+
+/// One connection begins at another address of ours, as those to a holder elsewhere do; the other at
+/// the address itself, as those do that are made once it is here.
+fn outgoing() -> Outcome {
+    let mut netlink = open();
+    let loopback = id(&mut netlink, "lo");
+    netlink.set_up(&loopback, true).expect("up");
+    for (own, ip) in [("10.9.0.8", "10.9.0.7"), ("fd09::8", "fd09::7")] {
+        let (own, ip): (IpAddr, IpAddr) = (own.parse().expect("ip"), ip.parse().expect("ip"));
+        let _own_is_routed = listen_at(&mut netlink, &loopback, own);
+        let bound = listen_at(&mut netlink, &loopback, ip);
+        let (from_elsewhere, _far) = connect_from(own, &bound);
+        let (from_itself, _kept) = connect(&bound);
+        assert_eq!(from_itself.local_addr().expect("bound").ip(), ip, "as the kernel chooses");
+        match Sockets::open().expect("a socket").destroy_outgoing(ip) {
+            Ok(count) => assert_eq!(count, 1, "the one that leads there"),
+            Err(error @ NetlinkError::CannotDestroy { .. }) => {
+                return Outcome::Skipped(error.to_string());
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert_ended(&from_elsewhere);
+        assert_lives(&from_itself);
+    }
+    Outcome::Passed
+}
+
 fn destroyed() -> Outcome {
     let mut netlink = open();
     let loopback = id(&mut netlink, "lo");
     netlink.set_up(&loopback, true).expect("up");
-    for (ip, prefix, any) in [("10.9.0.7", 32, "[::]:0"), ("fd09::7", 128, "[fd09::7]:0")] {
+    for (ip, any) in [("10.9.0.7", "[::]:0"), ("fd09::7", "[fd09::7]:0")] {
         let ip: IpAddr = ip.parse().expect("ip");
-        let address = Address { no_dad: true, ..Address::new(ip, prefix) };
-        netlink.add_address(&loopback, &address).expect("given");
-        let bound = TcpListener::bind(SocketAddr::new(ip, 0)).expect("bound");
-        await_route(&bound);
+        let bound = listen_at(&mut netlink, &loopback, ip);
         // One that listens on everything has the IPv4 address in its mapped form.
         let wide = TcpListener::bind(any).expect("bound");
         let wide_port = wide.local_addr().expect("bound").port();
         let other = TcpListener::bind("127.0.0.1:0").expect("bound");
-        let (mut near, mut far) = connect(&bound);
+        let (near, far) = connect(&bound);
         let through_ipv6 = match ip {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
             IpAddr::V6(_) => ip,
         };
         let mapped = SocketAddr::new(through_ipv6, wide_port);
-        let mut mapped = TcpStream::connect(mapped).expect("connected");
-        let (mut mapped_far, _) = wide.accept().expect("accepted");
+        let mapped = TcpStream::connect(mapped).expect("connected");
+        let (mapped_far, _) = wide.accept().expect("accepted");
         let (bystander, _kept) = connect(&other);
         match Sockets::open().expect("a socket").destroy(ip) {
             // Ending one end resets the other, which then may need no ending any more.
@@ -63,15 +122,10 @@ fn destroyed() -> Outcome {
             }
             Err(error) => panic!("{error}"),
         }
-        for stream in [&mut near, &mut far, &mut mapped, &mut mapped_far] {
-            let error = stream.read(&mut [0]).expect_err("ended");
-            let kind = error.kind();
-            let ended = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset];
-            assert!(ended.contains(&kind), "{error}");
+        for stream in [&near, &far, &mapped, &mapped_far] {
+            assert_ended(stream);
         }
-        bystander.set_nonblocking(true).expect("set");
-        let error = (&bystander).read(&mut [0]).expect_err("nothing to read");
-        assert_eq!(error.kind(), ErrorKind::WouldBlock, "the other connection lives");
+        assert_lives(&bystander);
         // The listener lives too.
         let _again = connect(&bound);
     }

@@ -23,7 +23,7 @@ pub(crate) struct Holder {
     connection: Option<OwnedFd>,
     /// The epoch of the last permit.
     epoch: u64,
-    /// How many virtual routers are Active by it, as vipd says.
+    /// How many virtual routers have addresses by it, as vipd says.
     held: Option<u8>,
     /// Whether vipd could be reached when it was last tried; said when it changes.
     reached: Option<bool>,
@@ -46,7 +46,7 @@ impl Holder {
         }
     }
 
-    /// How many virtual routers are Active by the permit; `None` while vipd isn't connected.
+    /// How many virtual routers have addresses by the permit; `None` while vipd isn't connected.
     pub(crate) fn held(&self) -> Option<u8> {
         self.held.filter(|_| self.connection.is_some())
     }

@@ -23,7 +23,6 @@ use netlink::{LinkId, Monitor, Netlink, NetlinkError};
 use rustix::process::Signal;
 use sys::signals::SignalFd;
 use thiserror::Error;
-use vrrp::State;
 
 use super::clock::{self, Alarm};
 use super::control::{Control, Lock};
@@ -52,6 +51,8 @@ const ADVERTS_BEFORE_TAKEOVER: usize = 8192;
 const ADVERTS_BEFORE_ADVERT: usize = 256;
 /// After a failure that only time mends, such as an address that the kernel refused.
 const RETRY: Duration = Duration::from_secs(5);
+/// After an address couldn't be removed, at first, and then less often: another machine has it too.
+const REMOVE_AGAIN: Duration = Duration::from_millis(100);
 /// The longest IPv4 header, the longest advert, and a signature.
 const PACKET_BYTES: usize = 60 + 8 + 255 * 16 + 28;
 
@@ -81,6 +82,8 @@ enum Due {
     Retry(usize),
     /// Addresses that couldn't be taken off a link.
     Leftover(usize),
+    /// Links and addresses, which couldn't be listed.
+    Listing,
     Impatience,
     Alive,
 }
@@ -92,6 +95,16 @@ struct Unit {
     wire: Option<Wire>,
     /// Its own interface, where it has a virtual MAC.
     virtual_link: Option<LinkId>,
+    /// It has addresses that couldn't be taken off the link; how long the next try waits.
+    leftover: Option<Duration>,
+}
+
+impl Unit {
+    /// Whether it has addresses here by the permit, or may still have some.
+    fn holds_by_permit(&self) -> bool {
+        let holds = self.router.is_active() || self.leftover.is_some();
+        self.router.settings().permit_required && holds
+    }
 }
 
 /// One check with its memory.
@@ -117,7 +130,7 @@ struct Daemon {
     checks: Vec<Check>,
     permission: Permission,
     permits: Option<Permits>,
-    /// How many routers are Active by the permit, as last told to its holder.
+    /// How many routers have addresses by the permit, as last told to its holder.
     told_held: u8,
     /// When its holder was last told that somebody else adverts an address of the permit's.
     told_claimed: Option<Duration>,
@@ -158,8 +171,12 @@ impl Daemon {
         let mut holder = Holder::open()?;
         let landscape = Landscape::list(&mut holder.netlink)?;
         let settings = config.instances.iter().flat_map(Settings::of);
-        let unit =
-            |settings| Unit { router: Router::new(settings, now), wire: None, virtual_link: None };
+        let unit = |settings| Unit {
+            router: Router::new(settings, now),
+            wire: None,
+            virtual_link: None,
+            leftover: None,
+        };
         let checks = config.instances.iter().flat_map(|instance| {
             instance.checks.iter().map(|check| Check {
                 probe: Probe::new(&instance.name, check.clone()),
@@ -249,7 +266,7 @@ impl Daemon {
         let ready = self.poller.wait().map_err(system("the wait failed"))?;
         for source in ready {
             self.handle(source)?;
-            self.do_what_is_due();
+            self.do_what_is_due()?;
         }
         Ok(())
     }
@@ -259,7 +276,7 @@ impl Daemon {
         match source {
             Source::Alarm => self.alarm.rang(),
             Source::Signals => self.hear_signals(now),
-            Source::Monitor => self.hear_news(now)?,
+            Source::Monitor => self.hear_news()?,
             Source::Adverts(index) => self.hear_adverts(now, index, ADVERTS_PER_TURN),
             Source::Claims(index) => self.hear_claims(now, index),
             Source::Probe(index) => self.go_on_with_check(now, index),
@@ -271,7 +288,7 @@ impl Daemon {
         Ok(())
     }
 
-    fn do_what_is_due(&mut self) {
+    fn do_what_is_due(&mut self) -> Result<(), DaemonError> {
         let mut now = clock::boot();
         while let Some((due, at)) = self.schedule.due(now) {
             match due {
@@ -288,6 +305,10 @@ impl Daemon {
                 Due::CheckTimeout(index) => self.end_check(now, index),
                 Due::Retry(index) => self.retry(now, index),
                 Due::Leftover(index) => self.take_leftovers_away(now, index),
+                Due::Listing => {
+                    self.list_again()?;
+                    now = clock::boot();
+                }
                 Due::Impatience => self.control.expire(now),
                 Due::Alive => {
                     self.notify.say("WATCHDOG=1");
@@ -297,6 +318,7 @@ impl Daemon {
                 }
             }
         }
+        Ok(())
     }
 
     fn hear_signals(&mut self, now: Duration) {
@@ -327,10 +349,8 @@ impl Daemon {
         self.log.line("stopped");
     }
 
-    fn active_by_permit(&self) -> u8 {
-        let held = self.units.iter().filter(|unit| {
-            unit.router.settings().permit_required && unit.router.state() == State::Active
-        });
+    fn held_by_permit(&self) -> u8 {
+        let held = self.units.iter().filter(|unit| unit.holds_by_permit());
         u8::try_from(held.count()).unwrap_or(u8::MAX)
     }
 

@@ -4,11 +4,15 @@
 //! then the addresses go, which for the others stops answers; then the connections that used them are
 //! ended, since their programs would wait for tens of seconds for packets that go nowhere.
 //!
+//! A takeover ends the connections that this machine's programs had with the former holder, and no
+//! others: what is made with the new one is a moment old by then, and good.
+//!
 //! What a killed predecessor left is known by a tag that the kernel keeps with each address, and by
 //! the configuration: an address that is virtual here is nobody else's. It is removed before the
 //! first packet is read.
 
 use std::fs;
+use std::net::IpAddr;
 
 use netlink::{
     Address, Lifetime, Link, LinkId, Mac, MacvlanMode, Netlink, NetlinkError, NewKind, NewLink,
@@ -24,6 +28,9 @@ use crate::router::{Router, Settings};
 pub(super) const ADDRESS_TAG: u8 = netlink::owner::VIP;
 /// How virtual MACs begin; the rest is family and VRID.
 const VIRTUAL_MAC: [u8; 4] = [0x00, 0x00, 0x5e, 0x00];
+
+/// Ends some connections of one address; how many.
+type Ending = fn(&mut Sockets, IpAddr) -> Result<usize, NetlinkError>;
 
 /// What speaks to the kernel about addresses.
 #[derive(Debug)]
@@ -78,15 +85,27 @@ impl Holder {
         failed
     }
 
-    /// Ends the connections of these addresses; how many, and the first failure.
+    /// Ends all connections of addresses that went away; how many, and the first failure.
     pub(super) fn end_connections(&mut self, addresses: &[Cidr]) -> (usize, Option<NetlinkError>) {
+        self.end(addresses, Sockets::destroy)
+    }
+
+    /// Ends those to the former holder of addresses that came; how many, and the first failure.
+    pub(super) fn end_connections_to_former(
+        &mut self,
+        addresses: &[Cidr],
+    ) -> (usize, Option<NetlinkError>) {
+        self.end(addresses, Sockets::destroy_outgoing)
+    }
+
+    fn end(&mut self, addresses: &[Cidr], ending: Ending) -> (usize, Option<NetlinkError>) {
         let mut ended = 0;
         let Some(sockets) = &mut self.sockets else { return (0, None) };
         for cidr in addresses {
-            match sockets.destroy(cidr.address) {
+            match ending(sockets, cidr.address) {
                 Ok(count) => ended += count,
                 Err(error @ NetlinkError::CannotDestroy { .. }) => {
-                    // The kernel can't; asking again at the next release would only cost time.
+                    // The kernel can't; asking again the next time would only cost time.
                     self.sockets = None;
                     return (ended, Some(error));
                 }

@@ -10,16 +10,24 @@ use crate::Priority;
 /// The least time between two adverts, whatever provokes them: the shortest interval there is. A
 /// flood of losing adverts then costs a hundred answers a second and not one for each.
 pub const ADVERT_GAP: Duration = Duration::from_millis(10);
-/// The least time between two announcements that were provoked. Neighbours follow the last claim
-/// they heard, so a provocation within the gap is answered at its end and never forgotten.
+/// The least time between two announcements. Neighbours follow the last claim they heard, so a
+/// provocation within the gap is answered at its end and never forgotten.
 pub const ANNOUNCE_GAP: Duration = Duration::from_millis(200);
-/// When a new Active repeats its first announcement, as keepalived does: a switch that was still
-/// learning may have lost the first.
-pub const SECOND_ANNOUNCE: Duration = Duration::from_secs(5);
+/// How long after its takeover a new Active announces again, beside the announcement that belongs to
+/// it: nobody answers one, so a single frame that is lost would cost the neighbours all the time to
+/// the next. What lost the first may lose what follows at once, hence the gaps grow. The last comes
+/// when keepalived repeats its own, for a switch that was still learning.
+pub const ANNOUNCE_AGAIN: [Duration; 4] = [
+    Duration::from_millis(200),
+    Duration::from_millis(600),
+    Duration::from_millis(1400),
+    Duration::from_secs(5),
+];
 
 /// What an Active remembers of its own packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Active {
+    took_over_at: Duration,
     sent_at: Duration,
     next_advert: Duration,
     announced_at: Duration,
@@ -48,12 +56,12 @@ impl Active {
         actions.push(Action::SendAdvert { priority });
         actions.push(Action::AddAddresses);
         actions.push(Action::Announce);
-        let again = config.refresh.map_or(SECOND_ANNOUNCE, |refresh| refresh.min(SECOND_ANNOUNCE));
         Self {
+            took_over_at: now,
             sent_at: now,
             next_advert: now.saturating_add(config.interval.duration()),
             announced_at: now,
-            next_announce: Some(now.saturating_add(again.max(ANNOUNCE_GAP))),
+            next_announce: next_announce(now, now, config),
         }
     }
 
@@ -137,7 +145,15 @@ impl Active {
     fn announce(&mut self, now: Duration, config: &Config, actions: &mut Vec<Action>) {
         actions.push(Action::Announce);
         self.announced_at = now;
-        let refresh = config.refresh.map(|refresh| refresh.max(ANNOUNCE_GAP));
-        self.next_announce = refresh.map(|refresh| now.saturating_add(refresh));
+        self.next_announce = next_announce(self.took_over_at, now, config);
     }
+}
+
+/// When to announce again after doing so now: for the takeover or to refresh, whichever is sooner.
+fn next_announce(took_over_at: Duration, now: Duration, config: &Config) -> Option<Duration> {
+    let soonest = now.saturating_add(ANNOUNCE_GAP);
+    let mut again = ANNOUNCE_AGAIN.iter().map(|after| took_over_at.saturating_add(*after));
+    let again = again.find(|at| *at >= soonest);
+    let refresh = config.refresh.map(|every| now.saturating_add(every).max(soonest));
+    again.into_iter().chain(refresh).min()
 }

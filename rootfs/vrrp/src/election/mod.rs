@@ -34,7 +34,7 @@ mod backup;
 mod table;
 mod words;
 
-pub use active::{ADVERT_GAP, ANNOUNCE_GAP, SECOND_ANNOUNCE};
+pub use active::{ADVERT_GAP, ANNOUNCE_AGAIN, ANNOUNCE_GAP};
 pub use table::{EventKind, TABLE};
 pub use words::{Action, Config, Event, Heard, State};
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use netlink::Mac;
 use vrrp::{Action, State};
 
-use super::{Daemon, Due, RETRY, clock};
+use super::{Daemon, Due, REMOVE_AGAIN, RETRY, clock};
 use crate::report;
+use crate::schedule::next_pause;
 use crate::shell::holder::named;
 
 /// Claims looked at per turn; one is as good as many.
@@ -219,6 +220,9 @@ impl Daemon {
     }
 
     fn release(&mut self, now: Duration, index: usize) {
+        let Some(unit) = self.units.get_mut(index) else { return };
+        // What was left over before has been ours again.
+        unit.leftover = None;
         self.take_away(now, index);
         let Some(unit) = self.units.get_mut(index) else { return };
         let (ended, failed) = self.holder.end_connections(&unit.router.settings().addresses);
@@ -229,8 +233,10 @@ impl Daemon {
     }
 
     pub(super) fn take_leftovers_away(&mut self, now: Duration, index: usize) {
-        if self.units.get(index).is_some_and(|unit| !unit.router.is_active()) {
+        let left = |unit: &super::Unit| unit.leftover.is_some() && !unit.router.is_active();
+        if self.units.get(index).is_some_and(left) {
             self.take_away(now, index);
+            self.tell_holder(now);
         }
     }
 
@@ -240,25 +246,30 @@ impl Daemon {
         let Some(unit) = self.units.get_mut(index) else { return };
         let settings = unit.router.settings();
         let link = unit.virtual_link.as_ref().or(unit.wire.as_ref().map(|wire| &wire.link));
-        let Some(link) = link else {
-            self.schedule.set(Due::Leftover(index), now.saturating_add(RETRY));
-            return;
+        let failed = link.map(|link| self.holder.remove(link, settings, &self.landscape));
+        // Without sockets there is no link to take them from; one that is gone took them along.
+        let stays = match &failed {
+            Some(errors) => !errors.is_empty(),
+            None => self.landscape.link(&settings.interface).is_some(),
         };
-        for error in self.holder.remove(link, settings, &self.landscape) {
+        for error in failed.into_iter().flatten() {
             let text = format!("{}: {error}; tried again", settings.label);
             self.log.complain(now, index, "remove", text);
-            self.schedule.set(Due::Leftover(index), now.saturating_add(RETRY));
+        }
+        unit.leftover = stays.then(|| next_pause(unit.leftover, REMOVE_AGAIN, RETRY));
+        if let Some(pause) = unit.leftover {
+            self.schedule.set(Due::Leftover(index), now.saturating_add(pause));
         }
     }
 
-    /// Ends what still talks to the addresses' former holder.
+    /// Ends what this machine's own programs still have with the addresses' former holder.
     fn end_connections(&mut self, now: Duration, index: usize) {
         let Some(unit) = self.units.get_mut(index) else { return };
         if unit.router.state() != State::Active {
             return;
         }
         let addresses = unit.router.settings().addresses.clone();
-        let (ended, failed) = self.holder.end_connections(&addresses);
+        let (ended, failed) = self.holder.end_connections_to_former(&addresses);
         unit.router.counters.connections_ended += u64::try_from(ended).unwrap_or(0);
         if ended > 0 {
             let what = named(&addresses);

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use netlink::Event;
 
-use super::{Daemon, DaemonError, Due, RETRY, Source};
+use super::{Daemon, DaemonError, Due, RETRY, Source, clock};
 use crate::config::Subject;
 use crate::shell::landscape::Landscape;
 use crate::shell::wire::Wire;
 
 /// News per turn. A node whose pods all start at once has some hundred; the rest waits its turn.
 const NEWS_PER_TURN: usize = 256;
+/// After a listing that failed: soon, since news were lost, but adverts have to go out in between.
+const LIST_AGAIN: Duration = Duration::from_millis(250);
 
 impl Daemon {
-    pub(super) fn hear_news(&mut self, now: Duration) -> Result<(), DaemonError> {
+    pub(super) fn hear_news(&mut self) -> Result<(), DaemonError> {
         let mut touched = false;
         let mut all = false;
         for _ in 0..NEWS_PER_TURN {
@@ -24,23 +26,66 @@ impl Daemon {
             };
             touched = touched || self.concerns_us(&event);
             if !self.landscape.hear(event) {
-                // What still waits was said before the loss: it is older than a listing, and must
-                // not be heard after it.
-                while self.monitor.event()?.is_some() {}
-                self.landscape = Landscape::list(self.netlink())?;
+                self.drop_news()?;
                 touched = true;
+                // An address that an old list lacks is no reason to ask a busy kernel once more.
+                if !self.list() {
+                    break;
+                }
             }
         }
         if touched {
-            for index in 0..self.units.len() {
-                self.reconcile(now, index);
-                if all {
-                    self.put_back(now, index)?;
-                }
-            }
-            self.look_at_carriers(now);
+            self.follow_landscape(all);
         }
         Ok(())
+    }
+
+    /// After a listing that failed. Everything is looked at, as after a loss of news.
+    pub(super) fn list_again(&mut self) -> Result<(), DaemonError> {
+        self.drop_news()?;
+        if self.list() {
+            self.follow_landscape(true);
+        }
+        Ok(())
+    }
+
+    /// What still waits was said before the loss: it is older than a listing, and must not be heard
+    /// after it.
+    fn drop_news(&mut self) -> Result<(), DaemonError> {
+        while self.monitor.event()?.is_some() {}
+        Ok(())
+    }
+
+    /// Lists everything anew; false if the kernel couldn't. Then what was known before has to do, and
+    /// it is asked again soon: one that is busy for a moment is no reason to give every address up.
+    fn list(&mut self) -> bool {
+        let listed = Landscape::list(self.netlink());
+        // The answer may have taken its time.
+        let now = clock::boot();
+        match listed {
+            Ok(landscape) => {
+                self.landscape = landscape;
+                true
+            }
+            Err(error) => {
+                let text = format!("what is known of links and addresses may be old: {error}");
+                self.log.complain(now, 0, "list", text);
+                self.schedule.set(Due::Listing, now.saturating_add(LIST_AGAIN));
+                false
+            }
+        }
+    }
+
+    /// Brings routers and checks in line with the landscape; `all` if there is nothing that it lacks.
+    fn follow_landscape(&mut self, all: bool) {
+        let now = clock::boot();
+        for index in 0..self.units.len() {
+            self.reconcile(now, index);
+            if all {
+                self.put_back(now, index);
+            }
+        }
+        self.look_at_carriers(now);
     }
 
     /// A node has many interfaces that come and go with its pods; ours are few.
@@ -136,14 +181,13 @@ impl Daemon {
     }
 
     /// Whoever flushes an interface takes our addresses along; an Active needs them back.
-    fn put_back(&mut self, now: Duration, index: usize) -> Result<(), DaemonError> {
-        if self.missing(index).is_none() {
-            return Ok(());
-        }
+    fn put_back(&mut self, now: Duration, index: usize) {
         // The kernel tells of a new IPv6 address only a moment later, so missing it is no proof yet.
-        self.landscape = Landscape::list(self.netlink())?;
-        let Some(missing) = self.missing(index) else { return Ok(()) };
-        let Some(unit) = self.units.get(index) else { return Ok(()) };
+        if self.missing(index).is_none() || !self.list() {
+            return;
+        }
+        let Some(missing) = self.missing(index) else { return };
+        let Some(unit) = self.units.get(index) else { return };
         let text = format!("{}: {missing} was taken away; put back", unit.router.settings().label);
         self.log.complain(now, index, "taken", text);
         let actions = match self.add_addresses(index) {
@@ -154,7 +198,6 @@ impl Daemon {
             }
         };
         self.act(now, index, actions.unwrap_or_default());
-        Ok(())
     }
 
     /// An address that an Active should have, and has not as far as we know.

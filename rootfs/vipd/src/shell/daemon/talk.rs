@@ -85,15 +85,15 @@ impl Daemon {
         }
     }
 
-    /// Tells the holder when a router that needs its permit became Active, or is not any more.
+    /// Tells the holder when a router took addresses that need its permit, or has let go of them all.
     pub(super) fn tell_holder(&mut self, now: Duration) {
-        if self.permits.is_some() && self.active_by_permit() != self.told_held {
+        if self.permits.is_some() && self.held_by_permit() != self.told_held {
             self.report_to_holder(now);
         }
     }
 
     fn report_to_holder(&mut self, now: Duration) {
-        let held = self.active_by_permit();
+        let held = self.held_by_permit();
         self.told_held = held;
         let report = Message::Report { epoch: self.permission.highest(), held };
         if self.permits.as_ref().is_some_and(|permits| !permits.say(report)) {
