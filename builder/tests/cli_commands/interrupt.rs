@@ -18,7 +18,7 @@ use crate::shared::command::command;
 use crate::shared::definition::definition_text;
 use crate::shared::flashable::{Choice, MIB, SEED, used_disk, write_image};
 use crate::shared::noise::noise;
-use crate::support::{part_files, text};
+use crate::support::{part_files, put_idle_qemu, text};
 
 /// What Ctrl-C is in a shell's eyes.
 const INTERRUPTED: i32 = 130;
@@ -120,16 +120,6 @@ fn a_disk_is_left_without_partitions() {
         assert!(left.contains("primary missing, backup missing"), "{left}");
         true
     });
-}
-
-/// A folder with a program that calls itself QEMU and does nothing.
-fn put_idle_qemu(root: &Path) -> PathBuf {
-    let folder = root.join("programs");
-    let program = folder.join("qemu-system-x86_64");
-    fs::create_dir(&folder).expect("made");
-    fs::write(&program, "#!/bin/sh\necho QEMU emulator version 10.0.0\n").expect("written");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("set");
-    folder
 }
 
 #[test]
