@@ -126,7 +126,10 @@ impl Source {
         let seed = match self.seed_text()? {
             None => SeedState::Empty,
             Some(text) => match seed::parse("the image's seed", &text) {
-                Ok(seed) => SeedState::Node(seed.node.name.to_string()),
+                Ok(seed) => SeedState::Node {
+                    node: seed.node.name.to_string(),
+                    cluster: seed.cluster.name.to_string(),
+                },
                 Err(_) => SeedState::Bad,
             },
         };

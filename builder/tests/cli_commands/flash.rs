@@ -22,11 +22,12 @@ fn without_a_terminal_only_yes_writes() {
     let disk = folder.path().join("disk.raw");
     let asked = flash(&image, &disk, &[]).ended(1);
     assert!(asked.err.contains("add --yes"), "{}", asked.err);
-    assert!(asked.err.contains("image   tiny 1.2.3 (node1)"), "{}", asked.err);
+    assert!(asked.err.contains("image   tiny 1.2.3 (node1 of tiny)"), "{}", asked.err);
     assert!(!disk.exists());
     let ran = flash(&image, &disk, &["--yes", "--json", "-q"]).ended(0);
     let report = ran.json();
     assert_eq!(report["node"], "node1");
+    assert_eq!(report["cluster"], "tiny");
     assert_eq!(report["disk_bytes"], fs::metadata(&image).expect("there").len());
     assert_eq!(report["device"], text(&disk));
     for key in ["image", "bytes", "seconds"] {
