@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use self::base::{Base, BaseError, Inputs};
+use self::base::{Base, BaseError, Inputs, written};
 use self::images::{BuiltImage, ImagesError};
 use self::packages::ArchivePackages;
 use self::seeds::SeedsError;
@@ -89,6 +89,7 @@ pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError
     let project = &request.project;
     let definition = Definition::load(&project.image_definition(&request.image)?)?;
     let overlays = overlay::load_all(&project.overlays_of(&definition.path), &definition.overlays)?;
+    let written = written(&definition, &overlays)?;
     // Seeds first: their mistakes are the commonest, and found at once.
     let seeds = seeds::seal_all(&request.seeds, progress)?;
     for warning in roles::warnings(&definition.name, &overlays, &seeds) {
@@ -102,6 +103,7 @@ pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError
     let inputs = Inputs {
         definition: &definition,
         overlays: &overlays,
+        written: &written,
         binaries: &binaries,
         source: &source,
         k3s: k3s.as_ref(),
