@@ -8,6 +8,7 @@ mod shared {
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use builder::debian::digest::Digest;
 use serde_json::Value;
@@ -80,6 +81,11 @@ impl Desk {
     }
 
     fn lock(&self, more: &[&str]) -> (i32, String) {
+        let ran = finish(&mut self.command(more));
+        (ran.code, ran.out + &ran.err)
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
         let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
         let mut command = command();
         command
@@ -90,8 +96,7 @@ impl Desk {
             .arg(flag("keyring", &self.path("keyring.asc")))
             .arg(format!("--mirror=file:{}", self.path("archive").display()))
             .args(more);
-        let ran = finish(&mut command);
-        (ran.code, ran.out + &ran.err)
+        command
     }
 }
 
@@ -148,4 +153,21 @@ fn a_lock_that_can_not_be_read_is_written_anew() {
     assert!(text.contains("builder lock"), "the mend is named: {text}");
     assert_eq!(desk.lock(&[]).0, 0);
     assert_eq!(desk.lock(&["--check"]).0, 0);
+}
+
+#[test]
+fn a_proxy_that_is_none_matters_only_to_who_asks_somebody_and_its_password_is_not_shown() {
+    let desk = Desk::new();
+    desk.publish(&FIRST);
+    assert_eq!(desk.lock(&[]).0, 0);
+    let with_proxy = |more: &[&str]| {
+        let mut command = desk.command(more);
+        finish(command.env("http_proxy", "socks5://me:secret@proxy.test:1080"))
+    };
+    let refused = with_proxy(&["--check"]);
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    assert!(refused.err.contains("http_proxy=\"socks5://...@proxy.test"), "{}", refused.err);
+    assert!(!refused.err.contains("secret"), "{}", refused.err);
+    let offline = with_proxy(&["--check", "--offline"]);
+    assert_eq!(offline.code, 0, "{}", offline.err);
 }

@@ -141,7 +141,8 @@ impl Source {
 pub fn open_store(named: &[String], reach: &Reach, cache: &Path) -> Result<Store, SourceError> {
     let mirrors = mirror::candidates(&reach.mirrors, named, Path::new("/"));
     let mirrors = if reach.offline { mirrors.unwrap_or_default() } else { mirrors? };
-    let proxies = Proxies::from_environment()?;
+    // Nobody is asked through one, so that no mistake in one matters.
+    let proxies = if reach.offline { Proxies::default() } else { Proxies::from_environment()? };
     Ok(Store::open(cache, Network { offline: reach.offline, mirrors, proxies })?)
 }
 
