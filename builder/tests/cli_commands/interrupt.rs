@@ -1,8 +1,9 @@
-//! Ctrl-C in the middle of a flash, of copying a disk to keep, and of a build that waits for its
-//! mirror.
+//! Ctrl-C in the middle of a flash, of copying a disk to keep, and of a build that waits for cargo or
+//! for its mirror.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
+use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -197,4 +198,21 @@ fn a_build_that_waits_for_its_mirror_ends_and_leaves_no_image() {
     assert!(interrupt_when(&mut child, called), "it ended too early");
     assert!(!inside("out").exists());
     assert_eq!(fs::read_dir(inside("cache/bases")).map_or(0, Iterator::count), 0);
+}
+
+#[test]
+fn a_build_that_waits_for_cargo_says_nothing_of_how_that_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    put_project(folder.path());
+    let inside = |name: &str| folder.path().join(name);
+    fs::write(inside("cargo"), "#!/bin/sh\ntouch begun\nexec sleep 1000\n").expect("written");
+    let mut command = command();
+    command.env("CARGO", inside("cargo")).current_dir(folder.path());
+    command.arg("--cache").arg(inside("cache")).arg("--project").arg(folder.path());
+    command.args(["build", "--image", "tiny", "--seed", "node1.toml", "--quiet"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    assert!(interrupt_when(&mut child, || inside("begun").exists()), "it ended too early");
+    let mut said = String::new();
+    child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
+    assert!(!said.contains("error:"), "{said}");
 }
