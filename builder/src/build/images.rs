@@ -10,10 +10,10 @@ use thiserror::Error;
 
 use super::base::Base;
 use super::seeds::SealedSeed;
-use crate::device::Source;
 use crate::image::formats::{self, Format};
 use crate::image::identity::{self, IdentityError};
 use crate::image::layout::Part;
+use crate::image::packed;
 use crate::image::region::Region;
 use crate::image::sparse::{self, ImageHasher};
 use crate::progress::Progress;
@@ -122,8 +122,8 @@ fn keep_of_other_cluster(
     progress: &Progress,
 ) -> Result<(), ImagesError> {
     // What can't be read is nobody's node, and building anew is the mend for it.
-    let Ok(there) = Source::open(target, progress) else { return Ok(()) };
-    match (state(&there.image), judge(&seed.text)) {
+    let Ok((there, _)) = packed::open(target, progress) else { return Ok(()) };
+    match (state(&there), judge(&seed.text)) {
         (SeedState::Good { node, cluster: there, .. }, SeedState::Good { cluster: ours, .. })
             if there != ours =>
         {

@@ -12,6 +12,7 @@ use disk::boot::Slot;
 use super::build::ReachArguments;
 use super::{Context, Outcome};
 use crate::image::open::OpenImage;
+use crate::image::packed;
 use crate::image::sparse;
 use crate::qemu::accelerate;
 use crate::qemu::command::{Acceleration, Bus, Card, Console, Disk, Machine, Start};
@@ -31,7 +32,7 @@ const DISK_BYTES: u64 = 4 << 30;
     Ctrl-A X ends the machine; Ctrl-A C switches to QEMU's monitor and back.\n\
     The image is not changed, unless --keep names where the disk goes.")]
 pub(super) struct Arguments {
-    /// The image to boot
+    /// The image to boot: raw or raw.zst
     #[arg(value_name = "IMAGE", required_unless_present = "seed", conflicts_with = "seed")]
     image: Option<PathBuf>,
     /// Build the lab image of this seed first, then boot it
@@ -93,11 +94,10 @@ impl From<BusChoice> for Bus {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let kept = arguments.keep.as_deref().filter(|kept| kept.exists());
     // A disk has the root of its own kernel, and another one's would not find it.
-    let image_path = match kept {
-        Some(kept) => kept.to_owned(),
-        None => image_of(context, arguments)?,
+    let image = match kept {
+        Some(kept) => OpenImage::open(kept)?,
+        None => packed::open(&image_of(context, arguments)?, &context.progress)?.0,
     };
-    let image = OpenImage::open(&image_path)?;
     let cache = context.cache()?;
     let qemu = Qemu::find(&cache, &arguments.reach.reach(false), &context.progress)?;
     let folder = Scratch::within(&std::env::temp_dir(), "edgepair-run-")?;
@@ -114,7 +114,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         None => prepare_disk(&image, arguments.keep.as_deref(), folder.path())?,
     };
     let machine = Machine {
-        name: image_path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        name: image.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         acceleration,
         memory_mib: u32::try_from(arguments.memory.bytes() >> 20)?,
         processors: arguments.processors,

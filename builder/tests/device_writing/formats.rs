@@ -11,6 +11,7 @@ use builder::build::images::{ImagesError, write_all};
 use builder::build::seeds::SealedSeed;
 use builder::device::{SeedState, Source, SourceError};
 use builder::image::formats::{Format, write};
+use builder::image::packed::PackedError;
 use builder::image::qcow2::CLUSTER_BYTES;
 use builder::progress::Progress;
 use disk::verity::to_hex;
@@ -125,12 +126,12 @@ fn a_compressed_image_is_opened_and_a_damaged_one_is_not() {
         Source::open(&path, &Progress::quiet()).expect_err("damaged")
     };
     let cut = open(&bytes[..bytes.len() / 2]);
-    assert!(matches!(cut, SourceError::Unpack { .. }), "{cut}");
+    assert!(matches!(cut, SourceError::Packed(PackedError::Unpack { .. })), "{cut}");
     let mut bent = bytes.clone();
     let middle = bytes.len() / 2;
     bent[middle] ^= 1;
     let bent = open(&bent);
-    assert!(matches!(bent, SourceError::Unpack { .. }), "{bent}");
+    assert!(matches!(bent, SourceError::Packed(PackedError::Unpack { .. })), "{bent}");
     let Some(tool) = oracle("zstd") else { return };
     fs::write(&path, &bytes).expect("written");
     run(Command::new(&tool).args(["--test", path.to_str().expect("text")]));
