@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -141,7 +142,7 @@ impl Inputs<'_> {
         let lock_path = path.with_extension("lock");
         let lock = File::create(&lock_path)
             .map_err(|source| BaseError::Io { path: lock_path.clone(), source })?;
-        flock(&lock, FlockOperation::LockExclusive)
+        lock_alone(&lock, progress)
             .map_err(|errno| BaseError::Io { path: lock_path.clone(), source: errno.into() })?;
         if !self.anew
             && path.is_file()
@@ -271,6 +272,19 @@ fn extra(path: String, from: &Path, mode: u16) -> Result<Extra, BaseError> {
     Ok(Extra { path, content: Content::Slice { file: Arc::new(file), offset: 0, length }, mode })
 }
 
+/// Locks the file once nobody else has it locked, and says so if that may take a while.
+fn lock_alone(lock: &File, progress: &Progress) -> Result<(), Errno> {
+    match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => {
+            let step = progress.long_step("waiting for another build of the same image");
+            flock(lock, FlockOperation::LockExclusive)?;
+            step.finish("");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 fn read_record(path: &Path) -> Option<Record> {
     serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
@@ -301,10 +315,43 @@ fn remove_old(folder: &Path, current: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread;
     use std::time::Duration;
 
     use super::*;
     use crate::root::overlay;
+
+    struct Told(Sender<Vec<u8>>);
+
+    impl Write for Told {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_waits_for_another_build_says_so_before() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let open = || file.reopen().expect("opened");
+        let (other, ours) = (open(), open());
+        let (told, heard) = channel();
+        let progress = Progress::lines(Box::new(Told(told)));
+        flock(&other, FlockOperation::LockExclusive).expect("free");
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| lock_alone(&ours, &progress));
+            let said = heard.recv().expect("said");
+            assert!(said.starts_with(b"waiting for another build"), "{said:?}");
+            drop(other);
+            waiting.join().expect("it ended").expect("locked");
+        });
+    }
 
     #[test]
     fn what_was_edited_since_it_was_parsed_is_named() {

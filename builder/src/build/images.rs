@@ -93,7 +93,7 @@ pub fn write_all(
             sparse::copy(&base_file, unfinished.file()).map_err(fail)?;
             identity::write(unfinished.file(), partition, &seed.text, date)?;
         } else {
-            let step = progress.step(&format!("{} as {format}", seed.node));
+            let step = progress.long_step(&format!("{} as {format}", seed.node));
             // The raw image is on the way only, and vanishes even if this process is killed.
             let raw = tempfile::tempfile_in(out).map_err(fail)?;
             sparse::copy(&base_file, &raw).map_err(fail)?;

@@ -95,7 +95,7 @@ pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError
     for warning in roles::warnings(&definition.name, &overlays, &seeds) {
         progress.warn(&warning);
     }
-    let step = progress.step("node binaries");
+    let step = progress.long_step("node binaries");
     let binaries = node::build(project, definition.architecture, request.reach.offline)?;
     step.finish("");
     let source = Source::open(&definition, &request.reach, &request.cache, progress)?;
