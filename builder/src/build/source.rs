@@ -121,10 +121,9 @@ impl Source {
         overlays: &[Overlay],
     ) -> Result<Resolution, SourceError> {
         let wanted = wanted(definition, overlays);
-        let nothing: [&str; 0] = [];
         Ok(match &self.chosen {
-            Chosen::Archive(archive) => archive.resolve(&wanted, &nothing)?,
-            Chosen::Lock(lock) => lock.resolve(&wanted, &nothing)?,
+            Chosen::Archive(archive) => archive.resolve(&wanted)?,
+            Chosen::Lock(lock) => lock.resolve(&wanted)?,
         })
     }
 

@@ -157,12 +157,8 @@ impl Archive {
     }
 
     /// The wanted packages and all that they need.
-    pub fn resolve(
-        &self,
-        wanted: &[impl AsRef<str>],
-        exclude: &[impl AsRef<str>],
-    ) -> Result<Resolution, ResolveError> {
-        resolve(&self.index, &self.architecture, wanted, exclude)
+    pub fn resolve(&self, wanted: &[impl AsRef<str>]) -> Result<Resolution, ResolveError> {
+        resolve(&self.index, &self.architecture, wanted)
     }
 }
 
