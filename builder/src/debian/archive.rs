@@ -2,10 +2,11 @@
 //!
 //! Which suite is where is found by asking the candidates. Online, `InRelease` is always asked
 //! for again (if only to hear that it is unchanged); everything else is named by a hash and taken
-//! from the cache when it is there.
+//! from the cache when it is there. Offline a suite is what a candidate had last, else the newest
+//! that any mirror ever had.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thiserror::Error;
@@ -211,7 +212,7 @@ fn find_suite(
     keyring: &Keyring,
     name: &str,
 ) -> Result<FoundSuite, ArchiveError> {
-    if store.mirrors().is_empty() {
+    if store.mirrors().is_empty() && !store.is_offline() {
         return Err(StoreError::NoMirror(format!("the suite {name}")).into());
     }
     let mut failure = None;
@@ -227,11 +228,49 @@ fn find_suite(
         return Err(error.into());
     }
     if store.is_offline() {
-        return Err(StoreError::Offline(format!("the suite {name}")).into());
+        let newest = newest_in_cache(store, request, keyring, name)?;
+        return newest.ok_or_else(|| StoreError::Offline(format!("the suite {name}")).into());
     }
     let mirrors: Vec<&str> = store.mirrors().iter().map(Mirror::as_str).collect();
     let (suite, mirrors) = (name.to_owned(), mirrors.join(" and "));
     Err(ArchiveError::SuiteNotFound { suite, mirrors })
+}
+
+/// The newest release of a suite that the cache has, from whichever mirror it came: packages are
+/// found by their hashes, so it doesn't matter which.
+fn newest_in_cache(
+    store: &Store,
+    request: &ArchiveRequest,
+    keyring: &Keyring,
+    name: &str,
+) -> Result<Option<FoundSuite>, ArchiveError> {
+    let folder = suite_folder(store, name);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(wrap_io(&folder, error).into()),
+    };
+    let mut good: Vec<FoundSuite> = Vec::new();
+    let mut failure = None;
+    for entry in entries.flatten() {
+        let saved = SavedRelease::in_folder(&entry.path());
+        let Some(SmallFile { bytes, .. }) = saved.load()? else {
+            continue;
+        };
+        match judge(&saved.text.display().to_string(), &bytes, request, keyring, name) {
+            Ok(release) => {
+                let (mirror, digest) = (Mirror::cache(), Digest::of(&bytes));
+                good.push(FoundSuite { mirror, release, digest });
+            }
+            // One that is damaged, or signed for another keyring, hides no good one.
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    let newest = good.into_iter().max_by_key(|found| found.release.date);
+    match (newest, failure) {
+        (None, Some(error)) => Err(error),
+        (newest, _) => Ok(newest),
+    }
 }
 
 /// None if this mirror doesn't have the suite (offline: if we never had it from there).
@@ -301,6 +340,11 @@ fn judge(
     Ok(release)
 }
 
+/// Where the cache has what it knows of a suite, in a folder for each mirror.
+fn suite_folder(store: &Store, suite: &str) -> PathBuf {
+    store.root().join("suites").join(suite.replace('/', "_"))
+}
+
 /// The last good `InRelease` of a suite at a mirror, and what names its version there.
 struct SavedRelease {
     text: PathBuf,
@@ -310,7 +354,10 @@ struct SavedRelease {
 impl SavedRelease {
     fn new(store: &Store, mirror: &Mirror, suite: &str) -> Self {
         let place = &Digest::of(mirror.as_str().as_bytes()).to_string()[..16];
-        let folder = store.root().join("suites").join(suite.replace('/', "_")).join(place);
+        Self::in_folder(&suite_folder(store, suite).join(place))
+    }
+
+    fn in_folder(folder: &Path) -> Self {
         Self { text: folder.join("InRelease"), validator: folder.join("validator") }
     }
 
