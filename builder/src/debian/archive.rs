@@ -180,7 +180,7 @@ fn open_suite(
     name: &str,
     progress: &Progress,
 ) -> Result<(Suite, Vec<IndexText>), ArchiveError> {
-    let found = find_suite(store, request, keyring, name)?;
+    let found = find_suite(store, request, keyring, name, progress)?;
     let mut texts = Vec::new();
     for component in &request.components {
         let folder = format!("{component}/binary-{}", request.architecture);
@@ -211,13 +211,14 @@ fn find_suite(
     request: &ArchiveRequest,
     keyring: &Keyring,
     name: &str,
+    progress: &Progress,
 ) -> Result<FoundSuite, ArchiveError> {
     if store.mirrors().is_empty() && !store.is_offline() {
         return Err(StoreError::NoMirror(format!("the suite {name}")).into());
     }
     let mut failure = None;
     for mirror in store.mirrors() {
-        match read_suite(store, request, keyring, name, mirror) {
+        match read_suite(store, request, keyring, name, mirror, progress) {
             Ok(Some(found)) => return Ok(found),
             Ok(None) => {}
             Err(ArchiveError::Store(error)) => failure = failure.or(Some(error)),
@@ -280,32 +281,45 @@ fn read_suite(
     keyring: &Keyring,
     name: &str,
     mirror: &Mirror,
+    progress: &Progress,
 ) -> Result<Option<FoundSuite>, ArchiveError> {
     let url = mirror.file(&format!("dists/{name}/InRelease"));
     let saved = SavedRelease::new(store, mirror, name);
     let old = saved.load()?;
-    let known = old.as_ref().and_then(|old| old.validator.clone());
-    let (bytes, fresh) = if store.is_offline() {
-        let Some(old) = old else {
-            return Ok(None);
-        };
-        (old.bytes, None)
+    let fresh = if store.is_offline() {
+        None
     } else {
-        match store.small_file(&url, INRELEASE_BYTES_MAX, known.as_ref()) {
-            Ok(Some(fresh)) => (fresh.bytes, Some(fresh.validator)),
-            Ok(None) => match old {
-                Some(old) => (old.bytes, None),
-                None => return Ok(None),
-            },
+        let known = old.as_ref().and_then(|old| old.validator.as_ref());
+        match store.small_file(&url, INRELEASE_BYTES_MAX, known) {
+            Ok(fresh) => fresh,
             Err(StoreError::Http(HttpError::NotFound(_))) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
     };
-    let digest = Digest::of(&bytes);
-    let release = judge(&url, &bytes, request, keyring, name)?;
+    let judged = |bytes: Vec<u8>| -> Result<Judged, ArchiveError> {
+        let release = judge(&url, &bytes, request, keyring, name)?;
+        Ok(Judged { bytes, release })
+    };
+    let (found, news) = match (fresh, old) {
+        (None, None) => return Ok(None),
+        (None, Some(old)) => (judged(old.bytes)?, None),
+        (Some(fresh), old) => {
+            let new = judged(fresh.bytes)?;
+            // What this keyring doesn't vouch for is no measure.
+            let old = old.and_then(|old| judged(old.bytes).ok());
+            match old.filter(|old| old.release.date > new.release.date) {
+                // Somebody may serve what was right once, to keep later mends from us.
+                Some(old) => {
+                    progress.warn(&saved.older(&url, old.release.date, new.release.date));
+                    (old, None)
+                }
+                None => (new, Some(fresh.validator)),
+            }
+        }
+    };
     // An end of validity is there against mirrors that hold back news. Offline nobody does: what
     // is in the cache was valid when it came, and an air-gapped site builds from it for years.
-    if let Some(until) = release.valid_until
+    if let Some(until) = found.release.valid_until
         && until < request.now
         && !store.is_offline()
     {
@@ -313,10 +327,17 @@ fn read_suite(
         return Err(ArchiveError::Expired { url, until, now });
     }
     // Only what was found good may replace what was found good before.
-    if let Some(validator) = fresh {
-        saved.save(&bytes, validator.as_ref())?;
+    if let Some(validator) = news {
+        saved.save(&found.bytes, validator.as_ref())?;
     }
-    Ok(Some(FoundSuite { mirror: mirror.clone(), release, digest }))
+    let digest = Digest::of(&found.bytes);
+    Ok(Some(FoundSuite { mirror: mirror.clone(), release: found.release, digest }))
+}
+
+/// A release that was found good, and the text that says so.
+struct Judged {
+    bytes: Vec<u8>,
+    release: Release,
 }
 
 fn judge(
@@ -359,6 +380,16 @@ impl SavedRelease {
 
     fn in_folder(folder: &Path) -> Self {
         Self { text: folder.join("InRelease"), validator: folder.join("validator") }
+    }
+
+    /// A warning that the mirror went back in time.
+    fn older(&self, url: &str, had: u64, has: u64) -> String {
+        let (had, has) = (readable_date(had), readable_date(has));
+        format!(
+            "warning: {url} is of {has}, and was of {had} before: the mirror is stale, or somebody \
+             holds back news. The newer one is used; to take the older one, remove {}",
+            self.text.display()
+        )
     }
 
     fn load(&self) -> Result<Option<SmallFile>, StoreError> {
