@@ -15,7 +15,7 @@ pub mod roles;
 pub mod seeds;
 pub mod source;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -99,7 +99,8 @@ pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError
     let binaries = node::build(project, definition.architecture, request.reach.offline)?;
     step.finish("");
     let source = Source::open(&definition, &request.reach, &request.cache, progress)?;
-    let k3s = obtain_k3s(request, &definition, &overlays, &source, progress)?;
+    let given = request.k3s.as_deref();
+    let k3s = obtain_k3s(given, &definition, &overlays, &source, progress)?;
     let inputs = Inputs {
         definition: &definition,
         overlays: &overlays,
@@ -130,15 +131,14 @@ pub fn kernel_modules(
     Ok(modules.map_err(BaseError::from)?)
 }
 
-/// The release that one of the overlays pins, if any does.
+/// The release that one of the overlays pins, if any does; from `given` where it can't be downloaded.
 pub fn obtain_k3s(
-    request: &Request,
+    given: Option<&Path>,
     definition: &Definition,
     overlays: &[Overlay],
     source: &Source,
     progress: &Progress,
 ) -> Result<Option<K3sFiles>, BuildError> {
-    let given = request.k3s.as_deref();
     let Some(pin) = overlays.iter().find_map(|overlay| overlay.manifest.k3s.as_ref()) else {
         return match given {
             Some(_) => Err(BuildError::NoK3sOverlay(definition.name.clone())),
