@@ -22,6 +22,7 @@ use super::release::{IndexFile, Release, ReleaseError, readable_date};
 use super::resolve::{Resolution, ResolveError, resolve};
 use super::store::{Store, StoreError, wrap_io};
 use super::unpack::{Compression, decompress};
+use crate::explain::without_logins;
 use crate::progress::Progress;
 use crate::unfinished;
 
@@ -310,7 +311,8 @@ fn read_suite(
             match old.filter(|old| old.release.date > new.release.date) {
                 // Somebody may serve what was right once, to keep later mends from us.
                 Some(old) => {
-                    progress.warn(&saved.older(&url, old.release.date, new.release.date));
+                    let warning = saved.older(&url, old.release.date, new.release.date);
+                    progress.warn(&without_logins(&warning));
                     (old, None)
                 }
                 None => (new, Some(fresh.validator)),
