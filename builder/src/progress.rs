@@ -118,6 +118,14 @@ impl Progress {
         };
         Step { progress: self, label: label.to_owned(), bar, begun: Instant::now() }
     }
+
+    /// Begins a step that may take minutes, so that a log says at once what it waits for.
+    pub fn long_step(&self, label: &str) -> Step<'_> {
+        if matches!(self.mode, Mode::Lines(_)) {
+            self.note(&format!("{label} ..."));
+        }
+        self.step(label)
+    }
 }
 
 impl Bytes<'_> {
@@ -228,10 +236,16 @@ mod tests {
         bytes.finish("fetched", 16_712_345);
         drop(progress.bytes("abandoned", None));
         progress.step("root").finish("ext4");
-        let text = String::from_utf8(log.0.lock().expect("unpoisoned").clone()).expect("text");
+        let compiling = progress.long_step("binaries");
+        let said = || String::from_utf8(log.0.lock().expect("unpoisoned").clone()).expect("text");
+        assert!(said().ends_with("binaries ...\n"), "before it is done: {}", said());
+        compiling.finish("");
+        let text = said();
         let mut lines = text.lines();
         assert_eq!(lines.next(), Some("fetched postgresql-17 17.11 16.7 MB"));
         assert!(lines.next().is_some_and(|line| line.starts_with("root: ext4 (")));
+        assert_eq!(lines.next(), Some("binaries ..."));
+        assert!(lines.next().is_some_and(|line| line.starts_with("binaries (")));
         assert_eq!(lines.next(), None);
     }
 

@@ -40,9 +40,12 @@ impl Project {
             .ok_or(ProjectError::NotFound { looked_in: here.clone() })
     }
 
+    /// Absolute and without links: cargo is run inside of it, where a path that was relative to our
+    /// own folder would name another place.
     fn at(root: &Path) -> Option<Self> {
+        let root = root.canonicalize().ok()?;
         let complete = root.join("overlays").is_dir() && root.join("images").is_dir();
-        complete.then(|| Self { root: root.to_owned() })
+        complete.then_some(Self { root })
     }
 
     pub fn root(&self) -> &Path {
@@ -90,4 +93,19 @@ pub fn cache_folder(given: Option<&Path>) -> Result<PathBuf, ProjectError> {
     let from = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
     base.map(|base| base.join("edgepair")).ok_or(ProjectError::NoCache)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_that_is_named_by_a_relative_path_has_an_absolute_one() {
+        // Tests run in the folder of their package.
+        let project = Project::find(Some(Path::new(".."))).expect("the checkout");
+        let package = Path::new(env!("CARGO_MANIFEST_DIR")).canonicalize().expect("there");
+        assert_eq!(Some(project.root()), package.parent());
+        let missing = Project::find(Some(Path::new("no-such-folder"))).expect_err("none is there");
+        assert!(missing.to_string().contains("no-such-folder has no overlays/"), "{missing}");
+    }
 }

@@ -256,8 +256,7 @@ impl Tool {
         )
         .map_err(|source| ToolError::Archive { tool: self.name, source: Box::new(source) })?;
         let wanted: Vec<&str> = self.parts.iter().map(|part| part.package).collect();
-        let nothing: [&str; 0] = [];
-        let resolution = archive.resolve(&wanted, &nothing)?;
+        let resolution = archive.resolve(&wanted)?;
         let packages = ArchivePackages::new(&store, &resolution, progress);
         let mut tree = Tree::default();
         for part in self.parts {

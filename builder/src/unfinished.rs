@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ use thiserror::Error;
 
 static LISTED: Mutex<Listed> =
     Mutex::new(Listed { paths: BTreeSet::new(), processes: BTreeSet::new() });
+/// Set for good as soon as an interrupt is there.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// A program that was asked to end gets this long, as QEMU wants to give the terminal back.
 const END_LIMIT: Duration = Duration::from_secs(2);
 const END_POLL: Duration = Duration::from_millis(10);
@@ -29,7 +32,7 @@ const PUBLIC_MODE: u32 = 0o666;
 /// Permissions of a file that may have a node's keys in it.
 const PRIVATE_MODE: u32 = 0o600;
 /// What shells report for a program that Ctrl-C ended.
-const INTERRUPTED: i32 = 130;
+const INTERRUPTED_CODE: i32 = 130;
 
 #[derive(Debug, Error)]
 pub enum UnfinishedError {
@@ -93,6 +96,7 @@ fn listed() -> MutexGuard<'static, Listed> {
 /// From now on Ctrl-C and a polite kill clear up before the process ends.
 pub fn remove_on_interrupt() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(|| {
+        INTERRUPTED.store(true, Ordering::SeqCst);
         let processes = listed().processes.clone();
         processes.into_iter().for_each(end_process);
         // The lists stay locked to the end, so that no other thread starts a file meanwhile.
@@ -101,8 +105,16 @@ pub fn remove_on_interrupt() -> Result<(), ctrlc::Error> {
             // It may have got its name at this very moment, and then it is no longer here.
             let _gone = remove(path);
         }
-        process::exit(INTERRUPTED);
+        process::exit(INTERRUPTED_CODE);
     })
+}
+
+/// Returns unless the process was interrupted. Then it is about to end, and what the caller was at
+/// has failed because its child was ended, which is nothing to tell.
+pub fn wait_if_interrupted() {
+    while INTERRUPTED.load(Ordering::SeqCst) {
+        thread::park();
+    }
 }
 
 impl Listing {

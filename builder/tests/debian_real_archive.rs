@@ -45,17 +45,19 @@ fn trixie_is_verified_resolved_fetched_and_unpacked() {
     let opened = begun.elapsed();
     assert!(archive.len() > 60_000, "only {} packages", archive.len());
     let begun = Instant::now();
-    let resolution = archive.resolve(&["postgresql-17"], &["libllvm19"]).expect("resolved");
+    let resolution = archive.resolve(&["postgresql-17"]).expect("resolved");
     let resolved = begun.elapsed();
-    assert!(resolution.get("libc6").is_some() && resolution.get("libllvm19").is_none());
+    assert!(resolution.get("libc6").is_some());
+    // A compiler of a hundred megabytes would only make the measurement longer.
+    let packages = || resolution.packages().filter(|package| package.name != "libllvm19");
     let libraries = resolution.dependencies_of("postgresql-17");
     assert!(libraries.iter().any(|package| package.name == "libssl3t64"));
     let begun = Instant::now();
-    store.fetch(resolution.packages(), &progress).expect("fetched");
+    store.fetch(packages(), &progress).expect("fetched");
     let fetched = begun.elapsed();
     let begun = Instant::now();
     let mut files = 0;
-    for package in resolution.packages() {
+    for package in packages() {
         files += store.unpack(package, &progress).expect("unpacked").entries.len();
     }
     let unpacked = begun.elapsed();

@@ -2,7 +2,8 @@
 //!
 //! It is found again by a key over all that goes into it: which packages there are, the image
 //! definition, the overlays' files, our own binaries and the builder itself. A base with the right
-//! key has the right bytes, so nothing is assembled twice.
+//! key has the right bytes, so nothing is assembled twice. Who edits an overlay while a base is made
+//! of it gets none: what went in is compared with what the key is over before the base has a name.
 
 use std::cmp::Reverse;
 use std::fs::{self, File};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -53,6 +55,44 @@ pub enum BaseError {
     Unfinished(#[from] UnfinishedError),
     #[error("{}: {source}", path.display())]
     Record { path: PathBuf, source: serde_json::Error },
+    #[error("{} changed while the image was built: build again", path.display())]
+    Changed { path: PathBuf },
+}
+
+/// Something that is edited or built beside us and goes into a base, as it was at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    path: PathBuf,
+    digest: [u8; 32],
+}
+
+/// The definition and the overlays as they lie there now. Ask as soon as they are parsed: building
+/// the node's binaries takes minutes, and what was parsed is what a base is made of.
+pub fn written(definition: &Definition, overlays: &[Overlay]) -> Result<Vec<Part>, BaseError> {
+    let mut parts = vec![Part::of_file(&definition.path)?];
+    for overlay in overlays {
+        let digest = overlay.fingerprint()?;
+        parts.push(Part { path: overlay.folder.clone(), digest });
+    }
+    Ok(parts)
+}
+
+/// Fails if any part is no longer what it was.
+fn compare(was: &[Part], is: &[Part]) -> Result<(), BaseError> {
+    match was.iter().zip(is).find(|(was, is)| was != is) {
+        Some((was, _)) => Err(BaseError::Changed { path: was.path.clone() }),
+        None => Ok(()),
+    }
+}
+
+impl Part {
+    fn of_file(path: &Path) -> Result<Self, BaseError> {
+        let path = path.to_owned();
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Self { path, digest: Sha256::digest(bytes).into() }),
+            Err(source) => Err(BaseError::Io { path, source }),
+        }
+    }
 }
 
 /// What goes into a base image.
@@ -60,6 +100,8 @@ pub enum BaseError {
 pub struct Inputs<'a> {
     pub definition: &'a Definition,
     pub overlays: &'a [Overlay],
+    /// What [`written`] said of both when they were parsed.
+    pub written: &'a [Part],
     pub binaries: &'a [NodeBinary],
     pub source: &'a Source,
     pub k3s: Option<&'a K3sFiles>,
@@ -92,14 +134,15 @@ impl Inputs<'_> {
         let folder = cache.join("bases");
         fs::create_dir_all(&folder)
             .map_err(|source| BaseError::Io { path: folder.clone(), source })?;
-        let key = self.key()?;
+        let parts = self.with_binaries(self.written.to_vec())?;
+        let key = self.key(&parts)?;
         let path = folder.join(format!("{key}.raw"));
         let record_path = path.with_extension("json");
         // Two builds of the same image do the work once: the second waits and finds it done.
         let lock_path = path.with_extension("lock");
         let lock = File::create(&lock_path)
             .map_err(|source| BaseError::Io { path: lock_path.clone(), source })?;
-        flock(&lock, FlockOperation::LockExclusive)
+        lock_alone(&lock, progress)
             .map_err(|errno| BaseError::Io { path: lock_path.clone(), source: errno.into() })?;
         if !self.anew
             && path.is_file()
@@ -109,7 +152,7 @@ impl Inputs<'_> {
             progress.note("the image of these inputs is in the cache");
             return Ok(Base { path, record });
         }
-        let record = self.make(&path, progress)?;
+        let record = self.make(&path, &parts, progress)?;
         let text = serde_json::to_string(&record)
             .map_err(|source| BaseError::Record { path: record_path.clone(), source })?;
         unfinished::write_whole(&record_path, text.as_bytes())?;
@@ -117,7 +160,8 @@ impl Inputs<'_> {
         Ok(Base { path, record })
     }
 
-    fn make(&self, path: &Path, progress: &Progress) -> Result<Record, BaseError> {
+    /// Makes the base of these parts.
+    fn make(&self, path: &Path, parts: &[Part], progress: &Progress) -> Result<Record, BaseError> {
         let step = progress.step("packages");
         let resolution = self.source.resolve(self.definition, self.overlays)?;
         step.finish(&format!("{} can be asked", resolution.packages.len()));
@@ -146,6 +190,8 @@ impl Inputs<'_> {
         let unfinished = Unfinished::create(path)?;
         let assembled =
             assemble::assemble(unfinished.file(), &composition, self.definition, progress)?;
+        let now = self.with_binaries(written(self.definition, self.overlays)?)?;
+        compare(parts, &now)?;
         unfinished.finish()?;
         Ok(Record {
             verity_root: disk::verity::to_hex(&assembled.verity_root),
@@ -188,23 +234,27 @@ impl Inputs<'_> {
         names.map(|name| (format!("/usr/bin/{name}"), "k3s".to_owned())).collect()
     }
 
+    /// The parts, and our own binaries as they are now.
+    fn with_binaries(&self, mut parts: Vec<Part>) -> Result<Vec<Part>, BaseError> {
+        for binary in self.binaries {
+            parts.push(Part::of_file(&binary.path)?);
+        }
+        Ok(parts)
+    }
+
     /// A hash over everything that can change a byte of the base.
-    fn key(&self) -> Result<String, BaseError> {
+    fn key(&self, parts: &[Part]) -> Result<String, BaseError> {
         let mut hasher = Sha256::new();
         hasher.update(self.source.fingerprint()?);
         for artifact in self.k3s.iter().flat_map(|k3s| &k3s.artifacts) {
             hasher.update(format!("{} {}\n", artifact.name, artifact.sha256));
         }
-        let mut files = vec![self.definition.path.clone()];
-        files.extend(self.binaries.iter().map(|binary| binary.path.clone()));
-        // The builder decides how the bytes are laid out.
-        files.extend(std::env::current_exe().ok());
-        for path in files {
-            let bytes = fs::read(&path).map_err(|source| BaseError::Io { path, source })?;
-            hasher.update(Sha256::digest(bytes));
+        for part in parts {
+            hasher.update(part.digest);
         }
-        for overlay in self.overlays {
-            hasher.update(overlay.fingerprint()?);
+        // The builder decides how the bytes are laid out.
+        if let Ok(builder) = std::env::current_exe() {
+            hasher.update(Part::of_file(&builder)?.digest);
         }
         Ok(disk::verity::to_hex(&hasher.finalize()[..16]))
     }
@@ -220,6 +270,19 @@ fn extra(path: String, from: &Path, mode: u16) -> Result<Extra, BaseError> {
     let file = File::open(from).map_err(fail)?;
     let length = file.metadata().map_err(fail)?.len();
     Ok(Extra { path, content: Content::Slice { file: Arc::new(file), offset: 0, length }, mode })
+}
+
+/// Locks the file once nobody else has it locked, and says so if that may take a while.
+fn lock_alone(lock: &File, progress: &Progress) -> Result<(), Errno> {
+    match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => {
+            let step = progress.long_step("waiting for another build of the same image");
+            flock(lock, FlockOperation::LockExclusive)?;
+            step.finish("");
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 fn read_record(path: &Path) -> Option<Record> {
@@ -252,9 +315,67 @@ fn remove_old(folder: &Path, current: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread;
     use std::time::Duration;
 
     use super::*;
+    use crate::root::overlay;
+
+    struct Told(Sender<Vec<u8>>);
+
+    impl Write for Told {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_waits_for_another_build_says_so_before() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let open = || file.reopen().expect("opened");
+        let (other, ours) = (open(), open());
+        let (told, heard) = channel();
+        let progress = Progress::lines(Box::new(Told(told)));
+        flock(&other, FlockOperation::LockExclusive).expect("free");
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| lock_alone(&ours, &progress));
+            let said = heard.recv().expect("said");
+            assert!(said.starts_with(b"waiting for another build"), "{said:?}");
+            drop(other);
+            waiting.join().expect("it ended").expect("locked");
+        });
+    }
+
+    #[test]
+    fn what_was_edited_since_it_was_parsed_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (definition, one) = (folder.path().join("lab.toml"), folder.path().join("one"));
+        let lab = include_str!("../../../images/lab.toml");
+        fs::write(&definition, lab).expect("written");
+        fs::create_dir(&one).expect("made");
+        fs::write(one.join("overlay.toml"), "summary = \"one\"\n").expect("written");
+        let parsed = Definition::load(&definition).expect("a definition");
+        let overlays = overlay::load_all(&[folder.path().to_owned()], &["one".to_owned()]);
+        let overlays = overlays.expect("an overlay");
+        let now = || written(&parsed, &overlays).expect("read");
+        let first = now();
+        compare(&first, &now()).expect("nothing changed");
+        let changed = |path: &Path| {
+            let error = compare(&first, &now()).expect_err("it changed").to_string();
+            assert!(error.starts_with(&format!("{} changed", path.display())), "{error}");
+        };
+        fs::write(one.join("overlay.toml"), "summary = \"two\"\n").expect("written");
+        changed(&one);
+        fs::write(&definition, format!("{lab}# edited\n")).expect("written");
+        changed(&definition);
+    }
 
     #[test]
     fn a_base_that_is_in_use_outlives_those_made_after_it() {

@@ -13,9 +13,11 @@ use super::seeds::SealedSeed;
 use crate::image::formats::{self, Format};
 use crate::image::identity::{self, IdentityError};
 use crate::image::layout::Part;
+use crate::image::packed;
 use crate::image::region::Region;
 use crate::image::sparse::{self, ImageHasher};
 use crate::progress::Progress;
+use crate::read::seeds::{SeedState, judge, state};
 use crate::root::definition::Definition;
 use crate::unfinished::{Unfinished, UnfinishedError};
 
@@ -27,6 +29,9 @@ pub enum ImagesError {
     Table { path: PathBuf, source: GptError },
     #[error("{} has no SEED partition: build the image anew", path.display())]
     NoSeedPartition { path: PathBuf },
+    #[error("{} is an image of {node} of the cluster {there}, and the seed is one of the cluster \
+        {ours}: choose another folder with --out, or remove the image first", path.display())]
+    OtherCluster { path: PathBuf, node: String, there: String, ours: String },
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
@@ -74,9 +79,12 @@ pub fn write_all(
     if format == Format::Raw {
         common.advance(&base_file, partition.offset_bytes()).map_err(fail)?;
     }
+    let named = |seed: &SealedSeed| out.join(file_name(definition, base, &seed.node, format));
+    // All are looked at before the first is written.
+    seeds.iter().try_for_each(|seed| keep_of_other_cluster(&named(seed), seed, progress))?;
     let mut images = Vec::new();
     for seed in seeds {
-        let target = out.join(file_name(definition, base, &seed.node, format));
+        let target = named(seed);
         let fail = |source| ImagesError::Io { path: target.clone(), source };
         let unfinished = Unfinished::create_private(&target)?;
         let date = base.record.source_date;
@@ -85,7 +93,7 @@ pub fn write_all(
             sparse::copy(&base_file, unfinished.file()).map_err(fail)?;
             identity::write(unfinished.file(), partition, &seed.text, date)?;
         } else {
-            let step = progress.step(&format!("{} as {format}", seed.node));
+            let step = progress.long_step(&format!("{} as {format}", seed.node));
             // The raw image is on the way only, and vanishes even if this process is killed.
             let raw = tempfile::tempfile_in(out).map_err(fail)?;
             sparse::copy(&base_file, &raw).map_err(fail)?;
@@ -104,4 +112,23 @@ pub fn write_all(
         });
     }
     Ok(images)
+}
+
+/// Refuses to put the image of a node into the place of another cluster's: a file's name has the
+/// node's name in it and not the cluster's, and each site has a node1.
+fn keep_of_other_cluster(
+    target: &Path,
+    seed: &SealedSeed,
+    progress: &Progress,
+) -> Result<(), ImagesError> {
+    // What can't be read is nobody's node, and building anew is the mend for it.
+    let Ok((there, _)) = packed::open(target, progress) else { return Ok(()) };
+    match (state(&there), judge(&seed.text)) {
+        (SeedState::Good { node, cluster: there, .. }, SeedState::Good { cluster: ours, .. })
+            if there != ours =>
+        {
+            Err(ImagesError::OtherCluster { path: target.to_owned(), node, there, ours })
+        }
+        _ => Ok(()),
+    }
 }

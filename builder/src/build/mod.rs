@@ -15,11 +15,11 @@ pub mod roles;
 pub mod seeds;
 pub mod source;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use self::base::{Base, BaseError, Inputs};
+use self::base::{Base, BaseError, Inputs, written};
 use self::images::{BuiltImage, ImagesError};
 use self::packages::ArchivePackages;
 use self::seeds::SeedsError;
@@ -89,19 +89,22 @@ pub fn build(request: &Request, progress: &Progress) -> Result<Built, BuildError
     let project = &request.project;
     let definition = Definition::load(&project.image_definition(&request.image)?)?;
     let overlays = overlay::load_all(&project.overlays_of(&definition.path), &definition.overlays)?;
+    let written = written(&definition, &overlays)?;
     // Seeds first: their mistakes are the commonest, and found at once.
     let seeds = seeds::seal_all(&request.seeds, progress)?;
     for warning in roles::warnings(&definition.name, &overlays, &seeds) {
         progress.warn(&warning);
     }
-    let step = progress.step("node binaries");
+    let step = progress.long_step("node binaries");
     let binaries = node::build(project, definition.architecture, request.reach.offline)?;
     step.finish("");
     let source = Source::open(&definition, &request.reach, &request.cache, progress)?;
-    let k3s = obtain_k3s(request, &definition, &overlays, &source, progress)?;
+    let given = request.k3s.as_deref();
+    let k3s = obtain_k3s(given, &definition, &overlays, &source, progress)?;
     let inputs = Inputs {
         definition: &definition,
         overlays: &overlays,
+        written: &written,
         binaries: &binaries,
         source: &source,
         k3s: k3s.as_ref(),
@@ -128,15 +131,14 @@ pub fn kernel_modules(
     Ok(modules.map_err(BaseError::from)?)
 }
 
-/// The release that one of the overlays pins, if any does.
+/// The release that one of the overlays pins, if any does; from `given` where it can't be downloaded.
 pub fn obtain_k3s(
-    request: &Request,
+    given: Option<&Path>,
     definition: &Definition,
     overlays: &[Overlay],
     source: &Source,
     progress: &Progress,
 ) -> Result<Option<K3sFiles>, BuildError> {
-    let given = request.k3s.as_deref();
     let Some(pin) = overlays.iter().find_map(|overlay| overlay.manifest.k3s.as_ref()) else {
         return match given {
             Some(_) => Err(BuildError::NoK3sOverlay(definition.name.clone())),

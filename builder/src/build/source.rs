@@ -121,10 +121,9 @@ impl Source {
         overlays: &[Overlay],
     ) -> Result<Resolution, SourceError> {
         let wanted = wanted(definition, overlays);
-        let nothing: [&str; 0] = [];
         Ok(match &self.chosen {
-            Chosen::Archive(archive) => archive.resolve(&wanted, &nothing)?,
-            Chosen::Lock(lock) => lock.resolve(&wanted, &nothing)?,
+            Chosen::Archive(archive) => archive.resolve(&wanted)?,
+            Chosen::Lock(lock) => lock.resolve(&wanted)?,
         })
     }
 
@@ -141,7 +140,8 @@ impl Source {
 pub fn open_store(named: &[String], reach: &Reach, cache: &Path) -> Result<Store, SourceError> {
     let mirrors = mirror::candidates(&reach.mirrors, named, Path::new("/"));
     let mirrors = if reach.offline { mirrors.unwrap_or_default() } else { mirrors? };
-    let proxies = Proxies::from_environment()?;
+    // Nobody is asked through one, so that no mistake in one matters.
+    let proxies = if reach.offline { Proxies::default() } else { Proxies::from_environment()? };
     Ok(Store::open(cache, Network { offline: reach.offline, mirrors, proxies })?)
 }
 

@@ -45,6 +45,8 @@ struct Report<'a> {
     device: &'a Path,
     /// The node that the image is; null if it has no good seed.
     node: Option<String>,
+    /// Whose node that is.
+    cluster: Option<String>,
     bytes: u64,
     disk_bytes: u64,
     seconds: f64,
@@ -77,14 +79,15 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     let target = Target::open(device, &device_facts)?;
     let flashed = flash(&source, target, device_facts.bytes, &context.progress)?;
-    let node = match image_facts.seed {
-        SeedState::Node(name) => Some(name),
-        SeedState::Empty | SeedState::Bad => None,
+    let (node, cluster) = match image_facts.seed {
+        SeedState::Node { node, cluster } => (Some(node), Some(cluster)),
+        SeedState::Empty | SeedState::Bad => (None, None),
     };
     let report = Report {
         image,
         device,
         node,
+        cluster,
         bytes: flashed.bytes,
         disk_bytes: flashed.disk_bytes,
         seconds: flashed.seconds,
@@ -100,14 +103,9 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 
 /// What the user is about to overwrite, and with what.
 fn description(source: &Source, image: &ImageFacts, device: &DeviceFacts) -> String {
-    let node = match &image.seed {
-        SeedState::Node(name) => name.as_str(),
-        SeedState::Empty => "no node yet",
-        SeedState::Bad => "with a bad seed",
-    };
     let Source { name, version, .. } = source;
-    let mut lines =
-        vec![format!("image   {name} {version} ({node}), {}", readable_bytes(image.bytes))];
+    let ImageFacts { seed, bytes, .. } = image;
+    let mut lines = vec![format!("image   {name} {version} ({seed}), {}", readable_bytes(*bytes))];
     let maker = [&device.vendor, &device.model].into_iter().flatten().cloned();
     let mut words: Vec<String> = maker.collect();
     words.extend(device.bytes.map(readable_bytes));

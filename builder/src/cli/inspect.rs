@@ -9,7 +9,7 @@ use disk::verity::to_hex;
 use serde::Serialize;
 
 use super::{Context, Outcome};
-use crate::image::open::OpenImage;
+use crate::image::packed;
 use crate::read::inspect::{FileFacts, inspect};
 use crate::read::root::Root;
 use crate::read::sbom::{Format, sbom};
@@ -24,7 +24,7 @@ const MAX_NEEDS: usize = 64;
     builder inspect out/lab-node1.raw --why /usr/lib/x86_64-linux-gnu/libpq.so.5\n  \
     builder inspect out/lab-node1.raw --sbom cyclonedx > sbom.json")]
 pub(super) struct Arguments {
-    /// The image or device to look at
+    /// The image (raw or raw.zst) or device to look at
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// Say which overlay, package or program's need put this path there
@@ -55,7 +55,7 @@ struct Why {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
-    let image = OpenImage::open(&arguments.image)?;
+    let (image, _) = packed::open(&arguments.image, &context.progress)?;
     let (inspection, root) = inspect(&image, arguments.files);
     let sound = if inspection.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     let no_root = || inspection.faults.join("\n");

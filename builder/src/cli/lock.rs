@@ -1,4 +1,4 @@
-//! `builder lock`: exactly which packages an image is made of, from now on.
+//! `builder lock`: exactly which packages, and which files of K3s, an image is made of from now on.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,15 +12,22 @@ use super::build::ReachArguments;
 use super::diff::DIFFERENT;
 use super::{Context, Outcome};
 use crate::build::source::{Source, lock_path};
+use crate::build::{BuildError, obtain_k3s};
 use crate::debian::Lock;
+use crate::k3s::{K3sError, LockedArtifact};
 use crate::root::definition::Definition;
-use crate::root::overlay;
+use crate::root::overlay::{self, Overlay};
 
-/// Write down exact versions and hashes of an image's packages
+/// What is said when a lock is made where K3s can't be had.
+const KEPT: &str = "warning: K3s can't be had here (no network, or --offline, and not in the cache): \
+    what the lock has of that release stays; --k3s PATH takes its files from elsewhere";
+
+/// Write down exact versions and hashes of an image's packages, and of its K3s
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  builder lock --image edge\n  \
     builder lock --image edge --check\n  builder build --image edge --seed node1.toml --locked\n\n\
-    With --check nothing is written; the exit code is 3 if the archive has moved on.")]
+    With --check nothing is written; the exit code is 3 if the archive has moved on.\n\
+    Where K3s is out of reach, what the lock has of the same release stays.")]
 pub(super) struct Arguments {
     /// The image definition: a name in images/ or the path of a .toml file
     #[arg(long, default_value = "lab")]
@@ -30,18 +37,23 @@ pub(super) struct Arguments {
     check: bool,
     #[command(flatten)]
     reach: ReachArguments,
+    /// A K3s binary, or a folder with the files of its release, instead of downloading it
+    #[arg(long, value_name = "PATH")]
+    k3s: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
 struct Report {
     path: PathBuf,
     packages: usize,
+    /// Files of K3s.
+    artifacts: usize,
     /// Whether the lock is what the archive has now.
     current: bool,
     changes: Vec<Change>,
 }
 
-/// A package that the lock and the archive disagree about.
+/// A package, or a file of K3s, that the lock and the archive disagree about.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Change {
     package: String,
@@ -58,7 +70,17 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let old = if arguments.check { Some(Lock::load(&path)?) } else { Lock::load(&path).ok() };
     let reach = arguments.reach.reach(false);
     let source = Source::open(&definition, &reach, &context.cache()?, &context.progress)?;
-    let lock = source.lock(&source.resolve(&definition, &overlays)?);
+    let mut lock = source.lock(&source.resolve(&definition, &overlays)?);
+    let k3s =
+        obtain_k3s(arguments.k3s.as_deref(), &definition, &overlays, &source, &context.progress);
+    lock.artifacts = match k3s {
+        Ok(files) => files.map(|files| files.artifacts).unwrap_or_default(),
+        Err(error) => {
+            let kept = kept_artifacts(&error, old.as_ref(), &overlays).ok_or(error)?;
+            context.progress.warn(KEPT);
+            kept
+        }
+    };
     let changes = old.as_ref().map(|old| changes(old, &lock)).unwrap_or_default();
     if !arguments.check {
         lock.save(&path)?;
@@ -66,6 +88,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let report = Report {
         path,
         packages: lock.packages.len(),
+        artifacts: lock.artifacts.len(),
         current: !arguments.check || changes.is_empty(),
         changes,
     };
@@ -73,11 +96,35 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     Ok(if report.current { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
+/// What the old lock has of the release that the overlays want, if that is all that can be had.
+fn kept_artifacts(
+    error: &BuildError,
+    old: Option<&Lock>,
+    overlays: &[Overlay],
+) -> Option<Vec<LockedArtifact>> {
+    let is_out_of_reach =
+        matches!(error, BuildError::K3s(K3sError::Unreachable { .. } | K3sError::Offline { .. }));
+    let pin = overlays.iter().find_map(|overlay| overlay.manifest.k3s.as_ref())?;
+    let is_of_release = |artifact: &&LockedArtifact| version_and_file(artifact).0 == pin.version;
+    let kept: Vec<_> = old?.artifacts.iter().filter(is_of_release).cloned().collect();
+    (is_out_of_reach && !kept.is_empty()).then_some(kept)
+}
+
+/// The two parts of a name such as `v1.37.1+k3s1/k3s`.
+fn version_and_file(artifact: &LockedArtifact) -> (&str, &str) {
+    artifact.name.rsplit_once('/').unwrap_or(("", artifact.name.as_str()))
+}
+
 fn changes(old: &Lock, new: &Lock) -> Vec<Change> {
+    let of_artifact = |artifact: &LockedArtifact| {
+        let (version, file) = version_and_file(artifact);
+        (file.to_owned(), (version.to_owned(), artifact.sha256.to_string()))
+    };
     let by_name = |lock: &Lock| -> BTreeMap<String, (String, String)> {
         let packages = lock.packages.iter();
         packages
             .map(|one| (one.name.clone(), (one.version.to_string(), one.sha256.to_string())))
+            .chain(lock.artifacts.iter().map(of_artifact))
             .collect()
     };
     let (locked, archive) = (by_name(old), by_name(new));
@@ -98,10 +145,12 @@ fn changes(old: &Lock, new: &Lock) -> Vec<Change> {
 
 impl Report {
     fn text(&self, check: bool) -> String {
-        let (path, packages) = (self.path.display(), self.packages);
+        let path = self.path.display();
+        let k3s = if self.artifacts == 0 { "" } else { " and K3s" };
+        let packages = format!("{} packages{k3s}", self.packages);
         let mut text = match (check, self.current) {
-            (false, _) => format!("{packages} packages locked in {path}\n"),
-            (true, true) => format!("{path} is what the archive has: {packages} packages\n"),
+            (false, _) => format!("{packages} locked in {path}\n"),
+            (true, true) => format!("{path} is what the archive has: {packages}\n"),
             (true, false) => {
                 format!("{path} is behind the archive; `builder lock` writes it anew\n")
             }
@@ -160,7 +209,7 @@ mod tests {
     fn a_lock_that_is_behind_says_in_what() {
         let changes = changes(&lock(&[("one", "1", 'a')]), &lock(&[("one", "2", 'b')]));
         let path = PathBuf::from("images/lab.lock");
-        let report = Report { path, packages: 1, current: false, changes };
+        let report = Report { path, packages: 1, artifacts: 0, current: false, changes };
         insta::assert_snapshot!(report.text(true), @"
         images/lab.lock is behind the archive; `builder lock` writes it anew
           one: 1 -> 2

@@ -76,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&context, &arguments),
         Command::Seed(arguments) => seed::run(&context, &arguments),
     };
+    unfinished::wait_if_interrupted();
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {}", explain::chain(error.as_ref()));
         ExitCode::FAILURE

@@ -12,6 +12,7 @@ use disk::boot::Slot;
 use super::build::ReachArguments;
 use super::{Context, Outcome};
 use crate::image::open::OpenImage;
+use crate::image::packed;
 use crate::image::sparse;
 use crate::qemu::accelerate;
 use crate::qemu::command::{Acceleration, Bus, Card, Console, Disk, Machine, Start};
@@ -31,7 +32,7 @@ const DISK_BYTES: u64 = 4 << 30;
     Ctrl-A X ends the machine; Ctrl-A C switches to QEMU's monitor and back.\n\
     The image is not changed, unless --keep names where the disk goes.")]
 pub(super) struct Arguments {
-    /// The image to boot
+    /// The image to boot: raw or raw.zst
     #[arg(value_name = "IMAGE", required_unless_present = "seed", conflicts_with = "seed")]
     image: Option<PathBuf>,
     /// Build the lab image of this seed first, then boot it
@@ -49,7 +50,8 @@ pub(super) struct Arguments {
     /// What the machine's disk hangs on
     #[arg(long, value_enum, default_value_t = BusChoice::Virtio)]
     bus: BusChoice,
-    /// Keep the machine's disk in this file and boot from it again next time
+    /// Keep the machine's disk in this file; once it is there, all is taken from it, and IMAGE isn't
+    /// looked at
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
     /// Let `nodectl --node 127.0.0.1:PORT` on this desk reach the node
@@ -90,12 +92,12 @@ impl From<BusChoice> for Bus {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
-    let image_path = match (&arguments.image, &arguments.seed) {
-        (Some(image), _) => image.clone(),
-        (None, Some(seed)) => super::build::build_one(context, seed, &arguments.reach)?,
-        (None, None) => return Err("name an image, or a seed with --seed".into()),
+    let kept = arguments.keep.as_deref().filter(|kept| kept.exists());
+    // A disk has the root of its own kernel, and another one's would not find it.
+    let image = match kept {
+        Some(kept) => OpenImage::open(kept)?,
+        None => packed::open(&image_of(context, arguments)?, &context.progress)?.0,
     };
-    let image = OpenImage::open(&image_path)?;
     let cache = context.cache()?;
     let qemu = Qemu::find(&cache, &arguments.reach.reach(false), &context.progress)?;
     let folder = Scratch::within(&std::env::temp_dir(), "edgepair-run-")?;
@@ -107,9 +109,12 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         Some(AccelerationChoice::Tcg) => Acceleration::Tcg,
         None => accelerate::probe(&qemu, &kernel_path, &cache),
     };
-    let disk = prepare_disk(&image, arguments.keep.as_deref(), folder.path())?;
+    let disk = match kept {
+        Some(kept) => kept.to_owned(),
+        None => prepare_disk(&image, arguments.keep.as_deref(), folder.path())?,
+    };
     let machine = Machine {
-        name: image_path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        name: image.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         acceleration,
         memory_mib: u32::try_from(arguments.memory.bytes() >> 20)?,
         processors: arguments.processors,
@@ -125,8 +130,31 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         end_on_restart: false,
         incoming: false,
     };
+    if let Some(kept) = kept {
+        context.progress.note(&already_kept(kept, arguments));
+    }
     context.progress.note(&format!("{} with {acceleration:?}; Ctrl-A X ends it", qemu.describe()));
     wait_for(qemu.command(&machine))
+}
+
+/// The image that was named, or that of the seed, built first.
+fn image_of(context: &Context, arguments: &Arguments) -> Result<PathBuf, Box<dyn Error>> {
+    match (&arguments.image, &arguments.seed) {
+        (Some(image), _) => Ok(image.clone()),
+        (None, Some(seed)) => super::build::build_one(context, seed, &arguments.reach),
+        (None, None) => Err("name an image, or a seed with --seed".into()),
+    }
+}
+
+/// What is to be known of a disk that was kept by an earlier run.
+fn already_kept(kept: &Path, arguments: &Arguments) -> String {
+    let named = arguments.image.as_ref().or(arguments.seed.as_ref());
+    let named = named.map(|path| path.display().to_string()).unwrap_or_default();
+    format!(
+        "{} is booted as it was left, and {named} was not looked at: remove the former to begin \
+         with the latter",
+        kept.display()
+    )
 }
 
 /// What starts the machine, and its kernel, which the probe wants too.
@@ -154,7 +182,7 @@ fn prepare_start(
     Ok((start, linux))
 }
 
-/// The machine's own disk: a copy, so that the image stays what was built.
+/// The machine's own new disk: a copy, so that the image stays what was built.
 fn prepare_disk(
     image: &OpenImage,
     keep: Option<&Path>,
@@ -165,9 +193,6 @@ fn prepare_disk(
         copy_with_room(image, &File::create_new(&path)?)?;
         return Ok(path);
     };
-    if kept.exists() {
-        return Ok(kept.to_owned());
-    }
     // It is booted whenever it is there, so it must not be there before it is whole.
     let disk = Unfinished::create_private(kept)?;
     copy_with_room(image, disk.file())

@@ -8,8 +8,10 @@ use clap::Args;
 
 use super::build::ReachArguments;
 use super::{Context, Outcome};
+use crate::image::formats::Format;
 use crate::image::layout::Part;
 use crate::image::open::OpenImage;
+use crate::image::packed;
 use crate::read::slots;
 use crate::read::verify::{Check, verify};
 use crate::tools::ORACLES;
@@ -20,7 +22,7 @@ use crate::tools::ORACLES;
     builder verify /dev/sdb --json\n  builder verify out/lab-node1.raw --oracles\n\n\
     Exit code: 0 if every check is good, 1 if one is not.")]
 pub(super) struct Arguments {
-    /// The image or device to check
+    /// The image (raw or raw.zst) or device to check
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// Let e2fsck of Debian's e2fsprogs have a look too; it is fetched into the cache
@@ -31,7 +33,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
-    let image = OpenImage::open(&arguments.image)?;
+    let (image, format) = packed::open(&arguments.image, &context.progress)?;
+    if arguments.oracles && format != Format::Raw {
+        let path = arguments.image.display();
+        return Err(format!("e2fsck reads no {format}: unpack {path} first (`zstd -d`)").into());
+    }
     let mut verdict = verify(&image, &context.progress);
     if arguments.oracles {
         verdict.extend(second_opinion(context, arguments, &image)?);

@@ -2,10 +2,11 @@
 //!
 //! Which suite is where is found by asking the candidates. Online, `InRelease` is always asked
 //! for again (if only to hear that it is unchanged); everything else is named by a hash and taken
-//! from the cache when it is there.
+//! from the cache when it is there. Offline a suite is what a candidate had last, else the newest
+//! that any mirror ever had.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thiserror::Error;
@@ -21,6 +22,7 @@ use super::release::{IndexFile, Release, ReleaseError, readable_date};
 use super::resolve::{Resolution, ResolveError, resolve};
 use super::store::{Store, StoreError, wrap_io};
 use super::unpack::{Compression, decompress};
+use crate::explain::without_logins;
 use crate::progress::Progress;
 use crate::unfinished;
 
@@ -157,12 +159,8 @@ impl Archive {
     }
 
     /// The wanted packages and all that they need.
-    pub fn resolve(
-        &self,
-        wanted: &[impl AsRef<str>],
-        exclude: &[impl AsRef<str>],
-    ) -> Result<Resolution, ResolveError> {
-        resolve(&self.index, &self.architecture, wanted, exclude)
+    pub fn resolve(&self, wanted: &[impl AsRef<str>]) -> Result<Resolution, ResolveError> {
+        resolve(&self.index, &self.architecture, wanted)
     }
 }
 
@@ -183,7 +181,7 @@ fn open_suite(
     name: &str,
     progress: &Progress,
 ) -> Result<(Suite, Vec<IndexText>), ArchiveError> {
-    let found = find_suite(store, request, keyring, name)?;
+    let found = find_suite(store, request, keyring, name, progress)?;
     let mut texts = Vec::new();
     for component in &request.components {
         let folder = format!("{component}/binary-{}", request.architecture);
@@ -214,13 +212,14 @@ fn find_suite(
     request: &ArchiveRequest,
     keyring: &Keyring,
     name: &str,
+    progress: &Progress,
 ) -> Result<FoundSuite, ArchiveError> {
-    if store.mirrors().is_empty() {
+    if store.mirrors().is_empty() && !store.is_offline() {
         return Err(StoreError::NoMirror(format!("the suite {name}")).into());
     }
     let mut failure = None;
     for mirror in store.mirrors() {
-        match read_suite(store, request, keyring, name, mirror) {
+        match read_suite(store, request, keyring, name, mirror, progress) {
             Ok(Some(found)) => return Ok(found),
             Ok(None) => {}
             Err(ArchiveError::Store(error)) => failure = failure.or(Some(error)),
@@ -231,11 +230,49 @@ fn find_suite(
         return Err(error.into());
     }
     if store.is_offline() {
-        return Err(StoreError::Offline(format!("the suite {name}")).into());
+        let newest = newest_in_cache(store, request, keyring, name)?;
+        return newest.ok_or_else(|| StoreError::Offline(format!("the suite {name}")).into());
     }
     let mirrors: Vec<&str> = store.mirrors().iter().map(Mirror::as_str).collect();
     let (suite, mirrors) = (name.to_owned(), mirrors.join(" and "));
     Err(ArchiveError::SuiteNotFound { suite, mirrors })
+}
+
+/// The newest release of a suite that the cache has, from whichever mirror it came: packages are
+/// found by their hashes, so it doesn't matter which.
+fn newest_in_cache(
+    store: &Store,
+    request: &ArchiveRequest,
+    keyring: &Keyring,
+    name: &str,
+) -> Result<Option<FoundSuite>, ArchiveError> {
+    let folder = suite_folder(store, name);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(wrap_io(&folder, error).into()),
+    };
+    let mut good: Vec<FoundSuite> = Vec::new();
+    let mut failure = None;
+    for entry in entries.flatten() {
+        let saved = SavedRelease::in_folder(&entry.path());
+        let Some(SmallFile { bytes, .. }) = saved.load()? else {
+            continue;
+        };
+        match judge(&saved.text.display().to_string(), &bytes, request, keyring, name) {
+            Ok(release) => {
+                let (mirror, digest) = (Mirror::cache(), Digest::of(&bytes));
+                good.push(FoundSuite { mirror, release, digest });
+            }
+            // One that is damaged, or signed for another keyring, hides no good one.
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    let newest = good.into_iter().max_by_key(|found| found.release.date);
+    match (newest, failure) {
+        (None, Some(error)) => Err(error),
+        (newest, _) => Ok(newest),
+    }
 }
 
 /// None if this mirror doesn't have the suite (offline: if we never had it from there).
@@ -245,32 +282,46 @@ fn read_suite(
     keyring: &Keyring,
     name: &str,
     mirror: &Mirror,
+    progress: &Progress,
 ) -> Result<Option<FoundSuite>, ArchiveError> {
     let url = mirror.file(&format!("dists/{name}/InRelease"));
     let saved = SavedRelease::new(store, mirror, name);
     let old = saved.load()?;
-    let known = old.as_ref().and_then(|old| old.validator.clone());
-    let (bytes, fresh) = if store.is_offline() {
-        let Some(old) = old else {
-            return Ok(None);
-        };
-        (old.bytes, None)
+    let fresh = if store.is_offline() {
+        None
     } else {
-        match store.small_file(&url, INRELEASE_BYTES_MAX, known.as_ref()) {
-            Ok(Some(fresh)) => (fresh.bytes, Some(fresh.validator)),
-            Ok(None) => match old {
-                Some(old) => (old.bytes, None),
-                None => return Ok(None),
-            },
+        let known = old.as_ref().and_then(|old| old.validator.as_ref());
+        match store.small_file(&url, INRELEASE_BYTES_MAX, known) {
+            Ok(fresh) => fresh,
             Err(StoreError::Http(HttpError::NotFound(_))) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
     };
-    let digest = Digest::of(&bytes);
-    let release = judge(&url, &bytes, request, keyring, name)?;
+    let judged = |bytes: Vec<u8>| -> Result<Judged, ArchiveError> {
+        let release = judge(&url, &bytes, request, keyring, name)?;
+        Ok(Judged { bytes, release })
+    };
+    let (found, news) = match (fresh, old) {
+        (None, None) => return Ok(None),
+        (None, Some(old)) => (judged(old.bytes)?, None),
+        (Some(fresh), old) => {
+            let new = judged(fresh.bytes)?;
+            // What this keyring doesn't vouch for is no measure.
+            let old = old.and_then(|old| judged(old.bytes).ok());
+            match old.filter(|old| old.release.date > new.release.date) {
+                // Somebody may serve what was right once, to keep later mends from us.
+                Some(old) => {
+                    let warning = saved.older(&url, old.release.date, new.release.date);
+                    progress.warn(&without_logins(&warning));
+                    (old, None)
+                }
+                None => (new, Some(fresh.validator)),
+            }
+        }
+    };
     // An end of validity is there against mirrors that hold back news. Offline nobody does: what
     // is in the cache was valid when it came, and an air-gapped site builds from it for years.
-    if let Some(until) = release.valid_until
+    if let Some(until) = found.release.valid_until
         && until < request.now
         && !store.is_offline()
     {
@@ -278,10 +329,17 @@ fn read_suite(
         return Err(ArchiveError::Expired { url, until, now });
     }
     // Only what was found good may replace what was found good before.
-    if let Some(validator) = fresh {
-        saved.save(&bytes, validator.as_ref())?;
+    if let Some(validator) = news {
+        saved.save(&found.bytes, validator.as_ref())?;
     }
-    Ok(Some(FoundSuite { mirror: mirror.clone(), release, digest }))
+    let digest = Digest::of(&found.bytes);
+    Ok(Some(FoundSuite { mirror: mirror.clone(), release: found.release, digest }))
+}
+
+/// A release that was found good, and the text that says so.
+struct Judged {
+    bytes: Vec<u8>,
+    release: Release,
 }
 
 fn judge(
@@ -305,6 +363,11 @@ fn judge(
     Ok(release)
 }
 
+/// Where the cache has what it knows of a suite, in a folder for each mirror.
+fn suite_folder(store: &Store, suite: &str) -> PathBuf {
+    store.root().join("suites").join(suite.replace('/', "_"))
+}
+
 /// The last good `InRelease` of a suite at a mirror, and what names its version there.
 struct SavedRelease {
     text: PathBuf,
@@ -314,8 +377,21 @@ struct SavedRelease {
 impl SavedRelease {
     fn new(store: &Store, mirror: &Mirror, suite: &str) -> Self {
         let place = &Digest::of(mirror.as_str().as_bytes()).to_string()[..16];
-        let folder = store.root().join("suites").join(suite.replace('/', "_")).join(place);
+        Self::in_folder(&suite_folder(store, suite).join(place))
+    }
+
+    fn in_folder(folder: &Path) -> Self {
         Self { text: folder.join("InRelease"), validator: folder.join("validator") }
+    }
+
+    /// A warning that the mirror went back in time.
+    fn older(&self, url: &str, had: u64, has: u64) -> String {
+        let (had, has) = (readable_date(had), readable_date(has));
+        format!(
+            "warning: {url} is of {has}, and was of {had} before: the mirror is stale, or somebody \
+             holds back news. The newer one is used; to take the older one, remove {}",
+            self.text.display()
+        )
     }
 
     fn load(&self) -> Result<Option<SmallFile>, StoreError> {

@@ -145,14 +145,9 @@ impl Lock {
     }
 
     /// What the wanted packages need according to the lock, as if it had been resolved.
-    pub fn resolve(
-        &self,
-        wanted: &[impl AsRef<str>],
-        exclude: &[impl AsRef<str>],
-    ) -> Result<Resolution, LockError> {
+    pub fn resolve(&self, wanted: &[impl AsRef<str>]) -> Result<Resolution, LockError> {
         let known: HashMap<&str, &LockedPackage> =
             self.packages.iter().map(|package| (package.name.as_str(), package)).collect();
-        let exclude: HashSet<&str> = exclude.iter().map(AsRef::as_ref).collect();
         let mut queue: VecDeque<&str> = VecDeque::new();
         let mut seen = HashSet::new();
         for name in wanted.iter().map(AsRef::as_ref) {
@@ -163,14 +158,12 @@ impl Lock {
         let mut chosen = Vec::new();
         while let Some(name) = queue.pop_front() {
             let package = known.get(name).ok_or_else(|| LockError::NotLocked(name.to_owned()))?;
-            let needs = package.needs.iter().filter(|need| !exclude.contains(need.as_str()));
-            let needs: Vec<String> = needs.cloned().collect();
             for need in &package.needs {
-                if !exclude.contains(need.as_str()) && seen.insert(need) {
+                if seen.insert(need) {
                     queue.push_back(need);
                 }
             }
-            chosen.push((package.to_package(), needs));
+            chosen.push((package.to_package(), package.needs.clone()));
         }
         Ok(Resolution::of_packages(chosen))
     }
@@ -188,9 +181,7 @@ impl LockedPackage {
             size: self.size,
             sha256: self.sha256,
             depends: Vec::new(),
-            conflicts: Vec::new(),
             provides: Vec::new(),
-            summary: String::new(),
             suite: String::new(),
             mirror: None,
         }

@@ -54,6 +54,12 @@ pub fn candidates(
 }
 
 impl Mirror {
+    /// In the place of an address where something is known from the cache alone. It is only shown:
+    /// offline nobody is asked.
+    pub(super) fn cache() -> Self {
+        Self("the cache".to_owned())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -31,12 +31,8 @@ pub struct Package {
     pub sha256: Digest,
     /// `Pre-Depends` and then `Depends`.
     pub depends: Vec<Dependency>,
-    /// `Breaks` and `Conflicts`.
-    pub conflicts: Vec<Dependency>,
     #[serde(skip)]
     pub provides: Vec<(String, Option<Version>)>,
-    /// One line of description.
-    pub summary: String,
     /// The suite it was found in; empty when it comes from a lock.
     pub suite: String,
     /// The mirror that has the suite; none when it comes from a lock.
@@ -71,10 +67,7 @@ struct Fields<'a> {
     sha256: Option<&'a str>,
     pre_depends: &'a str,
     depends: &'a str,
-    breaks: &'a str,
-    conflicts: &'a str,
     provides: &'a str,
-    summary: &'a str,
 }
 
 impl Package {
@@ -91,8 +84,6 @@ impl Package {
         let size = required(fields.size, "Size")?;
         let mut depends = parse_list(fields.pre_depends)?;
         depends.extend(parse_list(fields.depends)?);
-        let mut conflicts = parse_list(fields.breaks)?;
-        conflicts.extend(parse_list(fields.conflicts)?);
         let package = Self {
             name: name.to_owned(),
             version: version.parse()?,
@@ -103,9 +94,7 @@ impl Package {
             size: size.parse().map_err(|_| bad("Size", size))?,
             sha256: required(fields.sha256, "SHA256")?.parse()?,
             depends,
-            conflicts,
             provides: parse_provides(fields.provides)?,
-            summary: fields.summary.lines().next().unwrap_or_default().to_owned(),
             suite: suite.to_owned(),
             mirror: Some(mirror.clone()),
         };
@@ -155,10 +144,7 @@ fn collect(stanza: Stanza<'_>) -> Result<Fields<'_>, PackageError> {
             "SHA256" => fields.sha256 = Some(value),
             "Pre-Depends" => fields.pre_depends = value,
             "Depends" => fields.depends = value,
-            "Breaks" => fields.breaks = value,
-            "Conflicts" => fields.conflicts = value,
             "Provides" => fields.provides = value,
-            "Description" => fields.summary = value,
             _ => {}
         }
     }

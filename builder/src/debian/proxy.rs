@@ -41,6 +41,7 @@ struct Address {
 /// Why a proxy can't be used.
 #[derive(Debug, Error)]
 pub enum ProxyError {
+    /// The value without a login.
     #[error("{variable}={value:?} is no proxy's address: write http://[USER:PASSWORD@]HOST:PORT")]
     BadAddress { variable: String, value: String },
     #[error("the proxy can't be used: {0}")]
@@ -129,7 +130,7 @@ fn agent(config: Config) -> Agent {
 fn parse(variable: &str, value: &str) -> Result<Address, ProxyError> {
     const DEFAULT_PORT: u16 = 3128;
     let refuse = || {
-        let (variable, value) = (variable.to_owned(), value.to_owned());
+        let (variable, value) = (variable.to_owned(), masked(value));
         ProxyError::BadAddress { variable, value }
     };
     let rest = value.strip_prefix("http://").unwrap_or(value).trim_end_matches('/');
@@ -147,6 +148,16 @@ fn parse(variable: &str, value: &str) -> Result<Address, ProxyError> {
         return Err(refuse());
     }
     Ok(Address { host: host.to_owned(), port, login })
+}
+
+/// An address as it may be shown: dots are in the place of user and password. They end at the last
+/// `@`, since an address that isn't one may have any character in its password.
+fn masked(address: &str) -> String {
+    let start = address.find("://").map_or(0, |at| at + "://".len());
+    match address.rfind('@') {
+        Some(end) if end >= start => format!("{}...{}", &address[..start], &address[end..]),
+        _ => address.to_owned(),
+    }
 }
 
 /// The proxy for plain requests, and who goes without it.
@@ -304,6 +315,16 @@ mod tests {
             let message = proxies(&[("http_proxy", bad)]).expect_err(bad).to_string();
             assert!(message.contains("http_proxy"), "{message}");
         }
+    }
+
+    #[test]
+    fn no_message_has_the_password() {
+        for bad in ["socks5://me:secret@x:1", "me:secret@x:port", "http://me:sec/secret@a b:1"] {
+            let message = proxies(&[("http_proxy", bad)]).expect_err(bad).to_string();
+            assert!(!message.contains("secret") && message.contains("...@"), "{message}");
+        }
+        assert_eq!(masked("socks5://x:1"), "socks5://x:1");
+        assert_eq!(masked("socks5://me:secret@x:1"), "socks5://...@x:1");
     }
 
     #[test]

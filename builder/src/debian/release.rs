@@ -11,7 +11,6 @@ use super::digest::{Digest, DigestError};
 /// A parsed `Release` file.
 #[derive(Clone, Debug)]
 pub struct Release {
-    pub origin: String,
     pub suite: String,
     pub codename: String,
     /// Unix seconds.
@@ -58,7 +57,6 @@ impl Release {
         let text_of = |name: &str| stanza.get(name).unwrap_or_default().to_owned();
         let date = stanza.get("Date").ok_or(ReleaseError::Missing("Date"))?;
         Ok(Self {
-            origin: text_of("Origin"),
             suite: text_of("Suite"),
             codename: text_of("Codename"),
             date: parse_date(date)?,

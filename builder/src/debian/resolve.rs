@@ -2,10 +2,10 @@
 //!
 //! Nothing is ever installed over anything here, so this is a closure and no SAT problem: of each
 //! dependency the first alternative that is already chosen, else the first that can be had, is
-//! taken. Cycles are fine. `Conflicts` and `Breaks` are reported; since only some files of each
-//! package are used, it is not for the resolver to call them fatal.
+//! taken. Cycles are fine. `Conflicts` and `Breaks` are not looked at, since only some files of each
+//! package are used.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde::Serialize;
 use thiserror::Error;
@@ -19,9 +19,6 @@ use super::version::Version;
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Resolution {
     pub packages: Vec<Selected>,
-    /// Dependencies that only an excluded package could have satisfied.
-    pub left_out: Vec<LeftOut>,
-    pub conflicts: Vec<Conflict>,
     #[serde(skip)]
     positions: HashMap<String, usize>,
 }
@@ -36,18 +33,6 @@ pub struct Selected {
     pub needs: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LeftOut {
-    pub package: String,
-    pub dependency: Dependency,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Conflict {
-    pub package: String,
-    pub with: String,
-}
-
 /// Why there is no such set of packages.
 #[derive(Debug, Error)]
 pub enum ResolveError {
@@ -55,24 +40,19 @@ pub enum ResolveError {
     Index(#[from] IndexError),
     #[error("the archive has no package {name}{hint}")]
     Unknown { name: String, hint: String },
-    #[error("the package {0} is wanted and excluded at once: drop one of the two")]
-    WantedAndExcluded(String),
     #[error("{chain} needs {dependency}, which can't be had: {reasons}")]
     Unsatisfied { chain: String, dependency: Dependency, reasons: String },
 }
 
-/// Chooses what `wanted` needs, without ever taking what is in `exclude`.
+/// Chooses what `wanted` needs.
 pub fn resolve(
     index: &Index,
     architecture: &str,
     wanted: &[impl AsRef<str>],
-    exclude: &[impl AsRef<str>],
 ) -> Result<Resolution, ResolveError> {
-    let exclude = exclude.iter().map(|name| name.as_ref().to_owned()).collect();
     let mut resolver = Resolver {
         index,
         architecture,
-        exclude,
         provided: HashMap::new(),
         queue: VecDeque::new(),
         result: Resolution::default(),
@@ -84,14 +64,12 @@ pub fn resolve(
     while let Some(position) = resolver.queue.pop_front() {
         resolver.expand(position)?;
     }
-    resolver.find_conflicts();
     Ok(resolver.result)
 }
 
 struct Resolver<'a> {
     index: &'a Index,
     architecture: &'a str,
-    exclude: HashSet<String>,
     /// Which chosen packages provide a name, and at which version.
     provided: HashMap<String, Vec<(usize, Option<Version>)>>,
     queue: VecDeque<usize>,
@@ -100,9 +78,6 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn want(&mut self, name: &str) -> Result<(), ResolveError> {
-        if self.exclude.contains(name) {
-            return Err(ResolveError::WantedAndExcluded(name.to_owned()));
-        }
         if self.result.positions.contains_key(name) {
             return Ok(());
         }
@@ -143,7 +118,7 @@ impl Resolver<'_> {
             };
             match target {
                 Some(target) => self.connect(position, target),
-                None => self.give_up(position, &dependency)?,
+                None => return Err(self.unsatisfied(position, &dependency)?),
             }
         }
         Ok(())
@@ -188,15 +163,14 @@ impl Resolver<'_> {
             if !alternative.is_native(self.architecture) {
                 continue;
             }
-            if !self.exclude.contains(&alternative.name)
-                && let Some(package) = self.index.package(&alternative.name)?
+            if let Some(package) = self.index.package(&alternative.name)?
                 && alternative.accepts(&package.version)
                 && !self.result.positions.contains_key(&package.name)
             {
                 return Ok(Some(self.choose(package)));
             }
             for name in self.index.providers(&alternative.name) {
-                if self.exclude.contains(name) || self.result.positions.contains_key(name) {
+                if self.result.positions.contains_key(name) {
                     continue;
                 }
                 let Some(package) = self.index.package(name)? else {
@@ -213,15 +187,16 @@ impl Resolver<'_> {
         Ok(None)
     }
 
-    /// Nobody satisfies a dependency: by the user's will, or because the archive can't.
-    fn give_up(&mut self, position: usize, dependency: &Dependency) -> Result<(), ResolveError> {
+    /// Why nobody satisfies a dependency.
+    fn unsatisfied(
+        &self,
+        position: usize,
+        dependency: &Dependency,
+    ) -> Result<ResolveError, IndexError> {
         let mut reasons = Vec::new();
-        let mut excluded = false;
         for alternative in &dependency.alternatives {
             let name = &alternative.name;
             let providers = self.index.providers(name);
-            excluded |= self.exclude.contains(name)
-                || providers.iter().any(|provider| self.exclude.contains(*provider));
             reasons.push(match self.index.package(name)? {
                 Some(package) => format!("{package} doesn't fit"),
                 None if providers.is_empty() => {
@@ -230,38 +205,9 @@ impl Resolver<'_> {
                 None => format!("{} provide {name} at another version", providers.join(", ")),
             });
         }
-        if excluded {
-            let (package, dependency) = (self.name(position).to_owned(), dependency.clone());
-            self.result.left_out.push(LeftOut { package, dependency });
-            return Ok(());
-        }
         let chain = self.result.chain(self.name(position)).join(" -> ");
         let reasons = reasons.join("; ");
-        Err(ResolveError::Unsatisfied { chain, dependency: dependency.clone(), reasons })
-    }
-
-    fn find_conflicts(&mut self) {
-        let mut conflicts = Vec::new();
-        for (position, selected) in self.result.packages.iter().enumerate() {
-            let others = selected.package.conflicts.iter().flat_map(|d| &d.alternatives);
-            for alternative in others {
-                let named = self.result.positions.get(&alternative.name).filter(|other| {
-                    alternative.accepts(&self.result.packages[**other].package.version)
-                });
-                let providers = self.provided.get(&alternative.name).into_iter().flatten();
-                let fitting = providers
-                    .filter(|(_, version)| alternative.accepts_provided(version.as_ref()))
-                    .map(|(other, _)| other);
-                // A package may conflict with what it provides itself; that means the others.
-                let hit: BTreeSet<usize> = named.into_iter().chain(fitting).copied().collect();
-                for other in hit.into_iter().filter(|other| *other != position) {
-                    let package = selected.package.name.clone();
-                    conflicts.push(Conflict { package, with: self.name(other).to_owned() });
-                }
-            }
-        }
-        conflicts.dedup();
-        self.result.conflicts = conflicts;
+        Ok(ResolveError::Unsatisfied { chain, dependency: dependency.clone(), reasons })
     }
 }
 
@@ -352,20 +298,19 @@ mod tests {
         resolution.packages().map(|package| package.name.as_str()).collect()
     }
 
-    fn chosen(text: &str, wanted: &[&str], exclude: &[&str]) -> Resolution {
-        resolve(&index(&[text]), "amd64", wanted, exclude).expect("resolved")
+    fn chosen(text: &str, wanted: &[&str]) -> Resolution {
+        resolve(&index(&[text]), "amd64", wanted).expect("resolved")
     }
 
     fn refused(text: &str, wanted: &[&str]) -> String {
-        let none: [&str; 0] = [];
-        resolve(&index(&[text]), "amd64", wanted, &none).expect_err("refused").to_string()
+        resolve(&index(&[text]), "amd64", wanted).expect_err("refused").to_string()
     }
 
     #[test]
     fn the_closure_is_taken_breadth_first_and_cycles_end() {
         let text = "Package: a\nPre-Depends: p\nDepends: b, c\n\nPackage: b\nDepends: d\n\n\
             Package: c\nDepends: a\n\nPackage: d\nDepends: b, d\n\nPackage: p";
-        let all = chosen(text, &["a"], &[]);
+        let all = chosen(text, &["a"]);
         assert_eq!(names(&all), ["a", "p", "b", "c", "d"]);
         assert_eq!(all.get("b").expect("chosen").asked_by, ["a", "d"]);
         assert_eq!(all.chain("d"), ["a", "b", "d"]);
@@ -380,24 +325,26 @@ mod tests {
         let text = "Package: a\nDepends: gone | old (>= 2) | virtual | c\n\n\
             Package: old\nVersion: 1\n\nPackage: v2\nProvides: virtual\n\n\
             Package: v1\nProvides: virtual\n\nPackage: c";
-        assert_eq!(names(&chosen(text, &["a"], &[])), ["a", "v1"]);
-        assert_eq!(names(&chosen(text, &["a"], &["v1"])), ["a", "v2"]);
-        assert_eq!(names(&chosen(text, &["a"], &["v1", "v2"])), ["a", "c"]);
+        assert_eq!(names(&chosen(text, &["a"])), ["a", "v1"]);
+        let without = text.replace("Package: v1\nProvides: virtual\n\n", "");
+        assert_eq!(names(&chosen(&without, &["a"])), ["a", "v2"]);
+        let without = without.replace("Package: v2\nProvides: virtual\n\n", "");
+        assert_eq!(names(&chosen(&without, &["a"])), ["a", "c"]);
     }
 
     #[test]
     fn what_is_chosen_already_wins_over_an_earlier_alternative() {
         let text = "Package: a\nDepends: x | y\n\nPackage: b\nDepends: virtual\n\nPackage: x\n\n\
             Package: y\n\nPackage: p1\nProvides: virtual\n\nPackage: p2\nProvides: virtual";
-        assert_eq!(names(&chosen(text, &["a", "y"], &[])), ["a", "y"]);
-        assert_eq!(names(&chosen(text, &["b", "p2"], &[])), ["b", "p2"]);
+        assert_eq!(names(&chosen(text, &["a", "y"])), ["a", "y"]);
+        assert_eq!(names(&chosen(text, &["b", "p2"])), ["b", "p2"]);
     }
 
     #[test]
     fn versions_of_provides_count() {
         let text = "Package: a\nDepends: abi (= 3)\n\nPackage: m1\nProvides: abi\n\n\
             Package: m2\nProvides: abi (= 2)\n\nPackage: m3\nProvides: abi (= 3)";
-        assert_eq!(names(&chosen(text, &["a"], &[])), ["a", "m3"]);
+        assert_eq!(names(&chosen(text, &["a"])), ["a", "m3"]);
         let error = refused(&text.replace("abi (= 3)\n\n", "abi (= 4)\n\n"), &["a"]);
         assert!(error.contains("abi (= 4)") && error.contains("another version"), "{error}");
     }
@@ -406,19 +353,7 @@ mod tests {
     fn architectures_are_respected() {
         let text = "Package: a\nDepends: b:any, c:native, d:arm64 | e, f [arm64]\n\nPackage: b\n\n\
             Package: c\n\nPackage: d\n\nPackage: e";
-        assert_eq!(names(&chosen(text, &["a"], &[])), ["a", "b", "c", "e"]);
-    }
-
-    #[test]
-    fn excluded_packages_are_left_out_and_said() {
-        let text = "Package: postgres\nDepends: libllvm, libc\n\nPackage: libllvm\nDepends: z3\n\n\
-            Package: z3\n\nPackage: libc";
-        let resolution = chosen(text, &["postgres"], &["libllvm"]);
-        assert_eq!(names(&resolution), ["postgres", "libc"]);
-        assert_eq!(resolution.left_out.len(), 1);
-        assert_eq!(resolution.left_out[0].dependency.to_string(), "libllvm");
-        let both = resolve(&index(&[text]), "amd64", &["libc"], &["libc"]);
-        assert!(both.expect_err("refused").to_string().contains("excluded"));
+        assert_eq!(names(&chosen(text, &["a"])), ["a", "b", "c", "e"]);
     }
 
     #[test]
@@ -431,14 +366,5 @@ mod tests {
         assert!(error.contains("provided by dbus-broker"), "{error}");
         let error = refused(text, &["a"]);
         assert!(error.contains("a -> b needs libfoo2"), "{error}");
-    }
-
-    #[test]
-    fn conflicts_are_reported_but_not_with_oneself() {
-        let text = "Package: a\nConflicts: mta, b (<< 2)\nProvides: mta\n\n\
-            Package: b\nVersion: 1\nBreaks: a (<< 1)\n\nPackage: c\nProvides: mta";
-        let found = chosen(text, &["a", "b", "c"], &[]).conflicts;
-        let pairs: Vec<_> = found.iter().map(|c| (c.package.as_str(), c.with.as_str())).collect();
-        assert_eq!(pairs, [("a", "c"), ("a", "b")]);
     }
 }

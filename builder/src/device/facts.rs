@@ -66,7 +66,10 @@ pub enum SeedState {
     Empty,
     /// There is a seed, but not one that a node of this version would take.
     Bad,
-    Node(String),
+    Node {
+        node: String,
+        cluster: String,
+    },
 }
 
 /// An image as far as it matters here.
@@ -143,6 +146,17 @@ fn listed(parts: &[impl fmt::Display]) -> String {
         return "none".to_owned();
     }
     parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+impl fmt::Display for SeedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => write!(f, "no node yet"),
+            Self::Bad => write!(f, "with a bad seed"),
+            // Each site has a node1.
+            Self::Node { node, cluster } => write!(f, "{node} of {cluster}"),
+        }
+    }
 }
 
 impl fmt::Display for Kind {

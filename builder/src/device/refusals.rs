@@ -77,7 +77,7 @@ pub fn warnings(image: &ImageFacts) -> Vec<Warning> {
     match image.seed {
         SeedState::Empty => vec![Warning::NoSeed],
         SeedState::Bad => vec![Warning::BadSeed],
-        SeedState::Node(_) => Vec::new(),
+        SeedState::Node { .. } => Vec::new(),
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn edge() -> ImageFacts {
-        let seed = SeedState::Node("node1".to_owned());
+        let seed = SeedState::Node { node: "node1".to_owned(), cluster: "tiny".to_owned() };
         ImageFacts { bytes: GIB, debug: false, stand_in: false, seed }
     }
 

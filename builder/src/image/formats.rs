@@ -45,6 +45,15 @@ impl Format {
             Self::RawZst => "raw.zst",
         }
     }
+
+    /// What makes a raw image of such a file.
+    pub fn unpacking(self) -> &'static str {
+        match self {
+            Self::Raw => "it is one",
+            Self::Qcow2 => "convert it with `qemu-img convert -O raw`",
+            Self::RawZst => "unpack it with `zstd -d`",
+        }
+    }
 }
 
 impl fmt::Display for Format {

@@ -7,6 +7,7 @@ pub mod formats;
 pub mod identity;
 pub mod layout;
 pub mod open;
+pub mod packed;
 pub mod qcow2;
 pub mod region;
 pub mod sparse;

@@ -13,6 +13,7 @@ use seed::manifest::{MANIFEST_PATH, Manifest, ManifestError};
 use thiserror::Error;
 
 use super::ext4::read::{Filesystem, ReadError as Ext4Error};
+use super::formats::{self, Format};
 use super::layout::Part;
 use super::region::Region;
 use super::uki::{self, UkiError};
@@ -25,6 +26,8 @@ const KERNELS: &str = "EFI/Linux";
 pub enum OpenError {
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+    #[error("{} is a {format} image, and a raw one is needed: {}", path.display(), format.unpacking())]
+    Packed { path: PathBuf, format: Format },
     #[error("{}: {source}; is it an image that this builder made?", path.display())]
     Table { path: PathBuf, source: GptError },
     #[error("{} has no partition {name}: is it an image that this builder made?", path.display())]
@@ -66,9 +69,19 @@ pub struct SlotKernel {
 }
 
 impl OpenImage {
+    /// Opens a raw image, or a device; see [`super::packed::open`] for the others.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let io_error = |source| OpenError::Io { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(io_error)?;
+        let file = File::open(path).map_err(io_error)?;
+        match formats::detect(&file).map_err(io_error)? {
+            Format::Raw => Self::of(path, file),
+            format => Err(OpenError::Packed { path: path.to_owned(), format }),
+        }
+    }
+
+    /// The image whose bytes are in this file; messages name it by `path`.
+    pub fn of(path: &Path, mut file: File) -> Result<Self, OpenError> {
+        let io_error = |source| OpenError::Io { path: path.to_owned(), source };
         // Metadata knows the size of files only; the end can be sought on devices too.
         let bytes = file.seek(SeekFrom::End(0)).map_err(io_error)?;
         let table = gpt::read(&Region::new(&file, 0, bytes))

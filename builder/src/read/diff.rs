@@ -14,6 +14,7 @@ use super::root::{Root, RootError, RootFiles};
 use super::seeds::{self, SeedState};
 use super::slots::{self, SlotFacts};
 use crate::image::ext4::read::{Entry, EntryKind};
+use crate::image::layout::Part;
 use crate::image::open::{OpenError, OpenImage, SlotKernel};
 use crate::progress::{Bytes, Progress};
 
@@ -175,7 +176,10 @@ fn partition_values(image: &OpenImage) -> Values {
         let (offset, size) = (partition.offset_bytes(), partition.size_bytes());
         let kind = kind_of(partition.type_guid);
         values.insert(partition.name.clone(), format!("{kind}, {size} bytes at {offset}"));
-        values.insert(format!("{} identity", partition.name), partition.guid.to_string());
+        // Each disk that an image is flashed to has one of its own for its boot partition.
+        if partition.name != Part::Esp.name() {
+            values.insert(format!("{} identity", partition.name), partition.guid.to_string());
+        }
     }
     values.insert("disk identity".to_owned(), image.table.table.disk_guid.to_string());
     values

@@ -22,11 +22,12 @@ fn without_a_terminal_only_yes_writes() {
     let disk = folder.path().join("disk.raw");
     let asked = flash(&image, &disk, &[]).ended(1);
     assert!(asked.err.contains("add --yes"), "{}", asked.err);
-    assert!(asked.err.contains("image   tiny 1.2.3 (node1)"), "{}", asked.err);
+    assert!(asked.err.contains("image   tiny 1.2.3 (node1 of tiny)"), "{}", asked.err);
     assert!(!disk.exists());
     let ran = flash(&image, &disk, &["--yes", "--json", "-q"]).ended(0);
     let report = ran.json();
     assert_eq!(report["node"], "node1");
+    assert_eq!(report["cluster"], "tiny");
     assert_eq!(report["disk_bytes"], fs::metadata(&image).expect("there").len());
     assert_eq!(report["device"], text(&disk));
     for key in ["image", "bytes", "seconds"] {
@@ -74,7 +75,7 @@ fn strange_sources_and_targets_are_refused() {
 
 #[test]
 fn a_compressed_image_is_flashed_and_a_qcow2_is_not() {
-    let (folder, image) = image(Choice::SHIPPED);
+    let (folder, image) = image(Choice { seed: Some(SEED), ..Choice::SHIPPED });
     let from = fs::File::open(&image).expect("opened");
     let disk = folder.path().join("disk.raw");
     let convert = |name: &str, format| {
@@ -82,10 +83,23 @@ fn a_compressed_image_is_flashed_and_a_qcow2_is_not() {
         write(&from, &fs::File::create(&path).expect("created"), format).expect("converted");
         path
     };
-    let qcow2 = flash(&convert("tiny.qcow2", Format::Qcow2), &disk, &["--yes"]).ended(1);
-    assert!(qcow2.err.contains("--format raw"), "{}", qcow2.err);
-    flash(&convert("tiny.raw.zst", Format::RawZst), &disk, &["--yes"]).ended(0);
+    let qcow2 = convert("tiny.qcow2", Format::Qcow2);
+    let refused = flash(&qcow2, &disk, &["--yes"]).ended(1);
+    assert!(refused.err.contains("--format raw"), "{}", refused.err);
+    let packed = convert("tiny.raw.zst", Format::RawZst);
+    flash(&packed, &disk, &["--yes"]).ended(0);
     assert!(behind_the_table(&image) == behind_the_table(&disk));
+
+    for command in ["inspect", "verify"] {
+        builder([command, text(&packed)]).ended(0);
+        let refused = builder([command, text(&qcow2)]).ended(1);
+        assert!(refused.err.contains("`qemu-img convert -O raw`"), "{command}: {}", refused.err);
+    }
+    builder(["diff", text(&image), text(&packed)]).ended(0);
+    let oracles = builder(["verify", text(&packed), "--oracles"]).ended(1);
+    assert!(oracles.err.contains("`zstd -d`"), "{}", oracles.err);
+    let kept = builder(["run", text(&image), "--keep", text(&packed)]).ended(1);
+    assert!(kept.err.contains("tiny.raw.zst is a raw.zst image"), "{}", kept.err);
 }
 
 #[test]
@@ -160,4 +174,6 @@ fn what_was_flashed_onto_a_larger_used_disk_is_verified() {
     flash(&image, &disk, &["--yes"]).ended(0);
     builder(["verify", text(&image)]).ended(0);
     builder(["verify", text(&disk)]).ended(0);
+    // The identity of its boot partition tells this disk from others, and not its content.
+    builder(["diff", text(&image), text(&disk)]).ended(0);
 }

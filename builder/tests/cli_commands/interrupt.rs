@@ -1,8 +1,9 @@
-//! Ctrl-C in the middle of a flash, of copying a disk to keep, and of a build that waits for its
-//! mirror.
+//! Ctrl-C in the middle of a flash, of copying a disk to keep, and of a build that waits for cargo or
+//! for its mirror.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
+use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::shared::command::command;
 use crate::shared::definition::definition_text;
 use crate::shared::flashable::{Choice, MIB, SEED, used_disk, write_image};
 use crate::shared::noise::noise;
-use crate::support::{part_files, text};
+use crate::support::{part_files, put_idle_qemu, text};
 
 /// What Ctrl-C is in a shell's eyes.
 const INTERRUPTED: i32 = 130;
@@ -122,16 +123,6 @@ fn a_disk_is_left_without_partitions() {
     });
 }
 
-/// A folder with a program that calls itself QEMU and does nothing.
-fn put_idle_qemu(root: &Path) -> PathBuf {
-    let folder = root.join("programs");
-    let program = folder.join("qemu-system-x86_64");
-    fs::create_dir(&folder).expect("made");
-    fs::write(&program, "#!/bin/sh\necho QEMU emulator version 10.0.0\n").expect("written");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("set");
-    folder
-}
-
 #[test]
 fn a_disk_to_keep_is_there_when_it_is_whole_and_only_for_its_owner() {
     until_interrupted(|stored_bytes| {
@@ -207,4 +198,21 @@ fn a_build_that_waits_for_its_mirror_ends_and_leaves_no_image() {
     assert!(interrupt_when(&mut child, called), "it ended too early");
     assert!(!inside("out").exists());
     assert_eq!(fs::read_dir(inside("cache/bases")).map_or(0, Iterator::count), 0);
+}
+
+#[test]
+fn a_build_that_waits_for_cargo_says_nothing_of_how_that_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    put_project(folder.path());
+    let inside = |name: &str| folder.path().join(name);
+    fs::write(inside("cargo"), "#!/bin/sh\ntouch begun\nexec sleep 1000\n").expect("written");
+    let mut command = command();
+    command.env("CARGO", inside("cargo")).current_dir(folder.path());
+    command.arg("--cache").arg(inside("cache")).arg("--project").arg(folder.path());
+    command.args(["build", "--image", "tiny", "--seed", "node1.toml", "--quiet"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    assert!(interrupt_when(&mut child, || inside("begun").exists()), "it ended too early");
+    let mut said = String::new();
+    child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
+    assert!(!said.contains("error:"), "{said}");
 }

@@ -4,6 +4,7 @@ mod block_device;
 mod flash;
 mod interrupt;
 mod render;
+mod run;
 mod seeds;
 #[path = "../shared"]
 mod shared {

@@ -1,6 +1,8 @@
 //! What a run of the builder must have come to, and files for and of it.
 
 use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -47,4 +49,15 @@ pub(crate) fn text(path: &Path) -> &str {
 /// What is left over in a folder although nobody gave it a name.
 pub(crate) fn part_files(folder: &Path) -> Vec<PathBuf> {
     files(folder, ".part")
+}
+
+/// A folder with a program that calls itself QEMU, says how it was started and ends.
+pub(crate) fn put_idle_qemu(root: &Path) -> PathBuf {
+    let folder = root.join("programs");
+    let program = folder.join("qemu-system-x86_64");
+    let script = "#!/bin/sh\necho QEMU emulator version 10.0.0 \"$@\"\n";
+    fs::create_dir(&folder).expect("made");
+    fs::write(&program, script).expect("written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("set");
+    folder
 }

@@ -120,9 +120,7 @@ pub(crate) fn loose_package(folder: &Path, name: &str, bytes: &[u8]) -> Package 
         size: bytes.len() as u64,
         sha256: Digest::of(bytes),
         depends: Vec::new(),
-        conflicts: Vec::new(),
         provides: Vec::new(),
-        summary: String::new(),
         suite: "mini".to_owned(),
         mirror: Some(format!("file:{}", folder.display()).parse().expect("a mirror")),
     }

@@ -4,6 +4,7 @@
 mod fixture;
 mod hostile;
 mod locking;
+mod releases;
 mod server;
 #[path = "../shared"]
 mod shared {

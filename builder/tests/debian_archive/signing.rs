@@ -32,8 +32,8 @@ fn a_well_signed_archive_is_opened() {
     let archive = Fixture::new().open().expect("opened");
     assert_eq!((archive.len(), archive.date()), (3, 1_794_967_824));
     let app = archive.package("app").expect("read").expect("there");
-    assert_eq!((app.version.as_str(), app.summary.as_str()), ("1.0", "app for tests"));
-    let chosen = archive.resolve(&["app"], &[""]).expect("resolved");
+    assert_eq!((app.version.as_str(), app.filename.as_str()), ("1.0", "pool/app_1.0_amd64.deb"));
+    let chosen = archive.resolve(&["app"]).expect("resolved");
     let names: Vec<&str> = chosen.packages().map(|package| package.name.as_str()).collect();
     assert_eq!(names, ["app", "lib"]);
     assert_eq!(chosen.dependencies_of("app")[0].name, "lib");

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::Command;
 
 use builder::build::base::{Base, Record};
-use builder::build::images::write_all;
+use builder::build::images::{ImagesError, write_all};
 use builder::build::seeds::SealedSeed;
 use builder::device::{SeedState, Source, SourceError};
 use builder::image::formats::{Format, write};
+use builder::image::packed::PackedError;
 use builder::image::qcow2::CLUSTER_BYTES;
 use builder::progress::Progress;
 use disk::verity::to_hex;
@@ -125,12 +126,12 @@ fn a_compressed_image_is_opened_and_a_damaged_one_is_not() {
         Source::open(&path, &Progress::quiet()).expect_err("damaged")
     };
     let cut = open(&bytes[..bytes.len() / 2]);
-    assert!(matches!(cut, SourceError::Unpack { .. }), "{cut}");
+    assert!(matches!(cut, SourceError::Packed(PackedError::Unpack { .. })), "{cut}");
     let mut bent = bytes.clone();
     let middle = bytes.len() / 2;
     bent[middle] ^= 1;
     let bent = open(&bent);
-    assert!(matches!(bent, SourceError::Unpack { .. }), "{bent}");
+    assert!(matches!(bent, SourceError::Packed(PackedError::Unpack { .. })), "{bent}");
     let Some(tool) = oracle("zstd") else { return };
     fs::write(&path, &bytes).expect("written");
     run(Command::new(&tool).args(["--test", path.to_str().expect("text")]));
@@ -188,7 +189,45 @@ fn a_build_names_hashes_and_keeps_private_what_it_made_in_each_format() {
         let source = Source::open(&path, &Progress::quiet()).expect("an image");
         source.facts().expect("facts").seed
     });
-    assert_eq!(nodes, ["node1", "node2"].map(|node| SeedState::Node(node.to_owned())));
+    let state = |node: &str| SeedState::Node { node: node.to_owned(), cluster: "tiny".to_owned() };
+    assert_eq!(nodes, ["node1", "node2"].map(state));
+}
+
+#[test]
+fn an_image_of_another_cluster_stays() {
+    let (folder, image) = image(Choice::SHIPPED);
+    let record = Record {
+        verity_root: "5f".repeat(32),
+        source_date: 1_700_000_000,
+        packages: 0,
+        stand_in: false,
+        debug: false,
+        root_used_bytes: 0,
+    };
+    let base = Base { path: image, record };
+    let seed = |node: &str, cluster: &str| SealedSeed {
+        path: format!("{node}.toml").into(),
+        node: node.to_owned(),
+        text: SEED.replace("node1", node).replace("name = \"tiny\"", cluster),
+    };
+    let build = |seeds: &[SealedSeed], format| {
+        let out = folder.path().join("out");
+        write_all(&base, &definition(), seeds, &out, format, &Progress::quiet())
+    };
+    let (ours, theirs) = ("name = \"tiny\"", "name = \"other\"");
+    for format in [Format::Raw, Format::RawZst] {
+        let made = build(&[seed("node2", ours)], format).expect("built");
+        let before = fs::read(&made[0].path).expect("read");
+        let both = [seed("node1", theirs), seed("node2", theirs)];
+        let error = build(&both, format).expect_err("node2 is another cluster's");
+        assert!(matches!(error, ImagesError::OtherCluster { .. }), "{error}");
+        let said = error.to_string();
+        assert!(said.contains("node2 of the cluster tiny") && said.contains("--out"), "{said}");
+        assert!(before == fs::read(&made[0].path).expect("read"));
+        let node1 = folder.path().join(format!("out/tiny-node1.{format}"));
+        assert!(!node1.exists(), "the others aren't written either");
+        build(&[seed("node2", ours)], format).expect("its own is replaced");
+    }
 }
 
 proptest! {

@@ -28,7 +28,8 @@ fn an_image_becomes_a_node_and_then_another() {
     assert!(identify(&source).expect("read").is_none());
     assert_eq!(source.facts().expect("facts").seed, SeedState::Empty);
     replace(&source, &target, 1, SEED).expect("replaced");
-    assert_eq!(source.facts().expect("facts").seed, SeedState::Node("node1".to_owned()));
+    let node1 = SeedState::Node { node: "node1".to_owned(), cluster: "tiny".to_owned() };
+    assert_eq!(source.facts().expect("facts").seed, node1);
     let other = SEED.replace("node1", "a-node-with-a-longer-name");
     replace(&source, &target, 1, &other).expect("replaced");
     replace(&source, &target, 1, SEED).expect("replaced");
