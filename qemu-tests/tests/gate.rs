@@ -203,9 +203,11 @@ fn a_cancelled_query_goes_on() {
     let sent = Command::new("kill").args(["-INT", &client.id().to_string()]).status();
     assert!(sent.expect("kill").success());
     until("the cancel came", || bench.gate.status().counts.swallowed_cancels == 1);
-    let by_sql = "select pg_cancel_backend(pid) from pg_stat_activity where usename = 'kine'";
-    let said = refused(&bench.ask(&right, by_sql));
-    assert!(said.contains("permission denied for function pg_cancel_backend"), "{said}");
+    for function in ["pg_cancel_backend", "pg_terminate_backend"] {
+        let by_sql = format!("select {function}(pid) from pg_stat_activity where usename = 'kine'");
+        let said = refused(&bench.ask(&right, &by_sql));
+        assert!(said.contains(&format!("permission denied for function {function}")), "{said}");
+    }
     assert_eq!(bench.postgres.admin("postgres", running), "1");
     drop(holder.stdin.take());
     assert!(holder.wait().expect("psql").success());

@@ -8,13 +8,17 @@ mod node;
 #[path = "../../rootfs/pgkeeper/tests/support/mod.rs"]
 mod support;
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use failover::{Data, Lsn, PgCommand, PgReport, Timeline};
 use node::{NEWCOMER, Node, settings};
 use pgkeeper::postgres::{Driver, RepairKind, Settings};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use support::until;
 use tempfile::TempDir;
@@ -24,6 +28,9 @@ const FOLLOW: PgCommand = PgCommand::StartStandby { receive: true };
 const PROGRAMS: &str = "PGBIN";
 /// So often a copy may end before it is interrupted.
 const COPIES: u32 = 3;
+const PAGE_BYTES: u64 = 8192;
+/// Longer than the keeper's looks wait for an answer, and shorter than what counts as an end.
+const STANDSTILL: Duration = Duration::from_secs(3);
 /// Makes a test the daemon that is killed; the folder that it works in.
 const DAEMON: &str = "PG_DRIVER_DAEMON";
 
@@ -207,6 +214,61 @@ fn a_standby_whose_log_the_peer_has_no_more_is_copied_and_not_rewound() {
     b.run(FOLLOW);
     until_answered(&b, "select count(*) > 0 from notes", "t");
     a.await_peer(Lsn(1));
+}
+
+/// Every copy of a leader with a damaged page would fail, and it would be alone for ever.
+#[test]
+fn a_leader_with_a_damaged_page_is_copied_with_it_and_that_is_told() {
+    let Some((folder, bin)) =
+        bench("a_leader_with_a_damaged_page_is_copied_with_it_and_that_is_told")
+    else {
+        return;
+    };
+    let (mut a, mut b) = pair(folder.path(), &bin);
+    a.run(PgCommand::ReleasePeer);
+    b.run(PgCommand::Stop);
+    // Nothing but the test writes to it, or the damage would be written over.
+    a.ask("create table broken with (autovacuum_enabled = off) as select repeat('x', 100) from generate_series(1, 100)");
+    a.ask_superuser("checkpoint");
+    let table = a.ask("select pg_relation_filepath('broken')");
+    let file = OpenOptions::new().write(true).open(a.data().join(table)).expect("a table");
+    file.write_all_at(b"damaged", PAGE_BYTES - 50).expect("written");
+    write(&a, "kept");
+    b.run(PgCommand::Reclone);
+    let repair = b.driver.detail().last_repair.expect("a repair");
+    assert_eq!((repair.kind, repair.damaged_pages), (RepairKind::Reclone, true));
+    b.run(FOLLOW);
+    until_noted(&b, "kept");
+    a.await_peer(Lsn(1));
+}
+
+/// The keeper would end a PostgreSQL that is about to serve, and start it with a recovery.
+#[test]
+fn a_promotion_outlasts_a_standstill_of_some_seconds() {
+    let Some((folder, bin)) = bench("a_promotion_outlasts_a_standstill_of_some_seconds") else {
+        return;
+    };
+    let (mut a, mut b) = pair(folder.path(), &bin);
+    b.run(PgCommand::StopReceiver);
+    a.run(PgCommand::Stop);
+    let postmaster = b.postmaster();
+    let all = b.processes();
+    let signal = move |signal| {
+        for process in &all {
+            // Workers of PostgreSQL come and go.
+            let sent = kill_process(*process, signal);
+            assert!(matches!(sent, Ok(()) | Err(Errno::SRCH)), "{sent:?}");
+        }
+    };
+    signal(Signal::STOP);
+    let thaw = thread::spawn(move || {
+        thread::sleep(STANDSTILL);
+        signal(Signal::CONT);
+    });
+    let (timeline, _) = b.run(PgCommand::Promote);
+    thaw.join().expect("thawed");
+    assert_eq!((timeline, b.postmaster()), (Timeline(2), postmaster));
+    assert!(b.news.is_empty(), "{:?}", b.news);
 }
 
 /// PostgreSQL itself would stand still, and never be promoted, until somebody gives it as many.

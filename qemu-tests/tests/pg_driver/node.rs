@@ -12,6 +12,7 @@ use pgkeeper::gate;
 use pgkeeper::gate::hba::SUPERUSER;
 use pgkeeper::postgres::{Certificates, Driver, PEER_CERTIFICATE_NAME, Report, Settings, User};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
 
 use crate::support::{CLIENT, DATABASE, Files, ROLE, Site};
 
@@ -253,5 +254,14 @@ impl Node {
     pub(crate) fn postmaster(&self) -> i32 {
         let file = fs::read_to_string(self.data().join("postmaster.pid")).expect("it runs");
         file.lines().next().and_then(|line| line.parse().ok()).expect("a number")
+    }
+
+    /// All of PostgreSQL's processes, the postmaster first.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
+        let postmaster = self.postmaster();
+        let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+        let children = fs::read_to_string(children).expect("it runs");
+        let children = children.split_whitespace().map(|it| it.parse().expect("a number"));
+        [postmaster].into_iter().chain(children).filter_map(Pid::from_raw).collect()
     }
 }

@@ -12,6 +12,10 @@ pub struct Info {
     pub archive: Option<[String; 2]>,
     /// Whether the repository is ready for backups: the stanza was made.
     pub made: bool,
+    /// The archive's newest timeline, if the newest base backup began on an older one: the leader has
+    /// changed since. What the old leader had not archived yet is in no archive, so nothing behind the
+    /// change can be reached from that backup.
+    pub parted: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -34,11 +38,19 @@ struct Archive {
 #[derive(Deserialize)]
 struct Made {
     label: String,
+    #[serde(default)]
+    archive: Needed,
     timestamp: Timestamp,
     info: Sizes,
     /// Null where pages have no checksums.
     #[serde(default)]
     error: Option<bool>,
+}
+
+/// The log that a backup needs to be sound.
+#[derive(Default, Deserialize)]
+struct Needed {
+    start: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -65,12 +77,16 @@ impl Info {
         let Some(own) = all.into_iter().find(|one| one.name == stanza) else {
             return Ok(Self::default());
         };
-        let mut backups: Vec<Backup> = own.backup.into_iter().map(backup).collect();
-        backups.sort_by_key(|backup| backup.until_unix);
+        let mut made = own.backup;
+        made.sort_by_key(|backup| backup.timestamp.stop);
         // A stanza that was upgraded has an archive for each version; the last one is in use.
         let archive = own.archive.into_iter().next_back();
         let archive = archive.and_then(|archive| Some([archive.min?, archive.max?]));
-        Ok(Self { backups, archive, made: !own.db.is_empty() })
+        let began = made.last().and_then(|newest| timeline(newest.archive.start.as_ref()?));
+        let reached = archive.as_ref().and_then(|[_, max]| timeline(max));
+        let parted = reached.filter(|reached| began.is_some_and(|began| *reached > began));
+        let backups = made.into_iter().map(backup).collect();
+        Ok(Self { backups, archive, made: !own.db.is_empty(), parted })
     }
 
     /// When the newest backup was finished, in seconds since 1970. A damaged one counts: the next
@@ -84,6 +100,11 @@ impl Info {
     pub fn is_newest_damaged(&self) -> bool {
         self.backups.last().is_some_and(|newest| newest.damaged)
     }
+}
+
+/// A segment's name begins with its timeline.
+fn timeline(segment: &str) -> Option<u32> {
+    u32::from_str_radix(segment.get(..8)?, 16).ok()
 }
 
 fn backup(made: Made) -> Backup {
@@ -128,6 +149,15 @@ mod tests {
         let info = Info::parse(&damaged, "plant3").unwrap();
         assert!(info.is_newest_damaged() && info.newest().is_some());
         assert!(!Info::parse(TOLD, "plant3").unwrap().is_newest_damaged());
+    }
+
+    #[test]
+    fn an_archive_of_a_newer_timeline_is_of_another_leader() {
+        assert_eq!(Info::parse(TOLD, "plant3").unwrap().parted, None);
+        let newer = TOLD.replace(r#""max":"00000001"#, r#""max":"0000000A"#);
+        assert_eq!(Info::parse(&newer, "plant3").unwrap().parted, Some(10));
+        let caught_up = newer.replace(r#""start":"00000001"#, r#""start":"0000000A"#);
+        assert_eq!(Info::parse(&caught_up, "plant3").unwrap().parted, None);
     }
 
     #[test]

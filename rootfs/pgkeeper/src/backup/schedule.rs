@@ -4,10 +4,21 @@
 /// attempt reads the whole database.
 const AFTER_FAILURE_SECONDS: u64 = 600;
 
+/// After a change of leaders the archive may have a gap that only a new base backup closes. A pair
+/// that changes often shall not do nothing else, so there is this much between two of them.
+const AFTER_CHANGE_SECONDS: u64 = 3600;
+
 /// In seconds since 1970: from the newest backup in the repository, whoever made it, so that a
-/// change of leaders or a restart makes none that isn't needed. A clock that was set back makes the
-/// next one later by that much at most.
-pub(super) fn due(now: u64, newest: Option<u64>, every: u64, failed_at: Option<u64>) -> u64 {
+/// restart makes none that isn't needed; sooner if it is another leader's (`parted`). A clock that was
+/// set back makes the next one later by that much at most.
+pub(super) fn due(
+    now: u64,
+    newest: Option<u64>,
+    every: u64,
+    parted: bool,
+    failed_at: Option<u64>,
+) -> u64 {
+    let every = if parted { every.min(AFTER_CHANGE_SECONDS) } else { every };
     let by_schedule = newest.map_or(now, |newest| newest.min(now).saturating_add(every));
     // One from the future was before the clock was set back, and may be long ago.
     let by_failure = failed_at.filter(|at| *at <= now);
@@ -24,21 +35,33 @@ mod tests {
 
     #[test]
     fn the_first_backup_is_due_at_once() {
-        assert_eq!(due(NOW, None, DAY, None), NOW);
+        assert_eq!(due(NOW, None, DAY, false, None), NOW);
     }
 
     #[test]
     fn the_next_one_follows_the_newest() {
-        assert_eq!(due(NOW, Some(NOW - 10), DAY, None), NOW - 10 + DAY);
-        assert!(due(NOW, Some(NOW - 2 * DAY), DAY, None) < NOW);
+        assert_eq!(due(NOW, Some(NOW - 10), DAY, false, None), NOW - 10 + DAY);
+        assert!(due(NOW, Some(NOW - 2 * DAY), DAY, false, None) < NOW);
         // From the future: someone's clock was wrong.
-        assert_eq!(due(NOW, Some(NOW + 9 * DAY), DAY, None), NOW + DAY);
+        assert_eq!(due(NOW, Some(NOW + 9 * DAY), DAY, false, None), NOW + DAY);
+    }
+
+    #[test]
+    fn a_new_leader_begins_with_a_base_backup_and_not_more_than_one_an_hour() {
+        assert!(due(NOW, Some(NOW - 2 * 3600), DAY, true, None) < NOW);
+        assert_eq!(due(NOW, Some(NOW - 10), DAY, true, None), NOW - 10 + 3600);
+        assert_eq!(due(NOW, Some(NOW - 10), 60, true, None), NOW - 10 + 60);
+        assert_eq!(due(NOW, None, DAY, true, Some(NOW)), NOW + AFTER_FAILURE_SECONDS);
     }
 
     #[test]
     fn a_failure_is_not_repeated_at_once() {
-        assert_eq!(due(NOW, None, DAY, Some(NOW)), NOW + AFTER_FAILURE_SECONDS);
-        assert_eq!(due(NOW, Some(NOW), DAY, Some(NOW)), NOW + DAY);
-        assert_eq!(due(NOW, None, DAY, Some(NOW + DAY)), NOW, "the clock was set back since");
+        assert_eq!(due(NOW, None, DAY, false, Some(NOW)), NOW + AFTER_FAILURE_SECONDS);
+        assert_eq!(due(NOW, Some(NOW), DAY, false, Some(NOW)), NOW + DAY);
+        assert_eq!(
+            due(NOW, None, DAY, false, Some(NOW + DAY)),
+            NOW,
+            "the clock was set back since"
+        );
     }
 }

@@ -49,6 +49,8 @@ struct Worker<'s> {
     failure: Option<Failure>,
     /// Of the list of backups; it ends when that is read again.
     list_failure: Option<Failure>,
+    /// The archive's newest timeline when a backup was last made because of it.
+    left_behind: Option<u32>,
 }
 
 /// What the worker does.
@@ -126,8 +128,8 @@ pub(super) fn role(config: &Config) -> Role {
 impl<'s> Worker<'s> {
     fn new(config: &'s Config, shared: &'s Shared, directory: Option<Directory>) -> Self {
         let info = Info::default();
-        let (info_at, failure, list_failure) = (None, None, None);
-        Self { config, shared, directory, info, info_at, failure, list_failure }
+        let (info_at, failure, list_failure, left_behind) = (None, None, None, None);
+        Self { config, shared, directory, info, info_at, failure, list_failure, left_behind }
     }
 
     /// Deletes what an earlier run of the service left half made, whoever leads.
@@ -190,7 +192,10 @@ impl<'s> Worker<'s> {
 
     fn due(&self) -> u64 {
         let failed_at = self.failure.iter().chain(&self.list_failure).map(|failure| failure.at);
-        due(now(), self.info.newest(), self.config.every_seconds, failed_at.max())
+        // A timeline that was given up stays in the archive; one backup is enough to leave it behind.
+        let parted = self.info.parted.is_some_and(|timeline| self.left_behind != Some(timeline));
+        let newest = self.info.newest();
+        due(now(), newest, self.config.every_seconds, parted, failed_at.max())
     }
 
     fn scheduled(&mut self, role: Role) -> Result<(), BackupError> {
@@ -237,6 +242,7 @@ impl<'s> Worker<'s> {
         }
         say("a base backup is made");
         self.failure = None;
+        self.left_behind = self.info.parted;
         self.info_at = None;
         self.refresh();
         // An old list tells nothing of the new backup.

@@ -20,10 +20,11 @@ pub const REPLICATION_ROLE: &str = "replication";
 /// The superuser's role.
 pub const SUPERUSER: &str = "postgres";
 
-/// Run in every database that clients use, by the superuser. A role may cancel its own sessions by
-/// default, and a cancelled wait for the standby reports success for a commit that only one node
-/// has: the leak that the gate closes for cancel requests.
-pub const NO_CANCEL: &str = "revoke execute on function pg_cancel_backend(int) from public";
+/// Run in every database that clients use, by the superuser. A role may cancel and end its own sessions
+/// by default. A cancelled wait for the standby reports success for a commit that only one node has,
+/// and one that is ended shows it to readers: the leak that the gate closes for cancel requests.
+pub const NO_CANCEL: &str = "revoke execute on function pg_cancel_backend(int), \
+                             pg_terminate_backend(int, bigint) from public";
 
 /// What the two files depend on.
 #[derive(Clone, Debug)]

@@ -6,10 +6,12 @@
 //! and may come a hundred at once, as K3s does after a failover. Sessions have a limit of their
 //! own, so they don't count here.
 //!
-//! A peer is an IPv4 address or an IPv6 /64, within which anyone can have as many addresses as he
-//! likes.
+//! Strangers count by IPv4 address or IPv6 /64, within which anyone can have as many addresses as he
+//! likes. A friend is one address: its neighbours in the same network have shown nothing. The nodes
+//! of the cluster are friends from the beginning: after a failover they come to a gate that has met
+//! nobody yet, and no flood of strangers may keep them out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -78,6 +80,15 @@ pub enum Turned {
     Full,
 }
 
+/// Who was admitted, and as what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guest {
+    /// One address.
+    Friend(IpAddr),
+    /// All who may be the same.
+    Stranger(IpAddr),
+}
+
 #[derive(Clone, Debug, Default)]
 struct Peer {
     bucket: Bucket,
@@ -89,56 +100,91 @@ struct Peer {
 /// The state of the door.
 #[derive(Debug, Default)]
 pub struct Limits {
-    peers: BTreeMap<IpAddr, Peer>,
+    /// Friends for ever.
+    known: BTreeSet<IpAddr>,
+    peers: BTreeMap<Guest, Peer>,
     strangers: Bucket,
     greeting: usize,
     turned: u64,
     reported: Option<Duration>,
 }
 
-/// Those who count as one.
-fn peer_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
+/// Those strangers who count as one.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
         IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from(u128::from(six) & !u128::from(u64::MAX))),
         four @ IpAddr::V4(_) => four,
     }
 }
 
 impl Limits {
+    /// A door at which these are friends.
+    pub fn new(known: impl IntoIterator<Item = IpAddr>) -> Self {
+        let known = known.into_iter().map(|address| address.to_canonical()).collect();
+        Self { known, ..Self::default() }
+    }
+
     /// Takes a place, or says why there is none. Who gets one gives it back by [`Limits::greeted`].
-    pub fn admit(&mut self, address: IpAddr, now: Duration) -> Result<(), Turned> {
-        let decided = self.decide(peer_of(address), now);
+    pub fn admit(&mut self, address: IpAddr, now: Duration) -> Result<Guest, Turned> {
+        let address = address.to_canonical();
+        let decided = if self.is_friend(address, now) {
+            self.admit_friend(address, now)
+        } else {
+            self.admit_stranger(network_of(address), now)
+        };
         match decided {
-            Ok(()) => self.greeting += 1,
+            Ok(_) => self.greeting += 1,
             Err(_) => self.turned += 1,
         }
         decided
     }
 
-    fn decide(&mut self, key: IpAddr, now: Duration) -> Result<(), Turned> {
-        if !self.peers.contains_key(&key) {
-            self.make_room();
-        }
-        let greeting = self.greeting;
-        let peer = self.peers.entry(key).or_default();
-        peer.seen = now;
-        let friend = peer.friend_until > now;
-        if greeting >= if friend { PLACES } else { PLACES - FRIENDS_PLACES } {
+    fn is_friend(&self, address: IpAddr, now: Duration) -> bool {
+        let met = self.peers.get(&Guest::Friend(address));
+        self.known.contains(&address) || met.is_some_and(|peer| peer.friend_until > now)
+    }
+
+    fn admit_friend(&mut self, address: IpAddr, now: Duration) -> Result<Guest, Turned> {
+        let (guest, full) = (Guest::Friend(address), self.greeting >= PLACES);
+        let peer = self.peer(guest, now);
+        if full {
             return Err(Turned::Full);
         }
-        if !friend && peer.greeting >= STRANGER_PLACES {
-            return Err(Turned::PeerTooMany);
-        }
-        let rate = if friend { FRIEND_RATE } else { PEER_RATE };
-        if !peer.bucket.take(rate, now) {
+        if !peer.bucket.take(FRIEND_RATE, now) {
             return Err(Turned::PeerTooOften);
         }
-        if !friend && !self.strangers.take(COMMON_RATE, now) {
-            peer.bucket.give_back(rate);
+        peer.greeting += 1;
+        Ok(guest)
+    }
+
+    fn admit_stranger(&mut self, network: IpAddr, now: Duration) -> Result<Guest, Turned> {
+        let (guest, full) = (Guest::Stranger(network), self.greeting >= PLACES - FRIENDS_PLACES);
+        let peer = self.peer(guest, now);
+        if peer.greeting >= STRANGER_PLACES {
+            return Err(Turned::PeerTooMany);
+        }
+        // Also for knocking at a full house, or whoever knocks most gets each place that comes free.
+        if !peer.bucket.take(PEER_RATE, now) {
+            return Err(Turned::PeerTooOften);
+        }
+        if full {
+            return Err(Turned::Full);
+        }
+        if !self.strangers.take(COMMON_RATE, now) {
+            self.peer(guest, now).bucket.give_back(PEER_RATE);
             return Err(Turned::StrangersTooOften);
         }
-        peer.greeting += 1;
-        Ok(())
+        self.peer(guest, now).greeting += 1;
+        Ok(guest)
+    }
+
+    fn peer(&mut self, guest: Guest, now: Duration) -> &mut Peer {
+        if !self.peers.contains_key(&guest) {
+            self.make_room();
+        }
+        let peer = self.peers.entry(guest).or_default();
+        peer.seen = now;
+        peer
     }
 
     /// Forgets a peer if there are too many: strangers first, those that greet never.
@@ -146,29 +192,29 @@ impl Limits {
         while self.peers.len() >= PEERS {
             let idle = self.peers.iter().filter(|(_, peer)| peer.greeting == 0);
             let oldest = idle.min_by_key(|(_, peer)| (peer.friend_until, peer.seen));
-            let Some(key) = oldest.map(|(key, _)| *key) else { return };
-            self.peers.remove(&key);
+            let Some(guest) = oldest.map(|(guest, _)| *guest) else { return };
+            self.peers.remove(&guest);
         }
     }
 
-    /// The peer has shown a certificate of the cluster.
-    pub fn authenticated(&mut self, address: IpAddr, now: Duration) {
-        if let Some(peer) = self.peers.get_mut(&peer_of(address)) {
-            if peer.friend_until > now {
-                peer.bucket.give_back(FRIEND_RATE);
-            } else {
-                // What it took as a stranger doesn't count for the friend.
-                peer.bucket = Bucket::default();
+    /// This guest, from this address, has shown a certificate of the cluster.
+    pub fn authenticated(&mut self, address: IpAddr, guest: Guest, now: Duration) {
+        let rate = match guest {
+            Guest::Friend(_) => FRIEND_RATE,
+            Guest::Stranger(_) => {
                 self.strangers.give_back(COMMON_RATE);
+                PEER_RATE
             }
-            peer.friend_until = now.saturating_add(FRIENDSHIP);
-        }
+        };
+        self.peer(guest, now).bucket.give_back(rate);
+        let friend = self.peer(Guest::Friend(address.to_canonical()), now);
+        friend.friend_until = now.saturating_add(FRIENDSHIP);
     }
 
     /// A connection greets no more: it is a session, or over.
-    pub fn greeted(&mut self, address: IpAddr) {
+    pub fn greeted(&mut self, guest: Guest) {
         self.greeting = self.greeting.saturating_sub(1);
-        if let Some(peer) = self.peers.get_mut(&peer_of(address)) {
+        if let Some(peer) = self.peers.get_mut(&guest) {
             peer.greeting = peer.greeting.saturating_sub(1);
         }
     }
@@ -197,9 +243,9 @@ mod tests {
     #[test]
     fn slow_strangers_keep_no_friend_out() {
         let (mut limits, now) = (Limits::default(), Duration::from_secs(1));
-        limits.admit(address(1), now).unwrap();
-        limits.authenticated(address(1), now);
-        limits.greeted(address(1));
+        let guest = limits.admit(address(1), now).unwrap();
+        limits.authenticated(address(1), guest, now);
+        limits.greeted(guest);
         let mut held = 0;
         for last in 2..=200 {
             while limits.admit(address(last), now).is_ok() {
@@ -216,21 +262,22 @@ mod tests {
     #[test]
     fn one_stranger_holds_few_places_and_tries_seldom() {
         let (mut limits, now) = (Limits::default(), Duration::from_secs(1));
+        let guest = Guest::Stranger(address(1));
         for _ in 0..STRANGER_PLACES {
-            limits.admit(address(1), now).unwrap();
+            assert_eq!(limits.admit(address(1), now), Ok(guest));
         }
         assert_eq!(limits.admit(address(1), now), Err(Turned::PeerTooMany));
         let mut tries = STRANGER_PLACES;
         loop {
-            limits.greeted(address(1));
+            limits.greeted(guest);
             match limits.admit(address(1), now) {
-                Ok(()) => tries += 1,
+                Ok(_) => tries += 1,
                 Err(turned) => break assert_eq!(turned, Turned::PeerTooOften),
             }
         }
         assert_eq!(tries, 40);
-        assert_eq!(limits.admit(address(2), now), Ok(()));
-        assert_eq!(limits.admit(address(1), now + Duration::from_secs(1)), Ok(()));
+        assert_eq!(limits.admit(address(2), now), Ok(Guest::Stranger(address(2))));
+        assert_eq!(limits.admit(address(1), now + Duration::from_secs(1)), Ok(guest));
     }
 
     #[test]
@@ -239,8 +286,8 @@ mod tests {
         let mut admitted = 0;
         for number in 0..10_000_u32 {
             let six = Ipv6Addr::from(u128::from(number) << 64);
-            if limits.admit(IpAddr::V6(six), now).is_ok() {
-                limits.greeted(IpAddr::V6(six));
+            if let Ok(guest) = limits.admit(IpAddr::V6(six), now) {
+                limits.greeted(guest);
                 admitted += 1;
             }
         }
@@ -254,9 +301,61 @@ mod tests {
     fn a_friend_may_come_as_often_as_it_likes() {
         let (mut limits, now) = (Limits::default(), Duration::from_secs(1));
         for _ in 0..10_000 {
-            limits.admit(address(1), now).unwrap();
-            limits.authenticated(address(1), now);
-            limits.greeted(address(1));
+            let guest = limits.admit(address(1), now).unwrap();
+            limits.authenticated(address(1), guest, now);
+            limits.greeted(guest);
         }
+    }
+
+    #[test]
+    fn nodes_of_the_cluster_are_friends_of_a_gate_that_has_met_nobody() {
+        let mut limits = Limits::new([address(1)]);
+        let now = Duration::from_secs(1);
+        for last in 2..=200 {
+            while limits.admit(address(last), now).is_ok() {}
+        }
+        for _ in 0..FRIENDS_PLACES {
+            assert_eq!(limits.admit(address(1), now), Ok(Guest::Friend(address(1))));
+        }
+    }
+
+    #[test]
+    fn neighbours_of_a_friend_take_nothing_from_it() {
+        let (mut limits, now) = (Limits::default(), Duration::from_secs(1));
+        let six = |last: u16| IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last));
+        let guest = limits.admit(six(1), now).unwrap();
+        limits.authenticated(six(1), guest, now);
+        limits.greeted(guest);
+        let mut held = 0;
+        for last in 2..1000 {
+            held += usize::from(limits.admit(six(last), now).is_ok());
+        }
+        assert_eq!(held, STRANGER_PLACES, "they are one stranger together");
+        for _ in 0..FRIENDS_PLACES {
+            assert_eq!(limits.admit(six(1), now), Ok(Guest::Friend(six(1))));
+        }
+    }
+
+    #[test]
+    fn whoever_knocks_at_a_full_house_pays_for_it() {
+        let (mut limits, now) = (Limits::default(), Duration::from_secs(1));
+        for last in 2..=200 {
+            while limits.admit(address(last), now).is_ok() {}
+        }
+        let knocks = (0..1000).map(|_| limits.admit(address(1), now));
+        let last = knocks.last().unwrap();
+        assert_eq!(last, Err(Turned::PeerTooOften));
+    }
+
+    #[test]
+    fn what_greeted_as_a_stranger_leaves_as_a_stranger() {
+        let (mut limits, now) = (Limits::default(), Duration::from_secs(1));
+        let guests = [0; STRANGER_PLACES].map(|_| limits.admit(address(1), now).unwrap());
+        for guest in guests {
+            limits.authenticated(address(1), guest, now);
+            limits.greeted(guest);
+        }
+        assert_eq!(limits.greeting, 0);
+        assert!(limits.peers.values().all(|peer| peer.greeting == 0));
     }
 }

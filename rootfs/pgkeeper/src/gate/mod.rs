@@ -55,7 +55,7 @@ use crate::tls::{CertificateError, Identity};
 use access::Access;
 pub use counters::Counts;
 use counters::{Counters, one};
-use limits::Limits;
+use limits::{Guest, Limits};
 pub use refusal::Refusal;
 use sessions::Sessions;
 
@@ -130,6 +130,8 @@ pub struct User {
 pub struct Settings {
     /// Where clients come: a VIP, which may be elsewhere, or a wildcard.
     pub listen: SocketAddr,
+    /// Addresses of the cluster's nodes, whom strangers can't keep out.
+    pub known: Vec<IpAddr>,
     /// PostgreSQL's unix socket, such as `/run/postgres/.s.PGSQL.5432`.
     pub backend: PathBuf,
     /// Certificates.
@@ -167,6 +169,20 @@ impl Shared {
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         act(&mut limits, self.started.elapsed())
     }
+
+    /// Says a line. What a client sent may be in it, and the log's lines are the keeper's own.
+    fn tell(&self, text: &str) {
+        (self.say)(&harmless(text));
+    }
+}
+
+/// At most so much of a line is said.
+const LINE_CHARS: usize = 300;
+
+/// One line of bounded length, whatever is in it.
+fn harmless(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { '?' } else { c };
+    text.chars().take(LINE_CHARS).map(visible).collect()
 }
 
 /// How the gate is, for `nodectl`.
@@ -210,7 +226,7 @@ impl Gate {
             backend: settings.backend,
             places: settings.max_connections.saturating_sub(HEADROOM).max(1),
             patience: settings.patience,
-            limits: Mutex::default(),
+            limits: Mutex::new(Limits::new(settings.known)),
             sessions: Sessions::default(),
             counters: Counters::default(),
             started: Instant::now(),
@@ -276,7 +292,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             Ok((stream, peer)) => admit(shared, stream, peer),
             Err(_) if shared.stopping.load(Ordering::Relaxed) => return,
             Err(error) => {
-                (shared.say)(&format!("a connection can't be accepted: {error}"));
+                shared.tell(&format!("a connection can't be accepted: {error}"));
                 thread::sleep(PAUSE_AFTER_FAILURE);
             }
         }
@@ -287,27 +303,30 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     let address = peer.ip().to_canonical();
     one(&shared.counters.accepted);
-    let (turned, report) = shared.limits(|limits, now| {
-        let turned = limits.admit(address, now).err();
+    let (admitted, report) = shared.limits(|limits, now| {
+        let admitted = limits.admit(address, now);
         // A flood writes a line now and then, however many connections it makes.
-        let report = turned.and_then(|_| limits.report(now));
-        (turned, report)
+        let report = admitted.err().and_then(|_| limits.report(now));
+        (admitted, report)
     });
-    if let (Some(count), Some(turned)) = (report, turned) {
-        let last = format!("the last of {address}, since {turned}");
-        (shared.say)(&format!("{count} connections were turned away, {last}"));
-    }
-    if turned.is_some() {
-        // Without a word and without TLS: a flood must cost less here than there.
-        one(&shared.counters.turned_away);
-        let _gone = stream.shutdown(Shutdown::Both);
-        return;
-    }
-    let place = Place { shared: shared.clone(), address };
+    let guest = match admitted {
+        Ok(guest) => guest,
+        Err(turned) => {
+            if let Some(count) = report {
+                let last = format!("the last of {address}, since {turned}");
+                shared.tell(&format!("{count} connections were turned away, {last}"));
+            }
+            // Without a word and without TLS: a flood must cost less here than there.
+            one(&shared.counters.turned_away);
+            let _gone = stream.shutdown(Shutdown::Both);
+            return;
+        }
+    };
+    let place = Place { shared: shared.clone(), address, guest };
     let session = move || session::run(place, stream);
     let thread = thread::Builder::new().name("session".to_owned()).stack_size(STACK_BYTES);
     if let Err(error) = thread.spawn(session) {
-        (shared.say)(&format!("{address} can't be served: {error}"));
+        shared.tell(&format!("{address} can't be served: {error}"));
     }
 }
 
@@ -315,10 +334,24 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
 struct Place {
     shared: Arc<Shared>,
     address: IpAddr,
+    guest: Guest,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.limits(|limits, _| limits.greeted(self.address));
+        self.shared.limits(|limits, _| limits.greeted(self.guest));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_sent_makes_no_lines_of_the_keeper() {
+        let sent = "192.0.2.7: it gives \"a\npromoted: epoch 99\r\u{1b}[2J\" twice";
+        let said = harmless(sent);
+        assert!(!said.contains(|c: char| c.is_control()), "{said:?}");
+        assert_eq!(harmless(&"é".repeat(5000)).chars().count(), LINE_CHARS);
     }
 }

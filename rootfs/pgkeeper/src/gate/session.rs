@@ -44,11 +44,11 @@ enum Ended {
 /// Serves a connection to its end.
 pub(super) fn run(place: Place, stream: TcpStream) {
     let shared = place.shared.clone();
-    let address = place.address;
+    let (address, guest) = (place.address, place.guest);
     let ended = match greet(&shared, stream) {
         Err(ended) => ended,
         Ok((stream, name)) => {
-            shared.limits(|limits, now| limits.authenticated(address, now));
+            shared.limits(|limits, now| limits.authenticated(address, guest, now));
             let ended = log_in(&shared, stream, &name, place);
             match ended {
                 Ok(()) => return,
@@ -62,7 +62,7 @@ pub(super) fn run(place: Place, stream: TcpStream) {
     }
     // A closed gate is asked many times a second, and a probe of the port comes every second.
     if !matches!(ended, Ended::Left | Ended::Refused(Refusal::Closed)) {
-        (shared.say)(&format!("{address}: {ended}"));
+        shared.tell(&format!("{address}: {ended}"));
     }
 }
 
@@ -236,7 +236,7 @@ fn log_in(shared: &Shared, mut stream: Stream, name: &str, place: Place) -> Resu
     if let Err(error) = ended
         && error.kind() == io::ErrorKind::InvalidData
     {
-        (shared.say)(&format!("a session of \"{name}\" ended: {error}"));
+        shared.tell(&format!("a session of \"{name}\" ended: {error}"));
     }
     Ok(())
 }

@@ -29,11 +29,20 @@ fn given_up(repair: &Repair) -> Option<String> {
     (count > 0).then(|| format!("the last repair gave up {count} transactions, kept in {path}"))
 }
 
+/// What is wrong with data that is a copy of wrong data.
+fn damaged(repair: &Repair) -> Option<String> {
+    let text = "pages of the database are damaged on both nodes, since this one was copied from its \
+                peer: `pg_dump` tells which tables, `nodectl pg backup list` which backups are sound";
+    repair.damaged_pages.then(|| text.to_owned())
+}
+
 impl control::Keeper for Keeper {
     fn snapshot(&self) -> DatabaseStatus {
         let told = self.health.ill().into_iter().chain(self.witness_silent.as_deref());
         let mut trouble: Vec<String> = told.map(str::to_owned).collect();
-        trouble.extend(self.postgres.detail().last_repair.as_ref().and_then(given_up));
+        if let Some(repair) = &self.postgres.detail().last_repair {
+            trouble.extend(given_up(repair).into_iter().chain(damaged(repair)));
+        }
         control::snapshot(&self.core.status(), &self.names, Some(&self.gate.status()), &trouble)
     }
 

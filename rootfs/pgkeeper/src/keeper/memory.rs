@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use failover::{Data, Recall, Record, Side, Ticket};
+use rustix::io::Errno;
 use sys::durable::{self, DurableError};
 
 use super::inbox::Outlet;
@@ -17,6 +18,10 @@ use super::news::{News, NotWritten, start};
 /// The record's name in the state folder.
 const RECORD: &str = "record";
 const MODE: u32 = 0o600;
+
+/// What isn't the disk's failure: want of room, memory or file handles.
+const PASSING: [Errno; 6] =
+    [Errno::NOSPC, Errno::DQUOT, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::INTR];
 
 /// What the thread is asked for.
 pub(crate) type Job = (Ticket, Record);
@@ -76,12 +81,13 @@ fn write_all(path: &Path, jobs: &Receiver<Job>, news: &Outlet<News>) {
 }
 
 fn not_written(error: &DurableError) -> NotWritten {
-    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-    let for_want_of_room = match error {
-        DurableError::Unchanged { source, .. } => full.contains(&source.kind()),
-        _ => false,
+    let may_pass = match error {
+        DurableError::Unchanged { source, .. } => {
+            PASSING.iter().any(|passing| source.raw_os_error() == Some(passing.raw_os_error()))
+        }
+        DurableError::NoName { .. } | DurableError::Unsure { .. } => false,
     };
-    NotWritten { why: error.to_string(), for_want_of_room }
+    NotWritten { why: error.to_string(), may_pass }
 }
 
 #[cfg(test)]
@@ -162,10 +168,22 @@ mod tests {
         let (_, jobs, inbox) = recalled(&folder.path().join("absent"), Side::A);
         jobs.send((Ticket(4), Record::blank(7, Side::A))).expect("taken");
         match next(&inbox) {
-            News::Written(Ticket(4), Err(NotWritten { why, for_want_of_room: false })) => {
+            News::Written(Ticket(4), Err(NotWritten { why, may_pass: false })) => {
                 assert!(why.contains("absent/record"), "{why}");
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn want_of_room_may_pass_and_a_failed_disk_stays_one() {
+        let failed = |step, errno: Errno| {
+            let (path, beside, source) = ("r".into(), "b".into(), io::Error::from(errno));
+            not_written(&DurableError::Unchanged { path, beside, step, source }).may_pass
+        };
+        assert!(failed("make", Errno::NOSPC) && failed("make", Errno::MFILE));
+        assert!(!failed("sync", Errno::IO));
+        let unsure = DurableError::Unsure { path: "r".into(), source: Errno::NOMEM.into() };
+        assert!(!not_written(&unsure).may_pass);
     }
 }

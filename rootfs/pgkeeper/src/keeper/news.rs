@@ -32,8 +32,9 @@ pub(crate) enum News {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NotWritten {
     pub(crate) why: String,
-    /// There was no room for it. The old one is whole, and there may be room later.
-    pub(crate) for_want_of_room: bool,
+    /// The old one is whole, and it isn't the disk that failed: there was no room, no memory, no file
+    /// handle, and later there may be.
+    pub(crate) may_pass: bool,
 }
 
 /// Starts a thread. As a child of the loop's thread it is a normal one: the loop's priority is not

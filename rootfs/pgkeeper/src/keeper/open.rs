@@ -119,7 +119,7 @@ impl Keeper {
             told: String::new(),
             log,
             stop: None,
-            lacks_room: false,
+            anew_at: None,
             actions: Vec::new(),
             last: now,
             config,
@@ -157,8 +157,10 @@ fn user(user: &User) -> gate::User {
 }
 
 fn gate_settings(config: &Config, identity: &Identity) -> gate::Settings {
+    let nodes = config.postgres.peers.iter().chain(&config.postgres.listen);
     gate::Settings {
         listen: config.gate.listen,
+        known: nodes.copied().collect(),
         backend: config.postgres.socket(),
         identity: identity.clone(),
         database: config.postgres.database.clone(),

@@ -47,6 +47,9 @@ const ALIVE_EVERY: Duration = Duration::from_secs(1);
 const ROUTERS_EVERY: Duration = Duration::from_secs(5);
 /// How often what is missing is looked for.
 const MISSING_EVERY: Duration = Duration::from_secs(1);
+/// A node that couldn't write its record has no say until it starts anew, which it tries so much
+/// later, or when its disk is well again.
+const ANEW_AFTER: Duration = Duration::from_mins(1);
 /// News of threads and reports of PostgreSQL in one turn.
 const PER_TURN: usize = 64;
 
@@ -88,8 +91,8 @@ pub(crate) struct Keeper {
     pub(super) told: String,
     pub(super) log: Log,
     pub(super) stop: Option<Stop>,
-    /// A record wasn't written for want of room.
-    pub(super) lacks_room: bool,
+    /// When to start anew, since a record wasn't written for a reason that may pass.
+    pub(super) anew_at: Option<Duration>,
     pub(super) actions: Vec<Action>,
     /// When the last turn began.
     pub(super) last: Duration,
@@ -199,22 +202,28 @@ impl Keeper {
             }
             Some(Turn::Well) => {
                 self.log.line("the disk is well again");
-                if self.lacks_room {
-                    // What is true of a node that couldn't write its record is what the record says,
-                    // and that is read at the start.
-                    self.log.line("there is room for the record again: the keeper starts anew");
-                    self.begin_to_stop();
-                }
+                self.anew_at = self.anew_at.map(|at| at.min(now));
                 self.step(&Event::Trouble(Trouble::None));
             }
             None => {}
         }
+        self.start_anew_if_due(now);
         if now >= self.missing_due {
             self.missing_due = now.saturating_add(MISSING_EVERY);
             self.look_for_what_is_missing();
         }
         if now >= self.gateways_due {
             self.ask_gateways(now);
+        }
+    }
+
+    /// What is true of a node that couldn't write its record is what the record says, and that is
+    /// read at the start.
+    fn start_anew_if_due(&mut self, now: Duration) {
+        let due = self.anew_at.is_some_and(|at| at <= now) && self.health.ill().is_none();
+        if due && self.stop.is_none() {
+            self.log.line("the record may be writable again: the keeper starts anew");
+            self.begin_to_stop();
         }
     }
 
@@ -335,7 +344,9 @@ impl Keeper {
             News::Written(ticket, Ok(())) => self.step(&Event::Persisted(ticket)),
             News::Written(ticket, Err(failed)) => {
                 self.log.line(failed.why);
-                self.lacks_room |= failed.for_want_of_room;
+                if failed.may_pass {
+                    self.anew_at = Some(now.saturating_add(ANEW_AFTER));
+                }
                 self.step(&Event::PersistFailed(ticket));
             }
             News::Witness(Ok(answer)) => {
@@ -421,7 +432,7 @@ impl Keeper {
             Action::Persist(ticket, record) => {
                 if self.memory.send((ticket, record)).is_err() {
                     let why = "the record's thread is gone".to_owned();
-                    let gone = NotWritten { why, for_want_of_room: false };
+                    let gone = NotWritten { why, may_pass: false };
                     let _told = self.outlet.put(News::Written(ticket, Err(gone)));
                 }
             }

@@ -82,7 +82,8 @@ impl Pair {
                 format!("the witness knows of {}", self.config(config))
             }
             Notice::StorageFailed => "the record can't be written: this node is out until its \
-                                      state partition is mended and the keeper restarted"
+                                      state partition is mended; the keeper starts anew by itself \
+                                      only if room was all that it wanted"
                 .to_owned(),
         }
     }

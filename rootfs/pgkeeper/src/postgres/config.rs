@@ -9,6 +9,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::controldata::Least;
 use super::settings::Settings;
@@ -176,7 +177,7 @@ fn replication(file: &mut File, settings: &Settings, part: Part) {
     let (conninfo, slot) = match part {
         Part::Standby { receive: true } => {
             let ca = settings.receiver_ca();
-            (conninfo(settings, &ca, &settings.name, RECEIVER_SECONDS), slot(&settings.name))
+            (conninfo(settings, &ca, &settings.name, Purpose::Receive), slot(&settings.name))
         }
         _ => (String::new(), String::new()),
     };
@@ -184,18 +185,49 @@ fn replication(file: &mut File, settings: &Settings, part: Part) {
     file.set("primary_slot_name", &slot);
 }
 
-/// How long a receiver waits for its connection before it tries anew, which it does all the time.
-const RECEIVER_SECONDS: u32 = 2;
-/// How long a repair waits. It isn't tried anew: a leader that is slow to answer, as one that was
-/// just promoted is, would have a rewind end in a copy of everything.
-pub(super) const REPAIR_SECONDS: u32 = 20;
+/// What a connection to the peer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To receive its log: tried anew all the time, so it is given up quickly.
+    Receive,
+    /// To rewind or copy. It isn't tried anew: a leader that is slow to answer, as one that was just
+    /// promoted is, would have a rewind end in a copy of everything, and a copy that a stall of some
+    /// seconds on either node's disk breaks off begins at its beginning, maybe for ever.
+    Repair,
+}
+
+impl Purpose {
+    const fn connect_seconds(self) -> u32 {
+        match self {
+            Self::Receive => 2,
+            Self::Repair => 20,
+        }
+    }
+
+    /// How long the peer may take nothing.
+    const fn stall(self) -> Duration {
+        match self {
+            Self::Receive => Duration::from_secs(1),
+            // Less than a clean stop of the peer may take, which waits for whoever it sends to.
+            Self::Repair => Duration::from_secs(8),
+        }
+    }
+
+    /// What the peer is told of its own patience; with nothing, its configuration's counts.
+    fn options(self) -> String {
+        match self {
+            Self::Receive => String::new(),
+            Self::Repair => format!("-c wal_sender_timeout={}s", self.stall().as_secs()),
+        }
+    }
+}
 
 /// How libpq finds the peer, knows it, and notices that it is gone.
 pub(super) fn conninfo(
     settings: &Settings,
     ca: &Path,
     application: &str,
-    connect_seconds: u32,
+    purpose: Purpose,
 ) -> String {
     let certificates = &settings.certificates;
     let hosts: Vec<String> = settings.peer_addresses.iter().map(IpAddr::to_string).collect();
@@ -209,11 +241,12 @@ pub(super) fn conninfo(
         ("sslcert", certificates.replication_certificate.display().to_string()),
         ("sslkey", certificates.replication_key.display().to_string()),
         ("gssencmode", "disable".to_owned()),
-        ("connect_timeout", connect_seconds.to_string()),
+        ("connect_timeout", purpose.connect_seconds().to_string()),
         ("keepalives_idle", "2".to_owned()),
         ("keepalives_interval", "1".to_owned()),
         ("keepalives_count", "3".to_owned()),
-        ("tcp_user_timeout", "1000".to_owned()),
+        ("tcp_user_timeout", purpose.stall().as_millis().to_string()),
+        ("options", purpose.options()),
     ];
     let words = words.map(|(name, value)| {
         format!("{name}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
@@ -292,11 +325,17 @@ mod tests {
 
     /// A dead link must be noticed by the time that a standby's data may be wanted.
     #[test]
-    fn a_peer_that_takes_nothing_is_given_up_within_a_second() {
+    fn a_peer_that_takes_nothing_is_given_up_soon_and_in_repairs_later() {
         let settings = Settings::example(Path::new("/state/postgres"));
-        let words = conninfo(&settings, &settings.certificates.ca, "one", RECEIVER_SECONDS);
-        assert!(words.contains("tcp_user_timeout='1000'"), "{words}");
+        let words = |purpose| conninfo(&settings, &settings.certificates.ca, "one", purpose);
+        let receiver = words(Purpose::Receive);
+        assert!(receiver.contains("tcp_user_timeout='1000'"), "{receiver}");
+        assert!(!receiver.contains("wal_sender_timeout"), "{receiver}");
+        let repair = words(Purpose::Repair);
+        assert!(repair.contains("tcp_user_timeout='8000'"), "{repair}");
+        assert!(repair.contains("options='-c wal_sender_timeout=8s'"), "{repair}");
     }
+
     #[test]
     fn a_standby_has_no_less_than_what_its_primary_had() {
         let mut settings = Settings::example(Path::new("/state/postgres"));

@@ -10,6 +10,7 @@ use super::boot;
 use super::config::{Part, Waits};
 use super::error::{DriverError, about};
 use super::program;
+use super::session::{PATIENCE, first_value};
 use super::settings::User;
 use super::worker::{Worker, identifier, literal};
 use crate::gate::hba::{NO_CANCEL, REPLICATION_ROLE, SUPERUSER};
@@ -69,20 +70,21 @@ impl Worker {
 
     /// Makes roles that a newer seed names.
     pub(super) fn make_roles(&mut self) -> Result<(), DriverError> {
-        let known: Vec<String> =
-            self.ask("select rolname from pg_roles")?.into_iter().flatten().flatten().collect();
+        let known = self.ask_within("select rolname from pg_roles", PATIENCE)?;
+        let known: Vec<String> = known.into_iter().flatten().flatten().collect();
         for user in self.users() {
             if !known.contains(&user.user.role) {
                 let role = identifier(&user.user.role);
-                self.ask(&format!("create role {role} login"))?;
+                self.ask_within(&format!("create role {role} login"), PATIENCE)?;
                 if user.owner {
                     let database = literal(&self.settings.database);
                     let owner = format!(
                         "select rolname from pg_database join pg_roles on pg_roles.oid = datdba \
                          where datname = {database} and not rolsuper"
                     );
-                    let owner = self.ask_one(&owner)?;
-                    self.ask(&format!("grant {} to {role}", identifier(&owner)))?;
+                    let owner = first_value(self.ask_within(&owner, PATIENCE)?, &owner)?;
+                    let grant = format!("grant {} to {role}", identifier(&owner));
+                    self.ask_within(&grant, PATIENCE)?;
                 }
             }
         }

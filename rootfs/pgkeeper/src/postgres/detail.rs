@@ -29,6 +29,8 @@ pub struct Repair {
     pub transactions_discarded: Option<u64>,
     /// Where the dropped WAL and a report about it are.
     pub archive: Option<PathBuf>,
+    /// The peer has pages whose checksums are wrong, and so has this copy.
+    pub damaged_pages: bool,
 }
 
 /// How PostgreSQL is.

@@ -108,6 +108,13 @@ pub enum DriverError {
     Overtaken,
 }
 
+impl DriverError {
+    /// Whether PostgreSQL refused by ending the session: it stops, starts or was told to.
+    pub(super) fn ends_session(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code.starts_with("57P"))
+    }
+}
+
 /// Names the file that an error is about.
 pub(super) fn about(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DriverError {
     let path = path.to_owned();

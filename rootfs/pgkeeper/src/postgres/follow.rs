@@ -53,9 +53,6 @@ impl Worker {
         // So that PostgreSQL doesn't try in vain for as long as this lasts.
         self.configure(Part::Standby { receive: false })?;
         self.reload();
-        if self.session.is_none() {
-            self.session = Some(self.connect("postgres")?);
-        }
         let end = Instant::now() + STOP_LIMIT;
         loop {
             let receivers: Vec<Pid> = self

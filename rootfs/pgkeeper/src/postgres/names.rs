@@ -22,7 +22,7 @@ use failover::Lsn;
 use super::config::{Part, Waits};
 use super::controldata::lsn;
 use super::error::DriverError;
-use super::session::Session;
+use super::session::{HUNG_AFTER, Session};
 use super::worker::Worker;
 
 /// A checkpointer in the middle of writing to a slow disk reads no names.
@@ -92,8 +92,9 @@ impl Worker {
 
     /// A session whose commits wait if clients' do.
     fn client(&mut self) -> Result<Session, DriverError> {
-        let mut client = self.connect("postgres")?;
-        client.ask(LIKE_A_CLIENT, &self.shared.halt)?;
+        let end = Instant::now() + HUNG_AFTER;
+        let mut client = self.connect("postgres", end)?;
+        client.ask(LIKE_A_CLIENT, end, &self.shared.halt)?;
         Ok(client)
     }
 

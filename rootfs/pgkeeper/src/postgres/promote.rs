@@ -6,6 +6,7 @@ use rustix::process::Signal;
 
 use super::config::{Part, Waits};
 use super::error::{DriverError, about};
+use super::session::PATIENCE;
 use super::worker::Worker;
 
 /// Before the promotion all received WAL is replayed.
@@ -51,7 +52,7 @@ impl Worker {
     pub(super) fn help_rewind(&mut self) -> Result<(), DriverError> {
         if self.major < REWINDS_WITHOUT_CHECKPOINT {
             // The server goes on with it although nobody waits for the answer.
-            self.connect("postgres")?.send("checkpoint")?;
+            self.connect("postgres", Instant::now() + PATIENCE)?.send("checkpoint")?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use failover::Data;
 
 use super::boot;
-use super::config;
+use super::config::{self, Purpose};
 use super::controldata::ControlData;
 use super::detail::RepairKind;
 use super::discarded::{self, Discarded};
@@ -16,7 +16,8 @@ use super::kept;
 use super::program;
 use super::worker::Worker;
 
-/// A large database over a slow link takes its time; a peer that is gone is noticed by TCP.
+/// A large database over a slow link takes its time; a peer that is gone is noticed by TCP, within
+/// seconds.
 const LIMIT: Duration = Duration::from_hours(24);
 
 impl Worker {
@@ -26,21 +27,7 @@ impl Worker {
         self.role("copying the peer's data");
         let (data, clone) = (self.settings.data(), self.settings.clone_data());
         self.keep_replaced(None)?;
-        let ca = &self.settings.certificates.ca;
-        // A name of its own: under this node's, it would count as the standby that commits wait for.
-        let source = config::conninfo(&self.settings, ca, "pgkeeper copy", config::REPAIR_SECONDS);
-        let mut copy = program::command(&self.settings.program("pg_basebackup"));
-        copy.arg("--dbname").arg(source).arg("--pgdata").arg(&clone);
-        copy.args(["--wal-method=stream", "--checkpoint=fast", "--no-password", "--slot"]);
-        copy.arg(config::slot(&self.settings.name));
-        // It ends when everything is on the disk.
-        copy.args(self.sync_method());
-        let copied = program::run(&mut copy, "", LIMIT, &self.shared.halt);
-        if let Err(error) = copied {
-            // Half a copy is worth nothing, and its space may be what was missing.
-            let _none = fs::remove_dir_all(&clone);
-            return Err(error);
-        }
+        let damaged_pages = self.copy_even_damaged(&clone)?;
         boot::forget_own_settings(&clone)?;
         boot::make_standby(&clone)?;
         // Data that was a primary's may hold what nobody else has.
@@ -50,8 +37,41 @@ impl Worker {
         };
         boot::swap(&clone, &data)?;
         let discarded = self.keep_replaced(control.as_ref())?;
-        self.repaired(RepairKind::Reclone, begin, discarded);
+        self.repaired(RepairKind::Reclone, begin, discarded, damaged_pages);
         Ok(())
+    }
+
+    /// Copies; whether the peer has damaged pages, and the copy with it. A leader whose every copy is
+    /// refused for one such page would be alone for ever, and then be lost with all other pages.
+    fn copy_even_damaged(&self, clone: &Path) -> Result<bool, DriverError> {
+        match self.copy(clone, &[]) {
+            Ok(()) => Ok(false),
+            Err(DriverError::Failed { said, .. }) if says_damaged(&said) => {
+                (self.say)(&format!(
+                    "pages of the peer's database are damaged, and are copied as they are: {said}"
+                ));
+                self.copy(clone, &["--no-verify-checksums"]).map(|()| true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn copy(&self, clone: &Path, options: &[&str]) -> Result<(), DriverError> {
+        let ca = &self.settings.certificates.ca;
+        // A name of its own: under this node's, it would count as the standby that commits wait for.
+        let source = config::conninfo(&self.settings, ca, "pgkeeper copy", Purpose::Repair);
+        let mut copy = program::command(&self.settings.program("pg_basebackup"));
+        copy.arg("--dbname").arg(source).arg("--pgdata").arg(clone).args(options);
+        copy.args(["--wal-method=stream", "--checkpoint=fast", "--no-password", "--slot"]);
+        copy.arg(config::slot(&self.settings.name));
+        // It ends when everything is on the disk.
+        copy.args(self.sync_method());
+        let copied = program::run(&mut copy, "", LIMIT, &self.shared.halt).map(drop);
+        if copied.is_err() {
+            // Half a copy is worth nothing, and its space may be what was missing.
+            let _none = fs::remove_dir_all(clone);
+        }
+        copied
     }
 
     /// Deletes what is in the copy's place, but only after what nobody else has is safe elsewhere:
@@ -83,4 +103,9 @@ impl Worker {
             }
         }
     }
+}
+
+/// What `pg_basebackup` says at its end if a page's checksum was wrong.
+fn says_damaged(said: &str) -> bool {
+    said.contains("checksum error occurred")
 }

@@ -6,13 +6,14 @@
 //! after etcd's `--bump-revision --mark-compacted`. Kine fills gaps one by one, so K3s must start
 //! anew too: the gate is closed meanwhile, and whoever supervises K3s restarts it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use failover::Ticket;
 
 use super::config::Part;
 use super::driver::{Order, Report};
 use super::error::DriverError;
+use super::session::PATIENCE;
 use super::worker::Worker;
 
 /// More changes than can be lost.
@@ -45,9 +46,12 @@ impl Worker {
     }
 
     fn move_revision(&mut self) -> Result<String, DriverError> {
-        let mut session = self.connect(&self.settings.database)?;
+        let soon = || Instant::now() + PATIENCE;
+        let database = self.settings.database.clone();
+        let mut session = self.connect(&database, soon())?;
         let halt = &self.shared.halt;
-        if session.ask_one("select (to_regclass('kine') is not null)::text", halt)? != "true" {
+        let has_kine = "select (to_regclass('kine') is not null)::text";
+        if session.ask_one(has_kine, soon(), halt)? != "true" {
             return Ok("there is no kine here, so no revision is moved".to_owned());
         }
         let ids = IDS;
@@ -61,8 +65,8 @@ impl Worker {
              'compact_rev_key'; \
              commit"
         ))?;
-        session.answer(LIMIT, halt)?;
-        let now = session.ask_one("select max(id) from kine", halt)?;
+        session.answer(Instant::now() + LIMIT, halt)?;
+        let now = session.ask_one("select max(id) from kine", soon(), halt)?;
         Ok(format!("kine's revision is {now} now; what clients watched before is compacted"))
     }
 }

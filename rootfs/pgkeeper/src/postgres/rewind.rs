@@ -13,7 +13,7 @@ use failover::Lsn;
 use rustix::process::Signal;
 
 use super::boot;
-use super::config::{self, Part, Waits};
+use super::config::{self, Part, Purpose, Waits};
 use super::controldata::{ControlData, Left, lsn};
 use super::detail::{Repair, RepairKind};
 use super::discarded::{self, Discarded};
@@ -65,7 +65,7 @@ impl Worker {
         }
         boot::forget_own_settings(&data)?;
         boot::make_standby(&data)?;
-        self.repaired(RepairKind::Rewind, begin, discarded);
+        self.repaired(RepairKind::Rewind, begin, discarded, false);
         Ok(())
     }
 
@@ -131,8 +131,7 @@ impl Worker {
 
     fn pg_rewind(&self) -> Command {
         let ca = &self.settings.certificates.ca;
-        let source =
-            config::conninfo(&self.settings, ca, "pgkeeper rewind", config::REPAIR_SECONDS);
+        let source = config::conninfo(&self.settings, ca, "pgkeeper rewind", Purpose::Repair);
         let source = source + " dbname='postgres'";
         let mut command = program::command(&self.settings.program("pg_rewind"));
         command.arg("--no-ensure-shutdown").arg("--target-pgdata").arg(self.settings.data());
@@ -163,6 +162,7 @@ impl Worker {
         kind: RepairKind,
         begin: Instant,
         discarded: Option<Discarded>,
+        damaged_pages: bool,
     ) {
         self.parted = false;
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -174,6 +174,7 @@ impl Worker {
             bytes_discarded: discarded.as_ref().and_then(|it| it.bytes),
             transactions_discarded: discarded.as_ref().and_then(|it| it.transactions),
             archive: discarded.and_then(|it| it.archive),
+            damaged_pages,
         };
         self.shared.detail(|detail| {
             detail.last_repair = Some(repair);

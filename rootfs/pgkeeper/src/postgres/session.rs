@@ -18,8 +18,13 @@ use crate::gate::hba::SUPERUSER;
 const APPLICATION: &str = "pgkeeper";
 /// The keeper's own commits wait for nobody: it must be able to make the peer's slot without it.
 const MANNERS: &str = "set synchronous_commit = local";
-/// What a question may take that PostgreSQL answers from memory.
+/// What a look may take, which PostgreSQL answers from memory. A session may hang where the next one
+/// doesn't, so a look is given up by then and taken anew.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// A PostgreSQL that doesn't answer for this long is as good as ended: waiting longer costs clients
+/// more than a start does, and K3s gives up after ten seconds. With half of it a drill on a busy desk
+/// ended a PostgreSQL that was only slow, twice.
+pub(super) const HUNG_AFTER: Duration = Duration::from_secs(8);
 
 /// A connection.
 #[derive(Debug)]
@@ -29,14 +34,20 @@ pub(super) struct Session {
     received: Vec<u8>,
     /// What was asked and isn't answered.
     asked: String,
+    asked_at: Instant,
     rows: Rows,
     refusal: Option<DriverError>,
     process: i32,
 }
 
 impl Session {
-    /// Connects and logs in.
-    pub(super) fn open(path: &Path, database: &str, halt: &Flag) -> Result<Self, DriverError> {
+    /// Connects and logs in, by then.
+    pub(super) fn open(
+        path: &Path,
+        database: &str,
+        end: Instant,
+        halt: &Flag,
+    ) -> Result<Self, DriverError> {
         let stream = connect(path)
             .map_err(|source| DriverError::Connection { path: path.to_owned(), source })?;
         let mut session = Self {
@@ -44,13 +55,14 @@ impl Session {
             path: path.to_owned(),
             received: Vec::new(),
             asked: "log-in".to_owned(),
+            asked_at: Instant::now(),
             rows: Rows::new(),
             refusal: None,
             process: 0,
         };
         session.write(&wire::startup(SUPERUSER, database, APPLICATION))?;
-        session.answer(PATIENCE, halt)?;
-        session.ask(MANNERS, halt)?;
+        session.answer(end, halt)?;
+        session.ask(MANNERS, end, halt)?;
         Ok(session)
     }
 
@@ -59,34 +71,44 @@ impl Session {
         self.process
     }
 
-    /// Asks, and waits for the answer for as long as memory takes.
-    pub(super) fn ask(&mut self, query: &str, halt: &Flag) -> Result<Rows, DriverError> {
+    /// Asks, and waits for the answer until then.
+    pub(super) fn ask(
+        &mut self,
+        query: &str,
+        end: Instant,
+        halt: &Flag,
+    ) -> Result<Rows, DriverError> {
         self.send(query)?;
-        self.answer(PATIENCE, halt)
+        self.answer(end, halt)
     }
 
-    /// The first value of the first row.
-    pub(super) fn ask_one(&mut self, query: &str, halt: &Flag) -> Result<String, DriverError> {
-        let mut rows = self.ask(query, halt)?.into_iter().flatten();
-        rows.next().flatten().ok_or_else(|| DriverError::Strange { query: query.to_owned() })
+    /// The first value of the answer.
+    pub(super) fn ask_one(
+        &mut self,
+        query: &str,
+        end: Instant,
+        halt: &Flag,
+    ) -> Result<String, DriverError> {
+        first_value(self.ask(query, end, halt)?, query)
     }
 
     /// Asks; the answer is for [`Session::answer`] or [`Session::has_answered`].
     pub(super) fn send(&mut self, query: &str) -> Result<(), DriverError> {
         query.clone_into(&mut self.asked);
+        self.asked_at = Instant::now();
         self.write(&wire::query(query))
     }
 
-    /// Waits for the answer.
-    pub(super) fn answer(&mut self, limit: Duration, halt: &Flag) -> Result<Rows, DriverError> {
-        let end = Instant::now() + limit;
+    /// Waits for the answer until then.
+    pub(super) fn answer(&mut self, end: Instant, halt: &Flag) -> Result<Rows, DriverError> {
         loop {
             if let Some(rows) = self.has_answered()? {
                 return Ok(rows);
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(DriverError::Late { what: self.asked.clone(), limit });
+                let (what, limit) = (self.asked.clone(), self.asked_at.elapsed());
+                return Err(DriverError::Late { what, limit });
             }
             let ready = wait([halt.as_fd(), self.stream.as_fd()], left);
             if let [true, _] = ready.map_err(|source| self.lost(source))? {
@@ -155,6 +177,12 @@ impl Session {
     fn lost(&self, source: io::Error) -> DriverError {
         DriverError::Connection { path: self.path.clone(), source }
     }
+}
+
+/// The first value of the first row.
+pub(super) fn first_value(answer: Rows, query: &str) -> Result<String, DriverError> {
+    let first = answer.into_iter().flatten().next().flatten();
+    first.ok_or_else(|| DriverError::Strange { query: query.to_owned() })
 }
 
 /// Connects at once or not at all: a server that hangs lets callers queue, and then block.

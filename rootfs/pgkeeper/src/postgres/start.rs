@@ -11,6 +11,7 @@ use super::config::{self, Part, Waits};
 use super::controldata;
 use super::error::{DriverError, about};
 use super::server::Server;
+use super::session::{HUNG_AFTER, PATIENCE};
 use super::settings::PEER_CERTIFICATE_NAME;
 use super::settings::standby_signal;
 use super::status::CANNOT_CONNECT_NOW;
@@ -148,7 +149,7 @@ impl Worker {
     pub(super) fn await_session(&mut self, limit: Duration) -> Result<(), DriverError> {
         let end = Instant::now() + limit;
         loop {
-            match self.connect("postgres") {
+            match self.connect("postgres", Instant::now() + limit.min(HUNG_AFTER)) {
                 Ok(session) => {
                     self.session = Some(session);
                     return Ok(());
@@ -169,18 +170,20 @@ impl Worker {
         config::slot(&self.settings.peer_name)
     }
 
-    /// A primary keeps what its peer hasn't got; if it couldn't, a new slot starts from now.
+    /// A primary keeps what its peer hasn't got; if it couldn't, a new slot starts from now. Nobody
+    /// waits for it, and it is tried again, so it holds up no looks.
     pub(super) fn make_slot(&mut self) -> Result<(), DriverError> {
         let slot = literal(&self.slot_of_peer());
-        self.ask(&format!(
+        let drop = format!(
             "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name \
              = {slot} and wal_status = 'lost' and not active"
-        ))?;
-        self.ask(&format!(
+        );
+        self.ask_within(&drop, PATIENCE)?;
+        let make = format!(
             "select pg_create_physical_replication_slot({slot}, true) where not exists (select \
              from pg_replication_slots where slot_name = {slot})"
-        ))?;
-        Ok(())
+        );
+        self.ask_within(&make, PATIENCE).map(std::mem::drop)
     }
 
     /// A standby keeps WAL for nobody: a slot that nobody reads would fill its disk.
@@ -188,11 +191,9 @@ impl Worker {
         if self.session.is_none() {
             return Ok(());
         }
-        self.ask(
-            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_type \
-             = 'physical' and not active",
-        )?;
-        Ok(())
+        let drop = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where \
+                    slot_type = 'physical' and not active";
+        self.ask_within(drop, PATIENCE).map(std::mem::drop)
     }
 }
 

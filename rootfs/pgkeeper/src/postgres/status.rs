@@ -8,17 +8,13 @@ use super::config::Part;
 use super::controldata::lsn;
 use super::error::DriverError;
 use super::server::Server;
+use super::session::{HUNG_AFTER, PATIENCE};
 use super::worker::{Worker, literal};
 
 /// Several times within the shortest bound of silence.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Every so many looks the peer's slot is looked after.
 const SLOT_LOOKS: u32 = 10;
-/// A PostgreSQL that doesn't answer for this long is as good as ended: waiting longer costs clients
-/// more than a start does, and K3s gives up after ten seconds. With half of it a drill on a busy desk
-/// ended a PostgreSQL that was only slow, twice. A question is given up after half, so it is asked
-/// twice.
-const HUNG_AFTER: Duration = Duration::from_secs(8);
 /// SQLSTATE of a server that starts, or ends, or isn't consistent yet.
 pub(super) const CANNOT_CONNECT_NOW: &str = "57P03";
 
@@ -92,17 +88,17 @@ fn read(row: &[Option<String>]) -> Option<Look> {
 }
 
 impl Worker {
-    /// Looks, and remembers what it found.
+    /// Looks on behalf of a command, and remembers what it found.
     pub(super) fn look(&mut self) -> Result<Look, DriverError> {
-        if self.session.is_none() {
-            self.session = Some(self.connect("postgres")?);
-        }
+        self.look_within(HUNG_AFTER)
+    }
+
+    fn look_within(&mut self, limit: Duration) -> Result<Look, DriverError> {
         let query = question(&self.settings.peer_name, &self.slot_of_peer());
-        let rows = self.ask(&query)?;
+        let rows = self.ask_within(&query, limit)?;
         let look = rows.first().and_then(|row| read(row));
         let look = look.ok_or(DriverError::Strange { query })?;
         self.position = (look.timeline, look.lsn);
-        self.answered = Instant::now();
         self.show(look);
         Ok(look)
     }
@@ -129,7 +125,7 @@ impl Worker {
         }
         self.look_at = Instant::now() + LOOK_EVERY;
         self.looks = self.looks.wrapping_add(1);
-        match self.look() {
+        match self.look_within(PATIENCE) {
             Ok(look) => {
                 let Look { timeline, lsn, peer, in_recovery, .. } = look;
                 self.tell(PgReport::Status { timeline, lsn, peer });
@@ -140,9 +136,7 @@ impl Worker {
                 }
             }
             // That is an answer too: it lives, and lets nobody in yet.
-            Err(DriverError::Refused { code, .. }) if code == CANNOT_CONNECT_NOW => {
-                self.answered = Instant::now();
-            }
+            Err(DriverError::Refused { code, .. }) if code == CANNOT_CONNECT_NOW => {}
             Err(error) => self.judge_silence(&error),
         }
         self.tell_if_parted();

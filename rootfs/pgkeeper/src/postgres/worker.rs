@@ -17,8 +17,9 @@ use super::error::DriverError;
 use super::flag::wait;
 use super::program;
 use super::server::Server;
-use super::session::Session;
+use super::session::{HUNG_AFTER, Session, first_value};
 use super::settings::Settings;
+use super::wire::Rows;
 
 /// `postgres -V` reads nothing.
 const VERSION_LIMIT: Duration = Duration::from_secs(20);
@@ -227,25 +228,42 @@ impl Worker {
         }
     }
 
-    /// Asks by the session that is kept.
-    pub(super) fn ask(&mut self, query: &str) -> Result<super::wire::Rows, DriverError> {
-        let session = self.session.as_mut().ok_or_else(not_letting_in)?;
-        let answer = session.ask(query, &self.shared.halt);
-        if !matches!(answer, Ok(_) | Err(DriverError::Refused { .. })) {
-            self.session = None;
-        }
-        answer
+    /// Asks on behalf of a command that would end PostgreSQL if it failed, so it waits for a slow disk for
+    /// as long as a silent PostgreSQL counts as alive.
+    pub(super) fn ask(&mut self, query: &str) -> Result<Rows, DriverError> {
+        self.ask_within(query, HUNG_AFTER)
     }
 
     /// The first value of the answer.
     pub(super) fn ask_one(&mut self, query: &str) -> Result<String, DriverError> {
-        let mut values = self.ask(query)?.into_iter().flatten();
-        values.next().flatten().ok_or_else(|| DriverError::Strange { query: query.to_owned() })
+        first_value(self.ask(query)?, query)
+    }
+
+    /// Asks by the session that is kept, or by a new one.
+    pub(super) fn ask_within(&mut self, query: &str, limit: Duration) -> Result<Rows, DriverError> {
+        let end = Instant::now() + limit;
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => self.connect("postgres", end)?,
+        };
+        let answer = session.ask(query, end, &self.shared.halt);
+        if is_answer(&answer) {
+            self.answered = Instant::now();
+            // With the other refusals the server ends the session.
+            if !answer.as_ref().is_err_and(DriverError::ends_session) {
+                self.session = Some(session);
+            }
+        }
+        answer
     }
 
     /// One more connection, as the superuser, to this database.
-    pub(super) fn connect(&self, database: &str) -> Result<Session, DriverError> {
-        Session::open(&self.settings.socket(), database, &self.shared.halt)
+    pub(super) fn connect(&mut self, database: &str, end: Instant) -> Result<Session, DriverError> {
+        let opened = Session::open(&self.settings.socket(), database, end, &self.shared.halt);
+        if is_answer(&opened) {
+            self.answered = Instant::now();
+        }
+        opened
     }
 
     /// How programs that make data bring it to the disk: all at once, if they know how. File by file
@@ -279,8 +297,9 @@ fn chores(command: PgCommand) -> &'static [Chore] {
     }
 }
 
-fn not_letting_in() -> DriverError {
-    DriverError::Ended { status: "it lets nobody in yet".to_owned() }
+/// Whether PostgreSQL has shown that it lives.
+fn is_answer<T>(answer: &Result<T, DriverError>) -> bool {
+    matches!(answer, Ok(_) | Err(DriverError::Refused { .. }))
 }
 
 /// A text in SQL.

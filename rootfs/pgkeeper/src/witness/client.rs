@@ -57,6 +57,9 @@ pub enum ClientError {
     },
 }
 
+/// A connection over a slow line takes that long.
+const SHARE_LEAST: Duration = Duration::from_millis(300);
+
 type Stream = StreamOwned<ClientConnection, Timed>;
 
 /// A node's connection to its witness.
@@ -154,8 +157,14 @@ impl Client {
 
     fn connect(&self, end: Instant) -> io::Result<Stream> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
-        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
-            match self.connect_to(address, end) {
+        let addresses: Vec<SocketAddr> =
+            (self.host.as_str(), self.port).to_socket_addrs()?.collect();
+        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        for (address, untried) in addresses.iter().zip((1..=count).rev()) {
+            // One that swallows the connection leaves the others their share, if that is enough for any.
+            let left = left(end)?;
+            let share = (left / untried).max(SHARE_LEAST).min(left);
+            match self.connect_to(*address, share, end) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
@@ -163,8 +172,8 @@ impl Client {
         Err(last)
     }
 
-    fn connect_to(&self, address: SocketAddr, end: Instant) -> io::Result<Stream> {
-        let socket = TcpStream::connect_timeout(&address, left(end)?)?;
+    fn connect_to(&self, address: SocketAddr, share: Duration, end: Instant) -> io::Result<Stream> {
+        let socket = TcpStream::connect_timeout(&address, share)?;
         listen::prepare(&socket)?;
         let connection =
             ClientConnection::new(self.tls.clone(), self.name.clone()).map_err(io::Error::other)?;

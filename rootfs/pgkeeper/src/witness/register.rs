@@ -6,7 +6,9 @@
 //!              ──sound──> written again, so that what was read is surely on the disk
 //!  ask:   the register after the question = the one before ──> answered
 //!                                          ≠ the one before ──> written, then answered
-//!              ──not written──> refused from now on: nobody knows what the disk holds
+//!              ──not written──> refused; nobody knows which of the two the disk holds
+//!  after that, at each question: the one before, which is all that was ever answered, written again
+//!              ──not written──> refused   ──written──> asked as ever
 //! ```
 
 use std::fs;
@@ -68,8 +70,8 @@ pub enum RegisterError {
     },
     /// It couldn't be written.
     #[error(
-        "the register {place} could not be written ({why}): check the disk, then restart the \
-         witness"
+        "the register {place} could not be written ({why}): check the disk; it is tried again at the \
+         next question"
     )]
     Unwritten {
         /// Where it is.
@@ -134,8 +136,10 @@ impl Disk for FileDisk {
 #[derive(Debug)]
 pub struct Kept<D> {
     disk: D,
+    /// What was last answered, or may have been.
     register: Register,
-    broken: Option<RegisterError>,
+    /// The disk may hold something newer, which nobody was told.
+    unsure: bool,
 }
 
 impl<D: Disk> Kept<D> {
@@ -149,7 +153,7 @@ impl<D: Disk> Kept<D> {
         }
         let register = Register::empty(cluster, incarnation);
         store(&mut disk, &register)?;
-        Ok(Self { disk, register, broken: None })
+        Ok(Self { disk, register, unsure: false })
     }
 
     /// Takes up the register that is there.
@@ -168,21 +172,23 @@ impl<D: Disk> Kept<D> {
         }
         // What was read may be in the kernel's memory only, if a former write was not synced.
         store(&mut disk, &register)?;
-        Ok(Self { disk, register, broken: None })
+        Ok(Self { disk, register, unsure: false })
     }
 
     /// Answers a question, once what the answer says is on the disk.
     pub fn ask(&mut self, ask: &Ask) -> Result<Answer, RegisterError> {
-        if let Some(broken) = &self.broken {
-            return Err(broken.clone());
+        if self.unsure {
+            // An answer from memory would be forgotten if the witness started with what the disk may
+            // hold.
+            store(&mut self.disk, &self.register)?;
+            self.unsure = false;
         }
         let mut next = self.register;
         let answer = next.ask(ask);
         if next != self.register {
-            if let Err(error) = store(&mut self.disk, &next) {
-                self.broken = Some(error.clone());
-                return Err(error);
-            }
+            self.unsure = true;
+            store(&mut self.disk, &next)?;
+            self.unsure = false;
             self.register = next;
         }
         Ok(answer)

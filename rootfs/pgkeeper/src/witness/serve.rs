@@ -27,7 +27,7 @@ use super::frame::Reply;
 use super::register::{FileDisk, Kept, RegisterError};
 use super::{WitnessError, cluster_number, cluster_of, first, protocol_of};
 use crate::gate::Say;
-use crate::gate::limits::Limits;
+use crate::gate::limits::{Guest, Limits};
 use crate::listen;
 use crate::name::common_name;
 use crate::timed::Timed;
@@ -46,8 +46,8 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
 
 /// A cluster that is served.
 struct Served {
-    name: String,
-    nodes: [String; 2],
+    config: Config,
+    cluster: Cluster,
     tls: Arc<ServerConfig>,
     register: Mutex<Result<Kept<FileDisk>, RegisterError>>,
     sessions: AtomicUsize,
@@ -126,19 +126,22 @@ impl Server {
 
     fn admit(&self, stream: TcpStream, address: IpAddr) {
         let shared = &self.shared;
-        let (turned, report) = shared.limits(|limits, now| {
-            let turned = limits.admit(address, now).err();
-            let report = turned.and_then(|_| limits.report(now));
-            (turned, report)
+        let (admitted, report) = shared.limits(|limits, now| {
+            let admitted = limits.admit(address, now);
+            let report = admitted.err().and_then(|_| limits.report(now));
+            (admitted, report)
         });
-        if let (Some(count), Some(turned)) = (report, turned) {
-            let last = format!("the last of {address}, since {turned}");
-            (shared.say)(&format!("{count} connections were turned away, {last}"));
-        }
-        if turned.is_some() {
-            return;
-        }
-        let place = Place { shared: shared.clone(), address };
+        let guest = match admitted {
+            Ok(guest) => guest,
+            Err(turned) => {
+                if let Some(count) = report {
+                    let last = format!("the last of {address}, since {turned}");
+                    (shared.say)(&format!("{count} connections were turned away, {last}"));
+                }
+                return;
+            }
+        };
+        let place = Place { shared: shared.clone(), address, guest };
         let session = move || {
             let shared = place.shared.clone();
             if let Err(error) = session(&shared, stream, place) {
@@ -156,11 +159,12 @@ impl Server {
 struct Place {
     shared: Arc<Shared>,
     address: IpAddr,
+    guest: Guest,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.limits(|limits, _| limits.greeted(self.address));
+        self.shared.limits(|limits, _| limits.greeted(self.guest));
     }
 }
 
@@ -171,8 +175,8 @@ fn serve(config: &Config, cluster: &Cluster) -> Result<Served, WitnessError> {
         why: error.to_string(),
     })?;
     let register = Mutex::new(first::take_up(config, cluster));
-    let (name, nodes) = (cluster.name.clone(), cluster.nodes.clone());
-    Ok(Served { name, nodes, tls, register, sessions: AtomicUsize::new(0) })
+    let (config, cluster) = (config.clone(), cluster.clone());
+    Ok(Served { config, cluster, tls, register, sessions: AtomicUsize::new(0) })
 }
 
 fn refused(text: String) -> io::Error {
@@ -193,15 +197,16 @@ fn session(shared: &Shared, stream: TcpStream, place: Place) -> io::Result<()> {
     }
     let certificates = stream.conn.peer_certificates().unwrap_or_default();
     let name = certificates.first().and_then(|own| common_name(own)).unwrap_or_default();
-    let [a, _] = &cluster.nodes;
-    if !cluster.nodes.contains(&name) {
-        return Err(refused(format!("\"{name}\" is no node of the pair of {}", cluster.name)));
+    let (nodes, of) = (&cluster.cluster.nodes, &cluster.cluster.name);
+    let [a, _] = nodes;
+    if !nodes.contains(&name) {
+        return Err(refused(format!("\"{name}\" is no node of the pair of {of}")));
     }
     let side = if *a == name { Side::A } else { Side::B };
-    shared.limits(|limits, now| limits.authenticated(place.address, now));
+    shared.limits(|limits, now| limits.authenticated(place.address, place.guest, now));
     drop(place);
     let Some(_seat) = Seat::take(cluster) else {
-        return Err(refused(format!("{} has too many connections", cluster.name)));
+        return Err(refused(format!("{of} has too many connections")));
     };
     loop {
         stream.sock.allow(IDLE);
@@ -256,21 +261,26 @@ fn hello<'a>(shared: &'a Shared, socket: &mut Timed) -> io::Result<(&'a Served, 
     Ok((cluster, connection))
 }
 
-fn answer(shared: &Shared, cluster: &Served, side: Side, question: &[u8]) -> Reply {
+fn answer(shared: &Shared, served: &Served, side: Side, question: &[u8]) -> Reply {
+    let name = &served.cluster.name;
     let Some(ask) = Ask::decode(question) else {
         return Reply::Refused("this is no question to a witness".to_owned());
     };
-    if ask.cluster != cluster_number(&cluster.name) || ask.from != side {
+    if ask.cluster != cluster_number(name) || ask.from != side {
         return Reply::Refused("the question is another node's".to_owned());
     }
-    let mut register = cluster.register.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut register = served.register.lock().unwrap_or_else(PoisonError::into_inner);
+    // A disk that could not be written at the start may be well by now.
+    if let Err(RegisterError::Unwritten { .. }) = &*register {
+        *register = first::take_up(&served.config, &served.cluster);
+    }
     let answered = match &mut *register {
         Err(error) => Err(error.clone()),
         Ok(kept) => {
             let before = kept.register();
             let answered = kept.ask(&ask);
             if before != kept.register() {
-                (shared.say)(&format!("{}: {:?}", cluster.name, kept.register().config));
+                (shared.say)(&format!("{name}: {:?}", kept.register().config));
             }
             answered
         }
@@ -278,7 +288,7 @@ fn answer(shared: &Shared, cluster: &Served, side: Side, question: &[u8]) -> Rep
     match answered {
         Ok(answer) => Reply::Answer(answer),
         Err(error) => {
-            (shared.say)(&format!("{} is not served: {error}", cluster.name));
+            (shared.say)(&format!("{name} is not served: {error}"));
             Reply::Refused(error.to_string())
         }
     }

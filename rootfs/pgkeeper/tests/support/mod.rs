@@ -95,6 +95,7 @@ impl Files {
 pub(crate) fn settings(site: &Site, backend: &Path, max_connections: usize) -> Settings {
     Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        known: Vec::new(),
         backend: backend.to_owned(),
         identity: site.identity("node1"),
         database: DATABASE.to_owned(),

@@ -86,7 +86,7 @@ section! {
         region: Word = default("'us-east-1'");
         /// Path within directory or bucket.
         prefix: AbsolutePath = default("'/'");
-        /// Time between two base backups, a second at least.
+        /// Time between two base backups, a second at least; after a change of leaders, an hour at most.
         every: DurationText = default("'1d'");
         /// How many base backups are kept.
         keep: Count = default("7");
