@@ -28,7 +28,7 @@ const STEP_DEFAULT_MS: u32 = 500;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub servers: Vec<ServerName>,
-    /// At the start, the clock is stepped if it is off by more than this.
+    /// The clock is stepped only if it is off by more than this.
     pub step_ms: u32,
 }
 

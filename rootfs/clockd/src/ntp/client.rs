@@ -11,6 +11,11 @@ use super::{Action, Event, Moment, ServerId};
 /// How long the start waits for most servers, and for any; then the clock goes with what there is.
 pub const SETTLE: Duration = Duration::from_secs(10);
 
+/// After the start, most servers must have said for so long that the clock is further off than the
+/// threshold before it is stepped. By then slewing has mended a leap second, a server that was wrong
+/// while it started is right, and each has been asked twice at least.
+pub const STEP_OUT: Duration = Duration::from_mins(20);
+
 /// How often the time is saved: a node that loses its power and its battery is that late at most.
 pub const SAVE_EVERY: Duration = Duration::from_mins(10);
 
@@ -28,7 +33,7 @@ const FREQUENCY_MAX: f64 = 500e-6;
 pub struct Settings {
     /// Names for the status, in the order of the servers' ids.
     pub servers: Vec<String>,
-    /// At the start, the clock is stepped if it is further off than this.
+    /// The clock is stepped only if it is further off than this.
     pub step_threshold: Nanos,
     /// The image's time since 1970; nobody who says an earlier one is believed.
     pub image: Nanos,
@@ -45,6 +50,8 @@ pub struct Client {
     began: Option<Duration>,
     /// The time of the last consensus; the first ends the start.
     agreed: Option<Duration>,
+    /// Since when most servers have said that the clock is further off than the threshold.
+    far_since: Option<Duration>,
     /// How much faster true time runs than the oscillator.
     frequency: Option<f64>,
     ready: bool,
@@ -61,6 +68,7 @@ impl Client {
             servers,
             began: None,
             agreed: None,
+            far_since: None,
             frequency: None,
             ready: false,
             save_at: Duration::ZERO,
@@ -161,15 +169,34 @@ impl Client {
             return;
         }
         let Some(consensus) = select(&claims) else {
+            self.far_since = None;
             if !claims.is_empty() {
                 self.tell("the servers contradict each other; the clock runs free", actions);
             }
             return;
         };
         let off = now.raw.saturating_add(consensus.apart).saturating_sub(now.wall);
-        let is_first = self.agreed.replace(now.boot).is_none();
-        if is_first && off.saturating_abs() > self.settings.step_threshold {
+        let is_first = self.agreed.is_none();
+        let is_far = off.saturating_abs() > self.settings.step_threshold;
+        // Those who were never heard of outvote nobody: the network may let none of them through.
+        let heard = self.servers.iter().filter(|server| server.was_heard).count();
+        let agree = consensus.members.len();
+        if is_far && !is_first && agree * 2 < heard {
+            // It may be the one liar that the others had outvoted as long as they were heard.
+            self.far_since = None;
+            let status = "few servers answer, and they say something else; the clock runs free";
+            self.tell(status, actions);
+            return;
+        }
+        let silent = self.agreed.map_or(Duration::ZERO, |agreed| now.boot.saturating_sub(agreed));
+        self.agreed = Some(now.boot);
+        // What was said before a long silence says nothing of the time between.
+        let since = self.far_since.filter(|_| silent < STEP_OUT).unwrap_or(now.boot);
+        self.far_since = (is_far && agree * 2 > heard).then_some(since);
+        let has_lasted = |since: Duration| now.boot.saturating_sub(since) >= STEP_OUT;
+        if is_far && (is_first || self.far_since.is_some_and(has_lasted)) {
             actions.push(Action::Step(off));
+            self.far_since = None;
             // Set at once: the old time was wrong on the battery, too.
             self.battery_at = now.boot;
         } else {

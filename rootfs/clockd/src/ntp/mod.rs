@@ -3,14 +3,15 @@
 //! ```text
 //! Client::step(moment, event) -> actions              Client::next_deadline() -> when to step next
 //!
-//!  answers ──> packet ──> register ──> select ──> Discipline: Step once | Slew, Tune
+//!  answers ──> packet ──> register ──> select ──> Discipline: Step | Slew, Tune
 //!              ours?      best of 8    majority
 //!              sane?      slope        of intervals
 //! ```
 //!
 //! # The three clocks
 //!
-//! - **wall**: what programs see. We step it at most once, at the start; after that it is slewed.
+//! - **wall**: what programs see. We step it at the start; after that it is slewed, unless it proves to
+//!   be far off for long.
 //! - **raw**: counts the oscillator's nanoseconds, and nobody ever corrects it. All samples are
 //!   taken against it, so no correction of ours disturbs what we know (see [`register`]).
 //! - **boot**: for our own waiting; it goes on while the machine sleeps.
@@ -29,12 +30,15 @@
 //!
 //! # What can never happen
 //!
-//! 1. The clock is stepped after the start, or set to a time before the image's. The last time that
-//!    was saved is where it begins, if it shows an earlier one; no more than that, since it is of a
-//!    run that may have heard of no server. One of a clock that ran wild is taken back by servers.
+//! 1. The clock is stepped after the start, unless most servers have agreed for [`STEP_OUT`] that it is
+//!    further off than the threshold, as after a start at which only a wrong one answered; or it is
+//!    set to a time before the image's. The last time that was saved is where it begins, if it shows
+//!    an earlier one; no more than that, since it is of a run that may have heard of no server. One
+//!    of a clock that ran wild is taken back by servers.
 //! 2. An answer counts that repeats no cookie of ours, or comes for a second time.
 //! 3. A minority of servers moves the clock, or a majority of nothing: at the start, most servers
-//!    must have answered, or [`SETTLE`] must be over.
+//!    must have answered, or [`SETTLE`] must be over. Later, fewer than half of those who were ever
+//!    heard correct only what is less than the threshold; one who lies in smaller steps is followed.
 //! 4. A server is asked more often than every [`SHORTEST_INTERVAL`], or at all after it said no.
 
 mod client;
@@ -47,7 +51,7 @@ mod stamp;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use client::{BATTERY_EVERY, Client, SAVE_EVERY, SETTLE, SYNCHRONISED_FOR, Settings};
+pub use client::{BATTERY_EVERY, Client, SAVE_EVERY, SETTLE, STEP_OUT, SYNCHRONISED_FOR, Settings};
 pub use packet::{ANSWER_BYTES_MAX, Answer, Kiss, PACKET_BYTES, Rejected, answer, question};
 pub use server::{LONGEST_INTERVAL, REPLY_TIMEOUT, SHORTEST_INTERVAL, UNREACHED_AFTER};
 pub use stamp::{NANOS_PER_SECOND, Nanos, Stamp};

@@ -55,6 +55,8 @@ pub(crate) struct Server {
     shortest: Duration,
     missed: u32,
     pub(crate) last_rejected: Option<Rejected>,
+    /// It has told the time once since the start.
+    pub(crate) was_heard: bool,
 }
 
 /// A question without an answer.
@@ -79,6 +81,7 @@ impl Server {
             shortest: SHORTEST_INTERVAL,
             missed: 0,
             last_rejected: None,
+            was_heard: false,
         }
     }
 
@@ -197,6 +200,7 @@ impl Server {
         self.question = None;
         self.missed = 0;
         self.last_rejected = None;
+        self.was_heard = true;
         let before = self.register.len();
         self.register.push(sample);
         // A sample that contradicts the others has pushed them out, and all starts over.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clockd::ntp::{
     Action, Client, Event, LONGEST_INTERVAL, Moment, Nanos, SAVE_EVERY, SETTLE, SHORTEST_INTERVAL,
-    ServerId, Settings,
+    STEP_OUT, ServerId, Settings,
 };
 use proptest::prelude::*;
 use world::{Nature, Peer, SECOND, START, World, answer};
@@ -65,14 +65,80 @@ fn a_clock_that_is_a_little_off_is_never_stepped() {
 }
 
 #[test]
-fn after_the_start_even_a_large_difference_is_only_slewed() {
+fn after_the_start_a_large_difference_is_slewed_until_it_has_lasted() {
     let mut world = World::new(vec![near(Nature::Good)], 0, 0.0, 3);
     world.run(HOUR, |_| ());
     world.peers[0].nature = Nature::Off(30 * SECOND);
-    world.run(2 * HOUR, |_| ());
+    let lasts = STEP_OUT.as_nanos() as Nanos;
+    world.run(HOUR + lasts, |_| ());
     assert!(world.steps.is_empty());
-    // An hour of slewing brings at most 1.8 seconds.
-    assert!(world.off() > 0 && world.off() < 2 * SECOND);
+    // So much slewing brings little more than half a second.
+    assert!(world.off() > 0 && world.off() < SECOND);
+    world.run(HOUR + 4 * lasts, |_| ());
+    assert_eq!(world.steps.len(), 1);
+    assert!((world.off() - 30 * SECOND).abs() < 2 * MILLISECOND, "{}", world.off());
+    assert!(world.status.starts_with("synchronised: "), "{}", world.status);
+}
+
+#[test]
+fn what_is_far_off_twice_with_a_long_silence_between_has_not_lasted() {
+    let mut world = World::new(vec![near(Nature::Good)], 0, 0.0, 18);
+    world.run(HOUR, |_| ());
+    world.peers[0].nature = Nature::Off(30 * SECOND);
+    let asked_at_least_once = LONGEST_INTERVAL.as_nanos() as Nanos;
+    world.run(HOUR + asked_at_least_once, |_| ());
+    world.peers[0].nature = Nature::Silent;
+    world.run(3 * HOUR, |_| ());
+    world.peers[0].nature = Nature::Off(30 * SECOND);
+    world.run(3 * HOUR + asked_at_least_once, |_| ());
+    assert!(world.steps.is_empty(), "{:?}", world.steps);
+}
+
+#[test]
+fn a_leap_second_is_slewed() {
+    let mut world = World::new(vec![near(Nature::Good); 3], 0, 20e-6, 19);
+    world.run(HOUR, |_| ());
+    for peer in &mut world.peers {
+        peer.nature = Nature::Off(-SECOND);
+    }
+    world.run(4 * HOUR, |_| ());
+    assert!(world.steps.is_empty(), "{:?}", world.steps);
+    assert!((world.off() + SECOND).abs() < 2 * MILLISECOND, "{}", world.off());
+}
+
+#[test]
+fn a_liar_that_was_alone_at_the_start_is_overruled_when_the_others_come() {
+    let mut peers = vec![near(Nature::Silent); 3];
+    peers[1].nature = Nature::Off(5 * HOUR);
+    let mut world = World::new(peers, 0, 20e-6, 16);
+    world.run(HOUR, |_| ());
+    assert_eq!(world.steps.len(), 1, "there was nobody else to believe");
+    for place in [0, 2] {
+        world.peers[place].nature = Nature::Good;
+    }
+    world.run(4 * HOUR, |_| ());
+    assert_eq!(world.steps.len(), 2);
+    assert!(world.off().abs() < 2 * MILLISECOND, "{}", world.off());
+    assert!(world.status.ends_with("2 of 3 agree: s0, s2"), "{}", world.status);
+}
+
+#[test]
+fn a_liar_that_is_left_alone_moves_nothing() {
+    let mut peers = vec![near(Nature::Good); 3];
+    peers[1].nature = Nature::Off(7 * SECOND);
+    let mut world = World::new(peers, 0, 20e-6, 17);
+    world.run(4 * HOUR, |_| ());
+    for place in [0, 2] {
+        world.peers[place].nature = Nature::Silent;
+    }
+    world.run(24 * HOUR, |world| assert!(world.off().abs() < 50 * MILLISECOND, "{}", world.off()));
+    assert!(world.steps.is_empty());
+    assert!(world.status.ends_with("the clock runs free"), "{}", world.status);
+    for place in [0, 2] {
+        world.peers[place].nature = Nature::Good;
+    }
+    world.run(26 * HOUR, |_| ());
+    assert!(world.status.ends_with("2 of 3 agree: s0, s2"), "{}", world.status);
 }
 
 #[test]

@@ -149,6 +149,8 @@ impl World {
                 Action::Step(by) => {
                     self.steps.push(by);
                     self.wall += by as f64;
+                    // The kernel forgets a slew that was under way.
+                    self.slewing = 0.0;
                 }
                 Action::Slew(by) => self.slewing = by as f64,
                 Action::Tune(parts) => self.tuned = parts as f64 / 1e9,
