@@ -102,6 +102,13 @@ impl Kernel {
     }
 }
 
+/// How soon after a look the next one may follow, if there are news. A change that the kernel refuses may
+/// make news all the same, such as an address that comes and goes, and each of them would try it again.
+/// What it refuses once at the boot, such as a member that isn't there yet, is mended by the next news.
+fn gap(retry: Duration) -> Duration {
+    if retry > FIRST_RETRY * 2 { FIRST_RETRY } else { SHORTEST_GAP }
+}
+
 /// The drivers that a seed's links need and that no card asks for by itself, with parameters.
 pub(crate) fn modules(seed: &Seed) -> Vec<(&'static str, &'static str)> {
     Wanted::of(seed).modules()
@@ -161,7 +168,7 @@ impl Network {
     pub(crate) fn handle(&mut self) -> Vec<String> {
         let now = self.started.elapsed();
         if self.hear_news() {
-            let soonest = (self.last_look + SHORTEST_GAP).max(now);
+            let soonest = (self.last_look + gap(self.retry)).max(now);
             self.look_at = Some(self.look_at.map_or(soonest, |already| already.min(soonest)));
         }
         let mut lines = Vec::new();
