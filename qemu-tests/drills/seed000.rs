@@ -101,7 +101,7 @@ fn no_split_brain(t: &mut Drill) -> Result<(), Stop> {
     t.wait_ready(primary)?;
     t.mark();
     t.expect("the failed node doesn't claim the address", yields(primary), t.adverts(0))?;
-    let open = t.keeper(primary).is_some_and(|status| status.gate_open);
+    let open = t.gate_is_open(primary)?;
     t.assert("nor does it let clients in", !open, format!("its gate is open: {open}"));
     t.settle_pair(HEAL_LIMIT)?;
     let (leader, _) = t.pair_roles()?;

@@ -160,9 +160,8 @@ fn site_witness_and_primary_lost(t: &mut Drill) -> Result<(), Stop> {
     let clients = t.start_writers()?;
     let witness_off = t.inject(witness.power_cut())?;
     let primary_off = t.inject(primary.power_cut())?;
-    t.let_pass(LONG_ENOUGH)?;
-    let open = t.keeper(standby).is_some_and(|status| status.gate_open);
-    t.assert("without a voter the standby serves nobody", !open, format!("gate open: {open}"));
+    let opens = t.gate_opens_within(standby, LONG_ENOUGH)?;
+    t.assert("without a voter the standby serves nobody", !opens, format!("gate opens: {opens}"));
     t.heal(witness_off)?;
     t.wait_ready(witness)?;
     t.mark();

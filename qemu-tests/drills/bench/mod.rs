@@ -1,5 +1,6 @@
 //! Measurements side by side with peers: `bench vip`, `bench failover`, `bench boot`.
 
+mod etcd;
 mod failover;
 mod takeover;
 

@@ -32,6 +32,7 @@ const KEEPALIVED: Topology = Topology {
 pub(super) const SYSTEMS: &[System] = &[
     System {
         name: "edgepair",
+        method: 1,
         strikes: &[
             ("power cut of the owner", strike(VIP_PAIR, power_cut)),
             ("daemon killed", strike(VIP_PAIR, our_daemon)),
@@ -41,6 +42,7 @@ pub(super) const SYSTEMS: &[System] = &[
     },
     System {
         name: "keepalived",
+        method: 1,
         strikes: &[
             ("power cut of the owner", strike(KEEPALIVED, power_cut)),
             ("daemon killed", strike(KEEPALIVED, their_daemon)),

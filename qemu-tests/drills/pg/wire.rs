@@ -56,9 +56,8 @@ pub(crate) fn fence(t: &mut Drill) -> Result<(), Stop> {
     let hole = t.inject(primary.black_hole())?;
     t.expect("the primary's door is shut", shut(primary), CRASH_BUDGET)?;
     t.expect("the standby asks to cut its power", is_to_be_cut(primary), CRASH_BUDGET)?;
-    t.let_pass(t.adverts(8))?;
-    let open = t.keeper(standby).is_some_and(|status| status.gate_open);
-    t.assert("until that is confirmed nobody serves", !open, format!("its gate is open: {open}"));
+    let opens = t.gate_opens_within(standby, t.adverts(8))?;
+    t.assert("until that is confirmed nobody serves", !opens, format!("its gate opens: {opens}"));
     let cut = t.inject(primary.power_cut())?;
     t.confirm_power_cut(primary)?;
     t.expect("the standby has the address", claims(standby), CRASH_BUDGET)?;

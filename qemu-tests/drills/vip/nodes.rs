@@ -103,8 +103,13 @@ pub(super) fn daemon_kill9(t: &mut Drill) -> Result<(), Stop> {
     let _killed = t.inject(owner.kill9("vipd"))?;
     // It was asked for through the guest, which may be slow to answer; it is dead by now.
     t.mark();
-    t.expect("the address left behind is gone", lacks_address(owner, address), t.takeover())?;
-    t.expect("the peer claims the address", claims(peer), t.takeover())?;
+    let gone = "the address left behind is gone";
+    let gone = t.expect(gone, lacks_address(owner, address), t.takeover())?;
+    let claimed = t.expect("the peer claims the address", claims(peer), t.takeover())?;
+    // The guest is asked anew only when it has answered, and what it saw is dated by the question.
+    let seen =
+        format!("gone after {} ms, claimed after {} ms", gone.as_millis(), claimed.as_millis());
+    t.assert_in_time("it is gone before the peer claims it", gone <= claimed, seen);
     t.expect("the peer announces it", announces(peer), t.takeover())?;
     t.settle()?;
     let history = t.finish_clients(clients)?;

@@ -50,8 +50,9 @@ pub(super) fn blackhole(t: &mut Drill) -> Result<(), Stop> {
     let gap = t.longest_gap(&history, patience(t));
     t.check(gap);
     t.check(t.single_owner());
-    // Away from the owner, and back if it is the better one.
-    t.check(t.owner_changes(2));
+    // Away from the owner; and back if it is the better one, or to it and back for the advert that it
+    // takes both to hear of each other.
+    t.check(t.owner_changes(3));
     Ok(())
 }
 

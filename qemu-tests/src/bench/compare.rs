@@ -37,6 +37,9 @@ pub struct Question {
 #[derive(Clone, Copy, Debug)]
 pub struct System {
     pub name: &'static str,
+    /// Grows when it is struck or measured in another way: what was measured by the last one doesn't
+    /// count any more.
+    pub method: u32,
     /// What can be done to it, by the name of the class.
     pub strikes: &'static [(&'static str, Entry)],
 }
@@ -47,7 +50,8 @@ impl System {
     }
 
     fn classes(&self) -> impl Iterator<Item = Strike<'_>> {
-        self.strikes.iter().map(|(class, _)| (self.name, *class))
+        let of = |class| Strike { system: self.name, class, method: self.method };
+        self.strikes.iter().map(move |(class, _)| of(*class))
     }
 }
 
@@ -55,8 +59,13 @@ impl System {
 /// system: its cluster wasn't formed.
 pub const STRUCK: &str = "struck";
 
-/// A system, and the class of the fault.
-type Strike<'a> = (&'a str, &'a str);
+/// A system, the class of the fault, and how it is measured.
+#[derive(Clone, Copy, Debug)]
+struct Strike<'a> {
+    system: &'a str,
+    class: &'a str,
+    method: u32,
+}
 
 /// What a system did when it was struck so.
 #[derive(Debug, Default)]
@@ -65,7 +74,9 @@ struct Figures {
     runs: u32,
     /// Runs in which nobody was answered any more.
     never_back: u32,
-    lost_rows: u64,
+    /// Runs after which acknowledged rows were missing. How many rows is a matter of how long the
+    /// clients went on writing.
+    lossy: u32,
     figure_ms: Sample,
     in_sync_again_ms: Sample,
 }
@@ -86,7 +97,7 @@ impl Figures {
             return;
         }
         self.runs += 1;
-        self.lost_rows += of(LOST).map_or(0, |(count, _)| count);
+        self.lossy += u32::from(of(LOST).is_some_and(|(count, _)| count > 0));
         self.in_sync_again_ms.extend(of(IN_SYNC_AGAIN).map(|(_, value)| value));
         match of(question.measure) {
             Some((_, gap)) => self.figure_ms.add(gap),
@@ -122,16 +133,18 @@ pub fn run(
     let strikes: Vec<Strike<'_>> = systems.iter().flat_map(System::classes).collect();
     for round in 0..rounds {
         let seed = seed.wrapping_add(u64::from(round));
-        for ((system, class), entry) in strikes.iter().zip(&drills) {
-            if was_struck(samples.all(), (system, class), seed) {
+        for (strike, entry) in strikes.iter().zip(&drills) {
+            let Strike { system, class, method } = *strike;
+            if was_struck(samples.all(), *strike, seed) {
                 continue;
             }
             eprintln!("== round {} of {rounds}: {system}, {class}", round + 1);
             let outcome = runner.run_once(entry, Some(Ip::V4), seed)?;
             eprintln!("   {} {}", outcome.verdict, outcome.reason);
             samples.add(Struck {
-                system: (*system).to_owned(),
-                class: (*class).to_owned(),
+                system: system.to_owned(),
+                class: class.to_owned(),
+                method,
                 seed,
                 image: outcome.image,
                 started_unix: outcome.started.as_secs(),
@@ -141,7 +154,9 @@ pub fn run(
             keep(&measured(question, &strikes, samples.all()))?;
         }
     }
-    Ok(measured(question, &strikes, samples.all()))
+    let measured = measured(question, &strikes, samples.all());
+    keep(&measured)?;
+    Ok(measured)
 }
 
 /// Whether it was struck so with that seed, and that said something.
@@ -150,8 +165,9 @@ fn was_struck(samples: &[Struck], strike: Strike<'_>, seed: u64) -> bool {
     of_it.any(|struck| counts(struck.verdict, &struck.measures))
 }
 
-fn is_of(struck: &Struck, (system, class): Strike<'_>) -> bool {
-    struck.system == system && struck.class == class
+fn is_of(struck: &Struck, strike: Strike<'_>) -> bool {
+    let of = (struck.system.as_str(), struck.class.as_str(), struck.method);
+    of == (strike.system, strike.class, strike.method)
 }
 
 fn measured(question: &Question, strikes: &[Strike<'_>], samples: &[Struck]) -> Measured {
@@ -165,7 +181,7 @@ fn measured(question: &Question, strikes: &[Strike<'_>], samples: &[Struck]) -> 
     let figures: Vec<Figures> = figures.collect();
     // By fault, the systems in their order.
     let mut rows: Vec<usize> = (0..strikes.len()).collect();
-    rows.sort_by_key(|row| strikes.iter().position(|strike| strike.1 == strikes[*row].1));
+    rows.sort_by_key(|row| strikes.iter().position(|one| one.class == strikes[*row].class));
     let table = table(question, strikes, &figures, &rows);
     Measured { table, plot: drawn(question, strikes, &figures, &rows) }
 }
@@ -177,9 +193,9 @@ fn drawn(
     rows: &[usize],
 ) -> String {
     let row = |row: &usize| {
-        let ((system, class), figures) = (&strikes[*row], &figures[*row]);
-        let Figures { never_back, lost_rows, figure_ms, .. } = figures;
-        Row { class, system, gap_ms: figure_ms, lost_rows: *lost_rows, never_back: *never_back }
+        let (Strike { system, class, .. }, figures) = (strikes[*row], &figures[*row]);
+        let Figures { never_back, lossy, figure_ms, .. } = figures;
+        Row { class, system, gap_ms: figure_ms, lossy: *lossy, never_back: *never_back }
     };
     let rows: Vec<Row<'_>> = rows.iter().map(row).collect();
     plot::svg(question.title, &rows, |system| system.starts_with(OURS))
@@ -193,19 +209,19 @@ fn table(
 ) -> String {
     let mut heads = vec!["fault", "system", "runs", question.heading];
     if question.database {
-        heads.extend(["lost rows", "in sync again, p50 / max"]);
+        heads.extend(["lost rows in", "in sync again, p50 / max"]);
     }
     heads.push("never back");
     let rule = "--:|".repeat(heads.len() - 2);
     let mut out = format!("| {} |\n|---|---|{rule}\n", heads.join(" | "));
     for row in rows {
-        let ((system, class), figures) = (&strikes[*row], &figures[*row]);
-        let mut cells = vec![(*class).to_owned(), (*system).to_owned(), figures.runs.to_string()];
+        let (Strike { system, class, .. }, figures) = (strikes[*row], &figures[*row]);
+        let mut cells = vec![class.to_owned(), system.to_owned(), figures.runs.to_string()];
         let figure = &figures.figure_ms;
         cells.push(seconds(figure, &[figure.median(), figure.percentile(99), figure.largest()]));
         if question.database {
             let again = &figures.in_sync_again_ms;
-            cells.push(figures.lost_rows.to_string());
+            cells.push(figures.lossy.to_string());
             cells.push(seconds(again, &[again.median(), again.largest()]));
         }
         cells.push(figures.never_back.to_string());
@@ -231,6 +247,10 @@ mod tests {
     const QUESTION: Question =
         Question { title: "gaps", heading: "gap", measure: GAP, database: true };
 
+    fn strike<'a>(system: &'a str, class: &'a str) -> Strike<'a> {
+        Strike { system, class, method: 1 }
+    }
+
     fn measure(name: &str, value: u64) -> Measure {
         Measure { name: name.to_owned(), value }
     }
@@ -247,7 +267,7 @@ mod tests {
         let fine = [struck(), measure(GAP, 20_000), measure(IN_SYNC_AGAIN, 7)];
         figures.add(&QUESTION, Verdict::Pass, &fine);
         figures.add(&QUESTION, Verdict::Violated, &[struck()]);
-        assert_eq!((figures.runs, figures.never_back, figures.lost_rows), (3, 1, 42));
+        assert_eq!((figures.runs, figures.never_back, figures.lossy), (3, 1, 1));
         assert_eq!(figures.figure_ms.values(), [20_000.0, 30_000.0]);
         assert_eq!(figures.in_sync_again_ms.values(), [7.0]);
     }
@@ -257,6 +277,7 @@ mod tests {
         let struck = |seed, verdict| Struck {
             system: "ours".to_owned(),
             class: "kill".to_owned(),
+            method: 1,
             seed,
             image: String::new(),
             started_unix: 0,
@@ -265,9 +286,11 @@ mod tests {
         };
         let samples = [struck(1, Verdict::Pass), struck(2, Verdict::Unknown)];
         let struck = |strike, seed| was_struck(&samples, strike, seed);
-        assert!(struck(("ours", "kill"), 1) && !struck(("ours", "kill"), 2));
-        assert!(!struck(("ours", "cut"), 1) && !struck(("theirs", "kill"), 1));
-        let table = measured(&QUESTION, &[("ours", "kill"), ("ours", "cut")], &samples).table;
+        assert!(struck(strike("ours", "kill"), 1) && !struck(strike("ours", "kill"), 2));
+        assert!(!struck(strike("ours", "cut"), 1) && !struck(strike("theirs", "kill"), 1));
+        assert!(!struck(Strike { method: 2, ..strike("ours", "kill") }, 1), "another method");
+        let both = [strike("ours", "kill"), strike("ours", "cut")];
+        let table = measured(&QUESTION, &both, &samples).table;
         assert!(table.contains("| kill | ours | 1 | 1.50 / 1.50 / 1.50 s |"), "{table}");
         assert!(table.contains("| cut | ours | 0 | – |"), "{table}");
     }
@@ -277,7 +300,7 @@ mod tests {
         let mut figures = Figures::default();
         let fine = [measure(STRUCK, 1), measure(GAP, 1500), measure(IN_SYNC_AGAIN, 7000)];
         figures.add(&QUESTION, Verdict::Pass, &fine);
-        let strikes = [("ours", "kill")];
+        let strikes = [strike("ours", "kill")];
         let with = table(&QUESTION, &strikes, &[figures], &[0]);
         let row = "| kill | ours | 1 | 1.50 / 1.50 / 1.50 s | 0 | 7.00 / 7.00 s | 0 |";
         assert!(with.lines().any(|line| line == row), "{with}");

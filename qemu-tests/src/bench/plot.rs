@@ -12,7 +12,8 @@ pub struct Row<'a> {
     pub class: &'a str,
     pub system: &'a str,
     pub gap_ms: &'a Sample,
-    pub lost_rows: u64,
+    /// Faults after which acknowledged rows were missing.
+    pub lossy: u32,
     /// Faults after which nobody was answered any more.
     pub never_back: u32,
 }
@@ -87,8 +88,8 @@ fn draw(out: &mut String, row: &Row<'_>, y: f64, ours: bool) {
     if row.never_back > 0 {
         remarks.push((format!("{} never back", row.never_back), "bad"));
     }
-    if row.lost_rows > 0 {
-        remarks.push((format!("{} rows lost", row.lost_rows), "bad"));
+    if row.lossy > 0 {
+        remarks.push((format!("rows lost in {}", row.lossy), "bad"));
     }
     let mut spans = String::new();
     for (remark, kind) in remarks {
@@ -143,18 +144,18 @@ mod tests {
         let mut gap_ms = Sample::default();
         gap_ms.extend([500.0, 700.0, 900.0]);
         let none = Sample::default();
-        let row = |class, system, gap_ms, lost_rows, never_back| Row {
+        let row = |class, system, gap_ms, lossy, never_back| Row {
             class,
             system,
             gap_ms,
-            lost_rows,
+            lossy,
             never_back,
         };
         let rows = [row("cut & <out>", "ours", &gap_ms, 0, 0), row("kill", "theirs", &none, 42, 3)];
         let drawn = svg("gaps", &rows, |system| system == "ours");
         assert_eq!(drawn.matches("<circle class=\"dot\"").count(), 3);
         assert_eq!(drawn.matches("<circle class=\"peer\"").count(), 0);
-        for part in ["cut &amp; &lt;out>", ">0.7 s<", ">3 never back<", ">42 rows lost<"] {
+        for part in ["cut &amp; &lt;out>", ">0.7 s<", ">3 never back<", ">rows lost in 42<"] {
             assert!(drawn.contains(part), "{part} isn't in\n{drawn}");
         }
     }

@@ -35,6 +35,9 @@ pub enum SamplesError {
 pub struct Struck {
     pub system: String,
     pub class: String,
+    /// By which method.
+    #[serde(default = "first")]
+    pub method: u32,
     pub seed: u64,
     /// The root hash of the image that ran.
     pub image: String,
@@ -42,6 +45,11 @@ pub struct Struck {
     pub started_unix: u64,
     pub verdict: Verdict,
     pub measures: Vec<Measure>,
+}
+
+/// Samples without a method are of the first.
+fn first() -> u32 {
+    1
 }
 
 /// The strikes so far, in a file.
@@ -102,6 +110,7 @@ mod tests {
         Struck {
             system: "ours".to_owned(),
             class: "kill".to_owned(),
+            method: 1,
             seed,
             image: "ab12".to_owned(),
             started_unix: 1,
@@ -120,6 +129,10 @@ mod tests {
         assert_eq!(Samples::open(&path).expect("read").all(), [struck(1), struck(2)]);
         let refused = Samples::begin(&path).expect_err("there are some").to_string();
         assert!(refused.contains("--samples"), "{refused}");
+        let old = r#"{"system":"s","class":"c","seed":1,"image":"","started_unix":1,"verdict":"pass",
+            "measures":[]}"#;
+        fs::write(&path, old.replace('\n', "")).expect("written");
+        assert_eq!(Samples::open(&path).expect("read").all()[0].method, 1);
         fs::write(&path, "{}\n").expect("written");
         let torn = Samples::open(&path).expect_err("no strike").to_string();
         assert!(torn.contains("samples.jsonl, line 1: missing field"), "{torn}");

@@ -212,9 +212,17 @@ fn run_all(
             }
         }
     }
-    report::index::write(&tally.report)?;
     context.print(&tally, &tally.to_string())?;
-    failed.map_or_else(|| Ok(tally.exit_code()), Err)
+    // An index that can't be written hides no violation.
+    match (failed, report::index::write(&tally.report)) {
+        (Some(error), _) => Err(error),
+        (None, Err(error)) if tally.all_passed() => Err(error.into()),
+        (None, Err(error)) => {
+            note(&format!("the index of the reports: {error}"));
+            Ok(tally.exit_code())
+        }
+        (None, Ok(_)) => Ok(tally.exit_code()),
+    }
 }
 
 /// A verdict is shown when it is known; whoever reads JSON gets all of them at the end.
@@ -266,6 +274,10 @@ struct Tally {
 impl Tally {
     fn count(&self, verdict: Verdict) -> usize {
         self.runs.iter().filter(|run| run.verdict == verdict).count()
+    }
+
+    fn all_passed(&self) -> bool {
+        self.runs.iter().all(|run| run.verdict == Verdict::Pass)
     }
 
     fn exit_code(&self) -> ExitCode {

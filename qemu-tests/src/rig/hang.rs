@@ -17,8 +17,8 @@ use crate::console::Console;
 
 /// Beyond a drill's own time its last reads and a fault's proof may still take so long.
 pub const GRACE: Duration = Duration::from_mins(2);
-/// How the program ends then.
-const EXIT_CODE: i32 = 1;
+/// How the program ends then: it doesn't know whether the claim holds.
+const EXIT_CODE: i32 = 4;
 
 /// Watches until it is dropped.
 #[derive(Debug)]

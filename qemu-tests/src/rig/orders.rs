@@ -10,6 +10,8 @@ use super::fault::{Node, Stop};
 
 /// More than the probe waits itself, since that knows better what went wrong.
 const POST_LIMIT: Duration = Duration::from_mins(3);
+/// Between two looks at a gate.
+const GATE_AGAIN: Duration = Duration::from_millis(100);
 /// Between two tries of what was refused.
 const POST_AGAIN: Duration = Duration::from_secs(1);
 
@@ -47,13 +49,13 @@ impl Drill {
         }
     }
 
-    /// Gives an order to a peer's program on a node by HTTP, and waits until that says it is done.
-    pub fn post(&mut self, node: Node, port: u16, path: &str, json: &str) -> Result<(), Stop> {
+    /// Gives an order to a peer's program on a node by HTTP, and gives what that says when it is done.
+    pub fn post(&mut self, node: Node, port: u16, path: &str, json: &str) -> Result<String, Stop> {
         self.note(format!("{path} on {}: {json}", self.name(node)));
         let ask = Ask::Post { port, path: path.to_owned(), json: json.to_owned() };
         let answer = self.probe(node)?.ask_for(ask, POST_LIMIT)?;
         self.note(format!("{} answers {answer}", self.name(node)));
-        Ok(())
+        Ok(answer.as_str().unwrap_or_default().to_owned())
     }
 
     /// The same, again until it is accepted.
@@ -72,7 +74,7 @@ impl Drill {
                     self.note(refusal);
                     self.let_pass(POST_AGAIN)?;
                 }
-                done => return done,
+                done => return done.map(drop),
             }
         }
     }
@@ -89,6 +91,24 @@ impl Drill {
             Ok(Answer::Database(status)) => Some(*status),
             _ => None,
         }
+    }
+
+    /// Whether a node's keeper lets clients in. One that doesn't answer says nothing of that.
+    pub fn gate_is_open(&self, node: Node) -> Result<bool, Stop> {
+        let silent = || Stop::Unknown(format!("the keeper of {} doesn't answer", self.name(node)));
+        self.keeper(node).map(|status| status.gate_open).ok_or_else(silent)
+    }
+
+    /// Looks at a node's gate for some time; whether it was ever open.
+    pub fn gate_opens_within(&self, node: Node, time: Duration) -> Result<bool, Stop> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            if self.gate_is_open(node)? {
+                return Ok(true);
+            }
+            self.let_pass(GATE_AGAIN)?;
+        }
+        Ok(false)
     }
 
     /// What a node's backup service says; none while there is none to ask.

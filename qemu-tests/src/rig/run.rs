@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use builder::progress::Progress;
 use builder::unfinished::Scratch;
 use ledger::check::console::{Line, console_clean};
+use ledger::check::promises;
 use ledger::{Finding, Micros, Verdict};
 use report::Folder;
 use report::run::{Measure, Power};
@@ -277,6 +278,7 @@ fn judge(drill: &mut Drill, ended: Ended) {
             drill.check(Finding::unknown(check, format!("the rig panicked: {said}")));
         }
     }
+    judge_promises_of_unfinished_clients(drill);
     let unproven: Vec<String> = drill
         .faults
         .iter()
@@ -296,6 +298,17 @@ fn judge(drill: &mut Drill, ended: Ended) {
     let excused: Vec<&str> = drill.excused.iter().map(String::as_str).collect();
     let finding = console_clean(lines, &excused);
     drill.check(finding);
+}
+
+/// A drill that ended early has clients whose promises nobody looked at. A promise that was broken is
+/// told, however slow the desk was; that one can't be judged tells nothing new.
+fn judge_promises_of_unfinished_clients(drill: &mut Drill) {
+    let Some(clients) = drill.unfinished_clients() else { return };
+    let Ok(history) = drill.finish_clients(clients) else { return };
+    let broken = promises(&history).into_iter();
+    for finding in broken.filter(|finding| finding.verdict == Verdict::Violated) {
+        drill.check(finding);
+    }
 }
 
 /// The worst of what was found. A drill that looked at nothing knows nothing.

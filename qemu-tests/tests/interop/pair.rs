@@ -430,7 +430,7 @@ fn notifies() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("notify");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("bound");
-    socket.set_read_timeout(Some(crate::lab::PATIENCE)).expect("set");
+    socket.set_read_timeout(Some(PATIENCE)).expect("set");
     let config = folder.path().join("vipd.toml");
     let text = format!(
         "control = '{}'\n[[instances]]\nname = 't'\ninterface = 'eth0'\nvrid = 51\n\

@@ -22,28 +22,50 @@ pub fn single_owner(reigns: &[Reign], advert: Micros) -> Finding {
     if reigns.is_empty() {
         return Finding::unknown(check, "nobody ever announced it");
     }
-    let mut violations = Vec::new();
-    let mut longest = Micros::default();
-    for (index, one) in reigns.iter().enumerate() {
-        for other in reigns.iter().skip(index + 1).filter(|other| other.owner != one.owner) {
-            let from = one.from.max(other.from);
-            let both = one.until.min(other.until).since(from);
-            longest = longest.max(both);
-            if both > advert {
-                let (a, b) = (&one.owner, &other.owner);
-                violations.push((from, format!("{a} and {b} both for {both}, from {from} on")));
-            }
-        }
-    }
+    let long = pairs(reigns).filter(|(_, _, both, _)| *both > advert);
+    let violations = long
+        .map(|(a, b, both, from)| (from, format!("{a} and {b} both for {both}, from {from} on")));
+    let longest = longest_of_two(reigns);
     let seen = format!("{} reigns, at most {longest} of two at once", reigns.len());
-    Finding::from_violations(check, violations, seen)
+    Finding::from_violations(check, violations.collect(), seen)
 }
 
-/// How often the owner was another one than before.
+/// The longest time in which two nodes announced the address at once.
+pub fn longest_of_two(reigns: &[Reign]) -> Micros {
+    pairs(reigns).map(|(_, _, both, _)| both).max().unwrap_or_default()
+}
+
+/// Each two reigns of different owners: whose, for how long both, and from when on.
+fn pairs(reigns: &[Reign]) -> impl Iterator<Item = (&str, &str, Micros, Micros)> {
+    reigns.iter().enumerate().flat_map(move |(index, one)| {
+        let others = reigns.iter().skip(index + 1).filter(|other| other.owner != one.owner);
+        others.map(move |other| {
+            let from = one.from.max(other.from);
+            let both = one.until.min(other.until).since(from);
+            (one.owner.as_str(), other.owner.as_str(), both, from)
+        })
+    })
+}
+
+/// How often the owner was another one than before. Somebody who claims the address beside a steady
+/// owner takes it, and that one has it again when the other is gone.
 pub fn changes(reigns: &[Reign]) -> usize {
     let mut reigns: Vec<&Reign> = reigns.iter().collect();
-    reigns.sort_by_key(|reign| reign.from);
-    reigns.windows(2).filter(|pair| pair[0].owner != pair[1].owner).count()
+    reigns.sort_by_key(|reign| (reign.from, reign.until));
+    let (mut changes, mut owner) = (0, None::<&Reign>);
+    for reign in reigns {
+        let Some(before) = owner else {
+            owner = Some(reign);
+            continue;
+        };
+        let is_other = before.owner != reign.owner;
+        let ends_within = reign.until < before.until;
+        changes += usize::from(is_other) + usize::from(is_other && ends_within);
+        if !ends_within {
+            owner = Some(reign);
+        }
+    }
+    changes
 }
 
 /// The address changes its owner at most so many times.
@@ -98,6 +120,14 @@ mod tests {
         let flaps = reigns(&[("a", 0, 1), ("b", 2, 3), ("b", 4, 5), ("a", 6, 7)]);
         assert_eq!(owner_changes(&flaps, 2).verdict, Pass);
         assert_eq!(owner_changes(&flaps, 1).verdict, Violated);
+    }
+
+    #[test]
+    fn claims_beside_a_steady_owner_are_changes_too() {
+        let beside = [("a", 0, 100), ("b", 10, 12), ("b", 40, 42), ("b", 70, 72)];
+        assert_eq!(changes(&reigns(&beside)), 6);
+        assert_eq!(changes(&reigns(&[("a", 0, 100), ("b", 99, 200)])), 1, "a takeover");
+        assert_eq!(changes(&reigns(&[("a", 0, 100), ("a", 10, 12)])), 0, "one owner, twice");
     }
 
     #[test]

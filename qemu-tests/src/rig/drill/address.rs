@@ -88,8 +88,10 @@ impl Drill {
 
     /// The address had one owner at a time, but for one advert.
     pub fn single_owner(&self) -> Finding {
-        let finding = ownership::single_owner(&self.ledger_reigns(), self.adverts(1).into());
-        self.unless_the_desk_lagged(finding)
+        let (reigns, advert) = (self.ledger_reigns(), self.adverts(1).into());
+        let finding = ownership::single_owner(&reigns, advert);
+        let excess = ownership::longest_of_two(&reigns).since(advert);
+        self.unless_the_desk_lagged_by(excess.into(), finding)
     }
 
     /// The address changed its owner at most so many times.

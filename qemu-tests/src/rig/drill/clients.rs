@@ -53,6 +53,11 @@ impl Drill {
         Ok(clients)
     }
 
+    /// Clients that run still.
+    pub(in crate::rig) fn unfinished_clients(&self) -> Option<Clients> {
+        self.clients
+    }
+
     /// Stops the clients, and gives what they saw.
     pub fn finish_clients(&mut self, clients: Clients) -> Result<History, Stop> {
         let tester = self.tester_probe()?;
@@ -62,7 +67,10 @@ impl Drill {
         let operations = tester.take_operations(clients.offset);
         self.clients = None;
         self.history.operations.extend(operations.clone());
-        let (from, until) = (clients.from.into(), self.now().into());
+        // While they read back at the end nobody asks for anything else.
+        let asked = operations.iter().filter(|operation| operation.kind != Kind::Read);
+        let last = asked.map(|operation| operation.completed).max();
+        let (from, until) = (clients.from.into(), last.unwrap_or_else(|| self.now().into()));
         self.patience = Some(Patience { kind: Kind::Ping, from, until, budget: None });
         Ok(History { operations })
     }
@@ -88,6 +96,8 @@ impl Drill {
         let budget = budget.into();
         self.patience = Some(Patience { kind, from, until, budget: Some(budget) });
         let finding = gap::longest_gap(history, kind, (from, until), budget);
-        self.unless_the_desk_lagged(finding)
+        let longest = gap::longest(history, kind, from, until);
+        let length = longest.map_or(Micros::default(), gap::Gap::length);
+        self.unless_the_desk_lagged_by(length.since(budget).into(), finding)
     }
 }
