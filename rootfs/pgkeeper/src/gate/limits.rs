@@ -139,6 +139,20 @@ impl Limits {
         decided
     }
 
+    /// The same; some refusals come with a line about all since the last one. A flood writes a line now
+    /// and then, however many connections it makes.
+    pub fn admit_or_tell(
+        &mut self,
+        address: IpAddr,
+        now: Duration,
+    ) -> Result<Guest, Option<String>> {
+        self.admit(address, now).map_err(|turned| {
+            let count = self.report(now)?;
+            let last = format!("the last of {address}, since {turned}");
+            Some(format!("{count} connections were turned away, {last}"))
+        })
+    }
+
     fn is_friend(&self, address: IpAddr, now: Duration) -> bool {
         let met = self.peers.get(&Guest::Friend(address));
         self.known.contains(&address) || met.is_some_and(|peer| peer.friend_until > now)

@@ -303,18 +303,11 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     let address = peer.ip().to_canonical();
     one(&shared.counters.accepted);
-    let (admitted, report) = shared.limits(|limits, now| {
-        let admitted = limits.admit(address, now);
-        // A flood writes a line now and then, however many connections it makes.
-        let report = admitted.err().and_then(|_| limits.report(now));
-        (admitted, report)
-    });
-    let guest = match admitted {
+    let guest = match shared.limits(|limits, now| limits.admit_or_tell(address, now)) {
         Ok(guest) => guest,
-        Err(turned) => {
-            if let Some(count) = report {
-                let last = format!("the last of {address}, since {turned}");
-                shared.tell(&format!("{count} connections were turned away, {last}"));
+        Err(line) => {
+            if let Some(line) = line {
+                shared.tell(&line);
             }
             // Without a word and without TLS: a flood must cost less here than there.
             one(&shared.counters.turned_away);

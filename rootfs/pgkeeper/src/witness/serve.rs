@@ -126,17 +126,11 @@ impl Server {
 
     fn admit(&self, stream: TcpStream, address: IpAddr) {
         let shared = &self.shared;
-        let (admitted, report) = shared.limits(|limits, now| {
-            let admitted = limits.admit(address, now);
-            let report = admitted.err().and_then(|_| limits.report(now));
-            (admitted, report)
-        });
-        let guest = match admitted {
+        let guest = match shared.limits(|limits, now| limits.admit_or_tell(address, now)) {
             Ok(guest) => guest,
-            Err(turned) => {
-                if let Some(count) = report {
-                    let last = format!("the last of {address}, since {turned}");
-                    (shared.say)(&format!("{count} connections were turned away, {last}"));
+            Err(line) => {
+                if let Some(line) = line {
+                    (shared.say)(&line);
                 }
                 return;
             }
