@@ -5,15 +5,17 @@
 //! the sockets gives both ends of a local connection their error at once.
 //!
 //! When a node takes an address over, its own programs may still hold connections to whoever had it
-//! before. From here they begin at an address of the node's and end at the other one. What is made
-//! once the address is here has it at the near end, whether a neighbour is at the far one or the node
-//! itself, for which the kernel chooses the very address that it speaks to; so the two can be told
-//! apart, however quickly programs connect again.
+//! before. From here they begin at an address of the node's and end at the other one. What a neighbour
+//! makes once the address is here has it at the near end. What the node makes with itself is in the
+//! kernel's list twice, once from each end, and so known for what it is: where it begins doesn't say
+//! it, since a program may have bound its end, and the kernel may have chosen that end just before the
+//! address came, and the way to the other just after.
 //!
 //! Listening sockets are left alone: a service that listens on the address needs no restart when it
 //! comes back.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::io::Errno;
 use rustix::net::netlink::SOCK_DIAG;
@@ -38,11 +40,22 @@ const ROUNDS: usize = 3;
 /// The states in which a socket has another end.
 const CONNECTED: u32 = !(1 << TCP_LISTEN | 1 << TCP_CLOSE);
 
-/// At which of its ends a connection has an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The two ends of a connection, seen from one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Ends {
-    near: bool,
-    far: bool,
+    near: SocketAddr,
+    far: SocketAddr,
+}
+
+impl Ends {
+    /// The same connection, seen from its other end.
+    fn turned(self) -> Self {
+        Self { near: self.far, far: self.near }
+    }
+
+    fn lead_to(&self, address: IpAddr) -> bool {
+        self.far.ip() == address && self.near.ip() != address
+    }
 }
 
 /// A socket as the kernel tells it apart from others.
@@ -61,19 +74,20 @@ impl Connection {
         Ok(Some(Self { family: u8_at(message.body, 0)?, identity }))
     }
 
-    /// Which ends have the address. IPv4 connections of IPv6 sockets have it in a mapped form.
-    fn ends(&self, address: IpAddr) -> Result<Ends, Garbled> {
-        let (near, far): ([u8; 16], [u8; 16]) =
-            (array_at(&self.identity, 4)?, array_at(&self.identity, 20)?);
-        let plain = |bytes: [u8; 16]| -> IpAddr {
-            if self.family == AF_INET {
-                let [a, b, c, d, ..] = bytes;
+    /// Where it begins and ends. IPv4 connections of IPv6 sockets have their addresses in a mapped form.
+    fn ends(&self) -> Result<Ends, Garbled> {
+        let end = |port_at, address_at| -> Result<SocketAddr, Garbled> {
+            let port = u16::from_be_bytes(array_at(&self.identity, port_at)?);
+            let bytes: [u8; 16] = array_at(&self.identity, address_at)?;
+            let [a, b, c, d, ..] = bytes;
+            let ip: IpAddr = if self.family == AF_INET {
                 Ipv4Addr::new(a, b, c, d).into()
             } else {
                 Ipv6Addr::from(bytes).to_canonical()
-            }
+            };
+            Ok(SocketAddr::new(ip, port))
         };
-        Ok(Ends { near: plain(near) == address, far: plain(far) == address })
+        Ok(Ends { near: end(0, 4)?, far: end(2, 20)? })
     }
 }
 
@@ -94,11 +108,13 @@ impl Sockets {
         let address = address.to_canonical();
         let mut ended = 0;
         for _ in 0..ROUNDS {
-            let found = self.connections(address, CONNECTED, |ends| ends.near || ends.far)?;
+            let found = self.connections(address, CONNECTED)?;
             if found.is_empty() {
                 break;
             }
-            ended += self.end_all(&found, address)?;
+            for (connection, _) in found {
+                ended += usize::from(self.end(&connection, address)?);
+            }
         }
         Ok(ended)
     }
@@ -110,16 +126,29 @@ impl Sockets {
         // No program waits for what is in TIME_WAIT.
         let states = CONNECTED & !(1 << TCP_TIME_WAIT);
         // Once is enough: from now on the address is here, and nothing new leads to its former holder.
-        let found = self.connections(address, states, |ends| ends.far && !ends.near)?;
-        self.end_all(&found, address)
+        let mut leading = self.connections(address, states)?;
+        leading.retain(|(_, ends)| ends.lead_to(address));
+        if leading.is_empty() {
+            return Ok(0);
+        }
+        // Asked for afterwards, so that the other end of each is there by now if it is here.
+        let here = self.connections(address, CONNECTED)?;
+        let here: HashSet<Ends> = here.into_iter().map(|(_, ends)| ends).collect();
+        let mut ended = 0;
+        for (connection, ends) in leading {
+            if !here.contains(&ends.turned()) {
+                ended += usize::from(self.end(&connection, address)?);
+            }
+        }
+        Ok(ended)
     }
 
+    /// Those that have `address` at one of their ends.
     fn connections(
         &mut self,
         address: IpAddr,
         states: u32,
-        is_meant: fn(Ends) -> bool,
-    ) -> Result<Vec<Connection>, NetlinkError> {
+    ) -> Result<Vec<(Connection, Ends)>, NetlinkError> {
         // An IPv6 address is never at the end of an IPv4 socket.
         let families: &[u8] = if address.is_ipv4() { &[AF_INET, AF_INET6] } else { &[AF_INET6] };
         let mut found = Vec::new();
@@ -128,7 +157,9 @@ impl Sockets {
             let fixed = request(*family, states, &[0; IDENTITY_BYTES]);
             let listed = self.socket.list(&tried, SOCK_DIAG_BY_FAMILY, &fixed, |message| {
                 let Some(connection) = Connection::read(message)? else { return Ok(None) };
-                Ok(is_meant(connection.ends(address)?).then_some(connection))
+                let ends = connection.ends()?;
+                let is_meant = ends.near.ip() == address || ends.far.ip() == address;
+                Ok(is_meant.then_some((connection, ends)))
             });
             found.extend(listed.map_err(|error| match error.errno() {
                 // No module answers for TCP.
@@ -137,14 +168,6 @@ impl Sockets {
             })?);
         }
         Ok(found)
-    }
-
-    fn end_all(&mut self, found: &[Connection], address: IpAddr) -> Result<usize, NetlinkError> {
-        let mut ended = 0;
-        for connection in found {
-            ended += usize::from(self.end(connection, address)?);
-        }
-        Ok(ended)
     }
 
     /// Ends one connection; false if it ended by itself.
@@ -175,9 +198,9 @@ fn request(family: u8, states: u32, identity: &[u8; IDENTITY_BYTES]) -> [u8; REQ
 
 /// Reads a message in every way that this file can, for the tests of strange input.
 #[cfg(test)]
-pub(crate) fn read_any(message: Message<'_>) -> Result<Option<bool>, Garbled> {
-    let connection = Connection::read(message)?;
-    let ends =
-        connection.map(|connection| connection.ends(Ipv4Addr::LOCALHOST.into())).transpose()?;
-    Ok(ends.map(|ends| ends.near || ends.far))
+pub(crate) fn read_any(message: Message<'_>) -> Result<(), Garbled> {
+    if let Some(connection) = Connection::read(message)? {
+        connection.ends()?;
+    }
+    Ok(())
 }

@@ -5,9 +5,12 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use netlink::{Address, LinkId, Netlink, NetlinkError, Sockets};
-use rustix::net::{AddressFamily, SocketType, bind, connect as connect_socket, socket};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, connect as connect_socket, socket, socket_with,
+};
 
-use crate::links::{id, open};
+use crate::links::{id, make_pair, open};
 use crate::runner::{Outcome, Test};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -67,27 +70,44 @@ fn assert_lives(mut stream: &TcpStream) {
     assert_eq!(error.kind(), ErrorKind::WouldBlock, "this connection lives");
 }
 
-/// One connection begins at another address of ours, as those to a holder elsewhere do; the other at
-/// the address itself, as those do that are made once it is here.
+/// A connection that never gets an answer, since nobody is at the other end of the cable.
+fn try_to_connect(to: SocketAddr) -> TcpStream {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let near = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK, None);
+    let near = near.expect("a socket");
+    assert_eq!(connect_socket(&near, &to), Err(Errno::INPROGRESS));
+    near.into()
+}
+
+/// One connection began while the address was elsewhere. Those that are made once it is here begin
+/// at the address itself, as the kernel chooses, or at another of ours, as a program may.
 fn outgoing() -> Outcome {
     let mut netlink = open();
     let loopback = id(&mut netlink, "lo");
-    netlink.set_up(&loopback, true).expect("up");
-    for (own, ip) in [("10.9.0.8", "10.9.0.7"), ("fd09::8", "fd09::7")] {
+    let (left, right) = make_pair(&mut netlink);
+    for link in [&loopback, &left, &right] {
+        netlink.set_up(link, true).expect("up");
+    }
+    for (own, ip, prefix) in [("10.9.0.8", "10.9.0.7", 24), ("fd09::8", "fd09::7", 64)] {
         let (own, ip): (IpAddr, IpAddr) = (own.parse().expect("ip"), ip.parse().expect("ip"));
-        let _own_is_routed = listen_at(&mut netlink, &loopback, own);
+        let address = Address { no_dad: true, ..Address::new(own, prefix) };
+        netlink.add_address(&left, &address).expect("given");
+        await_route(&TcpListener::bind(SocketAddr::new(own, 0)).expect("bound"));
+        let to_former = try_to_connect(SocketAddr::new(ip, 7444));
         let bound = listen_at(&mut netlink, &loopback, ip);
-        let (from_elsewhere, _far) = connect_from(own, &bound);
+        let (from_own, _far) = connect_from(own, &bound);
         let (from_itself, _kept) = connect(&bound);
         assert_eq!(from_itself.local_addr().expect("bound").ip(), ip, "as the kernel chooses");
         match Sockets::open().expect("a socket").destroy_outgoing(ip) {
-            Ok(count) => assert_eq!(count, 1, "the one that leads there"),
+            Ok(count) => assert_eq!(count, 1, "the one that leads to the former holder"),
             Err(error @ NetlinkError::CannotDestroy { .. }) => {
                 return Outcome::Skipped(error.to_string());
             }
             Err(error) => panic!("{error}"),
         }
-        assert_ended(&from_elsewhere);
+        let ended = to_former.take_error().expect("asked").expect("ended");
+        assert_eq!(ended.kind(), ErrorKind::ConnectionAborted, "{ended}");
+        assert_lives(&from_own);
         assert_lives(&from_itself);
     }
     Outcome::Passed
