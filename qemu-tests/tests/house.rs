@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use builder::node;
 
 /// Crates that must stay free of IO, clocks and processes.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
+    "rootfs/admission",
     "rootfs/control",
     "rootfs/disk",
     "rootfs/failover",

@@ -3,7 +3,7 @@
 //! ```text
 //!            accept
 //!              │
-//!        limits.admit ──no──> closed, counted            (no byte was read)
+//!     admission.admit ──no──> closed, counted            (no byte was read)
 //!              │
 //!        TLS handshake ──bad or late──> refused, logged with the peer's address
 //!              │  certificate of the cluster's CA, fingerprint in the seed's list
@@ -12,23 +12,23 @@
 //!        socket of PID 1, pgkeeper or vipd <──> answer, line by line
 //! ```
 //!
-//! Each connection has a thread, and there are at most [`limits::SLOTS`] of them. The process runs as
+//! Each connection has a thread, and there are at most as many as [`RULES`] say. The process runs as
 //! its own user without capabilities; all that it can do is ask what an operator may ask.
 
 mod config;
 mod error;
-pub mod limits;
 mod notify;
 mod session;
 mod verify;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use admission::{Admission, Guest, Rate, Rules};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
@@ -38,10 +38,19 @@ use sys::signals::SignalFd;
 
 pub use config::Config;
 pub use error::ServeError;
-use limits::Limits;
 
 /// Where the node has the API's configuration.
 pub const CONFIG_PATH: &str = "/etc/edgepair/nodeapi.toml";
+/// What strangers get: a connection has its place to its end. A handshake costs about a millisecond of
+/// a small processor, so that all strangers together take two percent of it.
+const RULES: Rules = Rules {
+    places: 16,
+    friends_places: 4,
+    stranger_places: 3,
+    stranger: Rate { burst: 10, every: Duration::from_secs(5) },
+    strangers: Rate { burst: 60, every: Duration::from_millis(50) },
+    friend: Rate { burst: 50, every: Duration::from_millis(500) },
+};
 /// Connections that the kernel holds ready for us; more are refused by it.
 const BACKLOG: i32 = 32;
 /// A session's stack. TLS needs some 30 KiB of it.
@@ -88,15 +97,15 @@ struct Shared {
     tls: Arc<ServerConfig>,
     agent: PathBuf,
     patience: Patience,
-    limits: Mutex<Limits>,
+    admission: Mutex<Admission>,
     started: Instant,
     say: Say,
 }
 
 impl Shared {
-    fn limits<T>(&self, act: impl FnOnce(&mut Limits, Duration) -> T) -> T {
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        act(&mut limits, self.started.elapsed())
+    fn admission<T>(&self, act: impl FnOnce(&mut Admission, Duration) -> T) -> T {
+        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
+        act(&mut admission, self.started.elapsed())
     }
 }
 
@@ -127,7 +136,7 @@ impl Server {
             tls,
             agent: agent.to_owned(),
             patience,
-            limits: Mutex::new(Limits::default()),
+            admission: Mutex::new(Admission::new(RULES, [])),
             started: Instant::now(),
             say,
         };
@@ -155,7 +164,7 @@ impl Server {
     /// Waits until nobody is being answered, but not longer than [`LAST_ANSWERS`].
     fn finish(shared: &Shared) {
         let until = Instant::now() + LAST_ANSWERS;
-        while shared.limits(|limits, _| limits.open()) > 0 && Instant::now() < until {
+        while shared.admission(|admission, _| admission.inside()) > 0 && Instant::now() < until {
             thread::sleep(LOOK_AGAIN);
         }
     }
@@ -164,23 +173,19 @@ impl Server {
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let address = peer.ip().to_canonical();
         let shared = &self.shared;
-        let (turned, report) = shared.limits(|limits, now| {
-            let turned = limits.admit(address, now).err();
-            // A flood writes a line now and then, however many connections it makes.
-            let report = turned.and_then(|_| limits.report(now));
-            (turned, report)
-        });
-        if let (Some(count), Some(turned)) = (report, turned) {
-            let last = format!("the last of {address}, since {turned}");
-            (shared.say)(&format!("{count} connections were turned away, {last}"));
-        }
-        if turned.is_some() {
-            // Without a word and without TLS: a flood must cost less here than there.
-            drop(stream);
-            return;
-        }
-        let place = Place { shared: shared.clone(), address };
-        let session = move || session::run(&place.shared, stream, place.address);
+        let guest = match shared.admission(|admission, now| admission.admit_or_tell(address, now)) {
+            Ok(guest) => guest,
+            Err(line) => {
+                if let Some(line) = line {
+                    (shared.say)(&line);
+                }
+                // Without a word and without TLS: a flood must cost less here than there.
+                drop(stream);
+                return;
+            }
+        };
+        let place = Place { shared: shared.clone(), address, guest };
+        let session = move || session::run(&place, stream);
         let thread = thread::Builder::new().name("session".to_owned()).stack_size(STACK_BYTES);
         if let Err(error) = thread.spawn(session) {
             (shared.say)(&format!("{address} can't be served: {error}"));
@@ -191,12 +196,13 @@ impl Server {
 /// A taken place; given back when the session ends, however it ends.
 struct Place {
     shared: Arc<Shared>,
-    address: std::net::IpAddr,
+    address: IpAddr,
+    guest: Guest,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.limits(|limits, _| limits.closed(self.address));
+        self.shared.admission(|admission, _| admission.leave(self.guest));
     }
 }
 

@@ -9,7 +9,7 @@ use control::{Answer, Inbox, MAX_REQUEST_BYTES, ProtocolError, Reason, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{CertificateError, ServerConnection, StreamOwned};
 
-use super::Shared;
+use super::{Place, Shared};
 use crate::doors::Door;
 use crate::fingerprint::Fingerprint;
 use crate::keepalive;
@@ -25,11 +25,12 @@ const FAREWELL_BYTES: usize = 16 * 1024;
 type Stream = StreamOwned<ServerConnection, Timed>;
 
 /// Serves a connection to its end.
-pub(super) fn run(shared: &Shared, stream: TcpStream, peer: IpAddr) {
+pub(super) fn run(place: &Place, stream: TcpStream) {
+    let (shared, peer, guest) = (&*place.shared, place.address, place.guest);
     match greet(shared, stream) {
         Err(error) => (shared.say)(&format!("refused {peer}: {error}")),
         Ok(mut stream) => {
-            shared.limits(|limits, now| limits.authenticated(peer, now));
+            shared.admission(|admission, now| admission.authenticated(peer, guest, now));
             let operator = operator_of(&stream);
             if let Err(error) = serve(shared, &mut stream, peer, &operator) {
                 (shared.say)(&format!("operator {operator} at {peer}: {error}"));

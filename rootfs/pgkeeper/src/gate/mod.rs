@@ -3,7 +3,7 @@
 //! ```text
 //!            accept
 //!              │
-//!        limits.admit ──no──> closed, counted                   (no byte was read)
+//!     admission.admit ──no──> closed, counted                   (no byte was read)
 //!              │
 //!        first packet ──cancel──> swallowed, counted
 //!              │       ──anything but TLS──> an error of PostgreSQL's kind
@@ -29,7 +29,6 @@
 pub mod access;
 mod counters;
 pub mod hba;
-pub mod limits;
 mod pump;
 pub mod refusal;
 pub mod reply;
@@ -45,6 +44,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use admission::{Admission, Guest, Rate, Rules};
 use failover::Epoch;
 use rustls::ServerConfig;
 use serde::Serialize;
@@ -55,7 +55,6 @@ use crate::tls::{CertificateError, Identity};
 use access::Access;
 pub use counters::Counts;
 use counters::{Counters, one};
-use limits::{Guest, Limits};
 pub use refusal::Refusal;
 use sessions::Sessions;
 
@@ -65,6 +64,17 @@ const ALPN: &[u8] = b"postgresql";
 const STACK_BYTES: usize = 256 * 1024;
 /// After an accept that failed for want of files or memory, trying at once would spin.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
+/// What strangers get here, and at the witness. A connection has its place until it is let in or
+/// refused; sessions have a limit of their own. Friends may come a hundred at once, as K3s does after a
+/// failover. A handshake costs about a millisecond of a small processor.
+pub(crate) const RULES: Rules = Rules {
+    places: 128,
+    friends_places: 96,
+    stranger_places: 16,
+    stranger: Rate { burst: 40, every: Duration::from_millis(500) },
+    strangers: Rate { burst: 100, every: Duration::from_millis(20) },
+    friend: Rate { burst: 200, every: Duration::from_millis(100) },
+};
 /// Connections of PostgreSQL that clients don't get: the keeper's own and those for superusers.
 pub const HEADROOM: usize = 10;
 
@@ -156,7 +166,7 @@ struct Shared {
     backend: PathBuf,
     places: usize,
     patience: Patience,
-    limits: Mutex<Limits>,
+    admission: Mutex<Admission>,
     sessions: Sessions,
     counters: Counters,
     started: Instant,
@@ -165,9 +175,9 @@ struct Shared {
 }
 
 impl Shared {
-    fn limits<T>(&self, act: impl FnOnce(&mut Limits, Duration) -> T) -> T {
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        act(&mut limits, self.started.elapsed())
+    fn admission<T>(&self, act: impl FnOnce(&mut Admission, Duration) -> T) -> T {
+        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
+        act(&mut admission, self.started.elapsed())
     }
 
     /// Says a line. What a client sent may be in it, and the log's lines are the keeper's own.
@@ -226,7 +236,7 @@ impl Gate {
             backend: settings.backend,
             places: settings.max_connections.saturating_sub(HEADROOM).max(1),
             patience: settings.patience,
-            limits: Mutex::new(Limits::new(settings.known)),
+            admission: Mutex::new(Admission::new(RULES, settings.known)),
             sessions: Sessions::default(),
             counters: Counters::default(),
             started: Instant::now(),
@@ -303,7 +313,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     let address = peer.ip().to_canonical();
     one(&shared.counters.accepted);
-    let guest = match shared.limits(|limits, now| limits.admit_or_tell(address, now)) {
+    let guest = match shared.admission(|admission, now| admission.admit_or_tell(address, now)) {
         Ok(guest) => guest,
         Err(line) => {
             if let Some(line) = line {
@@ -332,7 +342,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.limits(|limits, _| limits.greeted(self.guest));
+        self.shared.admission(|admission, _| admission.leave(self.guest));
     }
 }
 

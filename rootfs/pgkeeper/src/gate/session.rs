@@ -48,7 +48,7 @@ pub(super) fn run(place: Place, stream: TcpStream) {
     let ended = match greet(&shared, stream) {
         Err(ended) => ended,
         Ok((stream, name)) => {
-            shared.limits(|limits, now| limits.authenticated(address, guest, now));
+            shared.admission(|admission, now| admission.authenticated(address, guest, now));
             let ended = log_in(&shared, stream, &name, place);
             match ended {
                 Ok(()) => return,

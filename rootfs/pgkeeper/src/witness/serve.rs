@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use admission::{Admission, Guest};
 use failover::{ASK_BYTES, Ask, Side};
 use rustls::server::Acceptor;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -26,8 +27,7 @@ use super::config::{Cluster, Config};
 use super::frame::Reply;
 use super::register::{FileDisk, Kept, RegisterError};
 use super::{WitnessError, cluster_number, cluster_of, first, protocol_of};
-use crate::gate::Say;
-use crate::gate::limits::{Guest, Limits};
+use crate::gate::{RULES, Say};
 use crate::listen;
 use crate::name::common_name;
 use crate::timed::Timed;
@@ -55,15 +55,15 @@ struct Served {
 
 struct Shared {
     clusters: BTreeMap<String, Served>,
-    limits: Mutex<Limits>,
+    admission: Mutex<Admission>,
     started: Instant,
     say: Say,
 }
 
 impl Shared {
-    fn limits<T>(&self, act: impl FnOnce(&mut Limits, Duration) -> T) -> T {
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        act(&mut limits, self.started.elapsed())
+    fn admission<T>(&self, act: impl FnOnce(&mut Admission, Duration) -> T) -> T {
+        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
+        act(&mut admission, self.started.elapsed())
     }
 }
 
@@ -102,8 +102,9 @@ impl Server {
         let address = config.listen;
         let listener =
             listen::listen(address).map_err(|source| WitnessError::Listen { address, source })?;
-        let (limits, started) = (Mutex::default(), Instant::now());
-        Ok(Self { listener, shared: Arc::new(Shared { clusters, limits, started, say }) })
+        let admission = Mutex::new(Admission::new(RULES, []));
+        let shared = Shared { clusters, admission, started: Instant::now(), say };
+        Ok(Self { listener, shared: Arc::new(shared) })
     }
 
     /// Where it listens.
@@ -126,7 +127,7 @@ impl Server {
 
     fn admit(&self, stream: TcpStream, address: IpAddr) {
         let shared = &self.shared;
-        let guest = match shared.limits(|limits, now| limits.admit_or_tell(address, now)) {
+        let guest = match shared.admission(|admission, now| admission.admit_or_tell(address, now)) {
             Ok(guest) => guest,
             Err(line) => {
                 if let Some(line) = line {
@@ -158,7 +159,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.limits(|limits, _| limits.greeted(self.guest));
+        self.shared.admission(|admission, _| admission.leave(self.guest));
     }
 }
 
@@ -197,7 +198,8 @@ fn session(shared: &Shared, stream: TcpStream, place: Place) -> io::Result<()> {
         return Err(refused(format!("\"{name}\" is no node of the pair of {of}")));
     }
     let side = if *a == name { Side::A } else { Side::B };
-    shared.limits(|limits, now| limits.authenticated(place.address, place.guest, now));
+    let (address, guest) = (place.address, place.guest);
+    shared.admission(|admission, now| admission.authenticated(address, guest, now));
     drop(place);
     let Some(_seat) = Seat::take(cluster) else {
         return Err(refused(format!("{of} has too many connections")));
