@@ -26,7 +26,7 @@ struct Case<'a> {
 fn cases(run: &Run) -> Vec<Case<'_>> {
     let mut cases = Vec::new();
     for assertion in &run.assertions {
-        let verdict = if assertion.in_time() { Verdict::Pass } else { Verdict::Violated };
+        let verdict = run.verdict_of(assertion);
         let reason = assertion.told();
         let took = assertion.met.unwrap_or(assertion.deadline).since(assertion.from);
         cases.push(Case { name: &assertion.text, verdict, reason, took });

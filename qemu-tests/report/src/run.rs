@@ -74,6 +74,16 @@ impl Run {
         self.verdict = verdict;
     }
 
+    /// What an assertion comes to. Where the whole is unknown, the rig has found that what was late
+    /// proves nothing.
+    pub fn verdict_of(&self, assertion: &Assertion) -> Verdict {
+        match self.verdict {
+            _ if assertion.in_time() => Verdict::Pass,
+            Verdict::Unknown => Verdict::Unknown,
+            Verdict::Pass | Verdict::Violated => Verdict::Violated,
+        }
+    }
+
     /// Name and variant.
     pub fn title(&self) -> String {
         if self.variant.is_empty() {

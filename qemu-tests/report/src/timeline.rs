@@ -189,7 +189,7 @@ fn why(html: &mut String, run: &Run) {
     let mut reasons = Vec::new();
     for assertion in run.assertions.iter().filter(|assertion| !assertion.in_time()) {
         let (what, told) = (assertion.text.as_str(), assertion.told());
-        reasons.push((Verdict::Violated, what, told, Some(assertion.deadline)));
+        reasons.push((run.verdict_of(assertion), what, told, Some(assertion.deadline)));
     }
     for finding in run.findings.iter().filter(|finding| finding.verdict != Verdict::Pass) {
         let first = finding.reasons.first().cloned().unwrap_or_default();
@@ -288,7 +288,7 @@ fn assertions(html: &mut String, run: &Run) {
          class=\"num\">allowed</th></tr>\n",
     );
     for assertion in &run.assertions {
-        let verdict = if assertion.in_time() { Verdict::Pass } else { Verdict::Violated };
+        let verdict = run.verdict_of(assertion);
         let took =
             assertion.met.map_or("–".to_owned(), |met| met.since(assertion.from).to_string());
         html.push_str(&format!(

@@ -104,6 +104,13 @@ impl Figures {
             None => self.never_back += 1,
         }
     }
+
+    /// What clients waited, those included that waited for ever.
+    fn waits_ms(&self) -> Sample {
+        let mut waits = self.figure_ms.clone();
+        waits.extend((0..self.never_back).map(|_| f64::INFINITY));
+        waits
+    }
 }
 
 /// What came out.
@@ -217,8 +224,8 @@ fn table(
     for row in rows {
         let (Strike { system, class, .. }, figures) = (strikes[*row], &figures[*row]);
         let mut cells = vec![class.to_owned(), system.to_owned(), figures.runs.to_string()];
-        let figure = &figures.figure_ms;
-        cells.push(seconds(figure, &[figure.median(), figure.percentile(99), figure.largest()]));
+        let waits = figures.waits_ms();
+        cells.push(seconds(&waits, &[waits.median(), waits.percentile(99), waits.largest()]));
         if question.database {
             let again = &figures.in_sync_again_ms;
             cells.push(figures.lossy.to_string());
@@ -235,7 +242,9 @@ fn seconds(sample: &Sample, milliseconds: &[f64]) -> String {
     if sample.count() == 0 {
         return "–".to_owned();
     }
-    let texts = milliseconds.iter().map(|value| format!("{:.2}", value / 1000.0));
+    let texts = milliseconds.iter().map(|value| {
+        if value.is_finite() { format!("{:.2}", value / 1000.0) } else { "never".to_owned() }
+    });
     format!("{} s", texts.collect::<Vec<_>>().join(" / "))
 }
 
@@ -304,6 +313,12 @@ mod tests {
         let with = table(&QUESTION, &strikes, &[figures], &[0]);
         let row = "| kill | ours | 1 | 1.50 / 1.50 / 1.50 s | 0 | 7.00 / 7.00 s | 0 |";
         assert!(with.lines().any(|line| line == row), "{with}");
+        let mut figures = Figures::default();
+        figures.add(&QUESTION, Verdict::Pass, &fine);
+        figures.add(&QUESTION, Verdict::Pass, &fine);
+        figures.add(&QUESTION, Verdict::Violated, &[measure(STRUCK, 1)]);
+        let with = table(&QUESTION, &strikes, &[figures], &[0]);
+        assert!(with.contains("| 1.50 / never / never s |"), "{with}");
         let without = Question { database: false, ..QUESTION };
         let without = table(&without, &strikes, &[Figures::default()], &[0]);
         let bars: Vec<usize> = without.lines().map(|line| line.matches('|').count()).collect();

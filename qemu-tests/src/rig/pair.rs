@@ -68,6 +68,7 @@ impl Drill {
     }
 
     fn wait_for_sync(&self, limit: Duration) -> Result<(Node, Node), Stop> {
+        let wanted = self.now() + limit;
         let deadline = self.now() + limit.min(self.time_left()?);
         loop {
             let seen: Vec<(Node, Option<DatabaseStatus>)> =
@@ -80,6 +81,7 @@ impl Drill {
                 return Ok((primary, standby));
             }
             if self.now() > deadline {
+                self.was_waited_until(wanted)?;
                 let is = |status: &Option<DatabaseStatus>| {
                     status
                         .as_ref()

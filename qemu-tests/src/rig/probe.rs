@@ -9,7 +9,7 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ::probe::words::{Ask, Facts, Question, Said};
@@ -44,6 +44,8 @@ pub struct Probe {
     node: String,
     shared: Arc<Shared>,
     path: PathBuf,
+    listener: Arc<UnixListener>,
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -78,12 +80,11 @@ impl Probe {
     /// Listens for a guest's probe.
     pub fn listen(node: &str, path: &Path) -> Result<Self, ProbeError> {
         let fail = |source| ProbeError::Listen { path: path.to_owned(), source };
-        let listener = UnixListener::bind(path).map_err(fail)?;
+        let listener = Arc::new(UnixListener::bind(path).map_err(fail)?);
         let shared = Arc::<Shared>::default();
-        let of_thread = Arc::clone(&shared);
-        // It ends with the process: a drill program has a handful of these for each drill.
-        thread::spawn(move || accept(&listener, &of_thread));
-        Ok(Self { node: node.to_owned(), shared, path: path.to_owned() })
+        let (of_thread, heard) = (Arc::clone(&shared), Arc::clone(&listener));
+        let thread = Some(thread::spawn(move || accept(&heard, &of_thread)));
+        Ok(Self { node: node.to_owned(), shared, path: path.to_owned(), listener, thread })
     }
 
     /// Where QEMU connects.
@@ -222,10 +223,17 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.path);
+        // Wakes the thread that accepts, so that hundreds of drills in one process don't use its files up.
+        if rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both).is_ok()
+            && let Some(thread) = self.thread.take()
+        {
+            let _ended = thread.join();
+        }
+        // Afterwards, or another start of the guest could still come in between.
         if let Some(stream) = self.shared.state().stream.take() {
             let _gone = stream.shutdown(Shutdown::Both);
         }
-        let _gone = std::fs::remove_file(&self.path);
     }
 }
 
@@ -284,4 +292,28 @@ fn listen(stream: UnixStream, shared: &Shared, generation: u64) {
     }
     drop(state);
     shared.changed.notify_all();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_that_is_not_needed_any_more_keeps_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let probe = Probe::listen("node1", &folder.path().join("probe")).unwrap();
+        let guest = UnixStream::connect(probe.socket()).unwrap();
+        while probe.shared.state().stream.is_none() {
+            thread::yield_now();
+        }
+        let (shared, path) = (Arc::downgrade(&probe.shared), probe.socket().to_owned());
+        drop(probe);
+        assert!(UnixStream::connect(path).is_err(), "nobody listens");
+        let mut ended = BufReader::new(guest);
+        assert_eq!(ended.read_line(&mut String::new()).unwrap(), 0, "the guest is told");
+        // Who reads from the guest is told by the same, and ends a moment later.
+        while shared.strong_count() > 0 {
+            thread::yield_now();
+        }
+    }
 }

@@ -41,6 +41,7 @@ impl Drill {
     /// The node that alone has sent adverts for some of them.
     fn steady_owner(&mut self, limit: Duration) -> Result<Node, Stop> {
         let vip = self.vip()?;
+        let wanted = self.now() + limit;
         let deadline = self.now() + limit.min(self.time_left()?);
         let window = self.adverts(SILENT_ADVERTS);
         let mut seen;
@@ -71,6 +72,7 @@ impl Drill {
             }
             thread::sleep(LOOK_AGAIN);
         }
+        self.was_waited_until(wanted)?;
         let who: Vec<&str> = seen.iter().map(|(port, _)| self.cluster.name_of(*port)).collect();
         let what = format!("the address has no single owner; lately adverts came from {who:?}");
         Err(self.late(self.mark, what))

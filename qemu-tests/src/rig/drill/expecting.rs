@@ -30,6 +30,9 @@ impl Drill {
         let from = self.mark;
         let met = self.watch(&condition, from, limit)?;
         let deadline = from + limit;
+        if met.is_none() {
+            self.was_waited_until(deadline)?;
+        }
         self.expected.push(Expected { what: what.to_owned(), from, deadline, met });
         let after = met.map(|met| met.saturating_sub(from));
         match after {

@@ -226,13 +226,14 @@ impl Drill {
     /// The same for machines that take longer than ours.
     pub fn wait_ready_within(&mut self, node: Node, limit: Duration) -> Result<Duration, Stop> {
         let since = self.mark;
-        let limit = limit.min(self.time_left()?);
+        let (wanted, limit) = (self.now() + limit, limit.min(self.time_left()?));
         let machine = self.machine(node)?;
         let line = machine.console.wait_since(since, READY, limit);
         let Some(line) = line else {
+            let (name, console) = (machine.name.clone(), machine.console.clone());
+            self.was_waited_until(wanted)?;
             let last: Vec<String> =
-                machine.console.lines().into_iter().rev().take(3).map(|line| line.text).collect();
-            let name = machine.name.clone();
+                console.lines().into_iter().rev().take(3).map(|line| line.text).collect();
             return Err(Stop::Violated(format!(
                 "{name} was not ready within {:.0} s; its last lines: {last:?}",
                 limit.as_secs_f64()
@@ -245,8 +246,9 @@ impl Drill {
 
     /// Lets time pass, because the passing of time is what the drill is about.
     pub fn let_pass(&self, time: Duration) -> Result<(), Stop> {
+        let wanted = self.now() + time;
         thread::sleep(time.min(self.time_left()?));
-        Ok(())
+        self.was_waited_until(wanted)
     }
 
     /// Makes something go wrong. What can be proven at once is: without effect, the run is unknown.
@@ -360,6 +362,14 @@ impl Drill {
             return Err(Stop::Unknown("the drill's own time is over".to_owned()));
         }
         Ok(left)
+    }
+
+    /// A wait that the drill's own time cut short proves nothing.
+    pub(in crate::rig) fn was_waited_until(&self, deadline: Duration) -> Result<(), Stop> {
+        if self.now() < deadline {
+            self.time_left()?;
+        }
+        Ok(())
     }
 
     fn pause_before(&mut self, what: &str) {
