@@ -22,7 +22,7 @@ use super::packages::ArchivePackages;
 use super::source::{Source, SourceError};
 use crate::debian::store::StoreError;
 use crate::image::assemble::{self, AssembleError};
-use crate::k3s::K3sFiles;
+use crate::k3s::{self, K3sError, K3sFiles};
 use crate::node::NodeBinary;
 use crate::progress::Progress;
 use crate::root::compose::{self, ComposeError, Extra, Ingredients};
@@ -45,6 +45,8 @@ pub enum BaseError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    K3s(Box<K3sError>),
     #[error(transparent)]
     Overlay(#[from] OverlayError),
     #[error(transparent)]
@@ -192,6 +194,7 @@ impl Inputs<'_> {
             assemble::assemble(unfinished.file(), &composition, self.definition, progress)?;
         let now = self.with_binaries(written(self.definition, self.overlays)?)?;
         compare(parts, &now)?;
+        self.compare_k3s()?;
         unfinished.finish()?;
         Ok(Record {
             verity_root: disk::verity::to_hex(&assembled.verity_root),
@@ -201,6 +204,19 @@ impl Inputs<'_> {
             debug: manifest.debug,
             root_used_bytes: assembled.root_used_bytes,
         })
+    }
+
+    /// Files of K3s that a person gave lie where anybody may write, and were hashed minutes ago.
+    fn compare_k3s(&self) -> Result<(), BaseError> {
+        let Some(k3s) = self.k3s else { return Ok(()) };
+        let paths = [Some(&k3s.binary), k3s.images.as_ref()].into_iter().flatten();
+        for (path, artifact) in paths.zip(&k3s.artifacts) {
+            let now = k3s::digest_of(path).map_err(|error| BaseError::K3s(Box::new(error)))?;
+            if now != artifact.sha256 {
+                return Err(BaseError::Changed { path: path.clone() });
+            }
+        }
+        Ok(())
     }
 
     fn init(&self) -> Result<Content, BaseError> {
@@ -252,10 +268,9 @@ impl Inputs<'_> {
         for part in parts {
             hasher.update(part.digest);
         }
-        // The builder decides how the bytes are laid out.
-        if let Ok(builder) = std::env::current_exe() {
-            hasher.update(Part::of_file(&builder)?.digest);
-        }
+        // The builder decides how the bytes are laid out. By this link it is what runs, also when a
+        // newer one was put in its place meanwhile.
+        hasher.update(Part::of_file(Path::new("/proc/self/exe"))?.digest);
         Ok(disk::verity::to_hex(&hasher.finalize()[..16]))
     }
 }

@@ -13,7 +13,7 @@ use super::seeds::SealedSeed;
 use crate::image::formats::{self, Format};
 use crate::image::identity::{self, IdentityError};
 use crate::image::layout::Part;
-use crate::image::packed;
+use crate::image::packed::{self, PackedError};
 use crate::image::region::Region;
 use crate::image::sparse::{self, ImageHasher};
 use crate::progress::Progress;
@@ -30,8 +30,10 @@ pub enum ImagesError {
     #[error("{} has no SEED partition: build the image anew", path.display())]
     NoSeedPartition { path: PathBuf },
     #[error("{} is an image of {node} of the cluster {there}, and the seed is one of the cluster \
-        {ours}: choose another folder with --out, or remove the image first", path.display())]
+        {ours}: build into another folder (`builder build --out`), or remove the image first", path.display())]
     OtherCluster { path: PathBuf, node: String, there: String, ours: String },
+    #[error(transparent)]
+    Packed(#[from] PackedError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
@@ -121,8 +123,18 @@ fn keep_of_other_cluster(
     seed: &SealedSeed,
     progress: &Progress,
 ) -> Result<(), ImagesError> {
-    // What can't be read is nobody's node, and building anew is the mend for it.
-    let Ok((there, _)) = packed::open(target, progress) else { return Ok(()) };
+    let there = match packed::open(target, progress) {
+        Ok((there, _)) => there,
+        Err(PackedError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(());
+        }
+        Err(error @ (PackedError::Io { .. } | PackedError::Room { .. })) => {
+            return Err(error.into());
+        }
+        // What is damaged is nobody's node, and building anew is the mend for it. What is in a qcow2
+        // isn't read.
+        Err(_) => return Ok(()),
+    };
     match (state(&there), judge(&seed.text)) {
         (SeedState::Good { node, cluster: there, .. }, SeedState::Good { cluster: ours, .. })
             if there != ours =>

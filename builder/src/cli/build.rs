@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     /// The image definition: a name in images/ or the path of a .toml file
     #[arg(long, default_value = "lab")]
     image: String,
-    /// Where the images go; one of another cluster that is there is not replaced
+    /// Where the images go; one of another cluster that is there is not replaced, unless it is a qcow2
     #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
     /// What the image files shall be

@@ -22,6 +22,10 @@ use crate::root::overlay::{self, Overlay};
 const KEPT: &str = "warning: K3s can't be had here (no network, or --offline, and not in the cache): \
     what the lock has of that release stays; --k3s PATH takes its files from elsewhere";
 
+/// What is said when a release is locked in part.
+const WITHOUT_IMAGES: &str = "warning: K3s is locked without its container images: --locked builds then \
+    only with a --k3s PATH that has none beside it";
+
 /// Write down exact versions and hashes of an image's packages, and of its K3s
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  builder lock --image edge\n  \
@@ -74,7 +78,12 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let k3s =
         obtain_k3s(arguments.k3s.as_deref(), &definition, &overlays, &source, &context.progress);
     lock.artifacts = match k3s {
-        Ok(files) => files.map(|files| files.artifacts).unwrap_or_default(),
+        Ok(files) => {
+            if files.as_ref().is_some_and(|files| files.images.is_none()) {
+                context.progress.warn(WITHOUT_IMAGES);
+            }
+            files.map(|files| files.artifacts).unwrap_or_default()
+        }
         Err(error) => {
             let kept = kept_artifacts(&error, old.as_ref(), &overlays).ok_or(error)?;
             context.progress.warn(KEPT);

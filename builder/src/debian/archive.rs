@@ -256,7 +256,8 @@ fn newest_in_cache(
     let mut failure = None;
     for entry in entries.flatten() {
         let saved = SavedRelease::in_folder(&entry.path());
-        let Some(SmallFile { bytes, .. }) = saved.load()? else {
+        // What can't be read is nothing that we saved.
+        let Ok(Some(SmallFile { bytes, .. })) = saved.load() else {
             continue;
         };
         match judge(&saved.text.display().to_string(), &bytes, request, keyring, name) {
@@ -268,7 +269,17 @@ fn newest_in_cache(
             Err(error) => failure = failure.or(Some(error)),
         }
     }
-    let newest = good.into_iter().max_by_key(|found| found.release.date);
+    // A build that was interrupted may have left a newer one without its indexes, of which nothing
+    // can be built.
+    let has_indexes = |found: &FoundSuite| {
+        request.components.iter().all(|component| {
+            let path = format!("{component}/binary-{}/Packages", request.architecture);
+            let listed = found.release.file(&path);
+            let there = |file: IndexFile| store.open_blob(&file.digest, Some(file.size));
+            listed.is_some_and(|file| there(file).is_ok_and(|blob| blob.is_some()))
+        })
+    };
+    let newest = good.into_iter().max_by_key(|found| (has_indexes(found), found.release.date));
     match (newest, failure) {
         (None, Some(error)) => Err(error),
         (newest, _) => Ok(newest),

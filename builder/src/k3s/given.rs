@@ -7,7 +7,7 @@ use std::path::Path;
 use super::checksums::Checksums;
 use super::error::{K3sError, wrap};
 use super::obtain::{Hashed, K3sFiles, LockedArtifact, Order, read_limited};
-use crate::debian::digest::Hasher;
+use crate::debian::digest::{Digest, Hasher};
 use crate::progress::Progress;
 
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -118,6 +118,11 @@ impl Order<'_> {
         step.finish("fits");
         Ok(hashed)
     }
+}
+
+/// What a file of the release is now.
+pub(crate) fn digest_of(path: &Path) -> Result<Digest, K3sError> {
+    Ok(hash(path)?.sha256)
 }
 
 fn hash(path: &Path) -> Result<Hashed, K3sError> {

@@ -21,5 +21,6 @@ mod release;
 
 pub use checksums::{Checksums, ChecksumsError};
 pub use error::K3sError;
+pub(crate) use given::digest_of;
 pub use obtain::{K3sFiles, LockedArtifact, obtain};
 pub use release::{Release, ReleaseError};
