@@ -167,9 +167,12 @@ fn remote(
         .map_err(|source| ClientError::Unreachable { node: node.clone(), source })?;
     let name = ServerName::try_from(address.host.clone())
         .map_err(|error| ClientError::Stranger { node: node.clone(), why: error.to_string() })?;
+    // The handshake counts too, or a node that goes away in its midst is waited for much longer. Who
+    // follows a log has no limit, and a slow way needs as long as for a connection.
+    let greeting = limit.unwrap_or(ANSWER_LIMIT).max(CONNECT_LIMIT);
     let connection = ClientConnection::new(operator.config.clone(), name)
         .map_err(|error| ClientError::Stranger { node: node.clone(), why: error.to_string() })?;
-    let mut stream = StreamOwned::new(connection, Timed::new(stream, ANSWER_LIMIT));
+    let mut stream = StreamOwned::new(connection, Timed::new(stream, greeting));
     let fingerprint = operator.fingerprint.to_string();
     let sort = |error| ClientError::of_tls(&node, &fingerprint, error);
     while stream.conn.is_handshaking() {

@@ -14,7 +14,7 @@ use control::{
 };
 
 use crate::cli::Failure;
-use crate::client::{Client, ClientError, Target};
+use crate::client::{ANSWER_LIMIT, Client, ClientError, Target};
 use crate::show::{self, Style};
 
 pub(crate) use bundle::BundleError;
@@ -143,7 +143,11 @@ impl Node {
 
     /// Sends what changes something, and says what to look at.
     fn order(&self, request: &Request, done: &str) -> Result<(), Failure> {
-        match self.client.one(request)? {
+        self.order_within(request, done, ANSWER_LIMIT)
+    }
+
+    fn order_within(&self, request: &Request, done: &str, limit: Duration) -> Result<(), Failure> {
+        match self.client.one_within(request, limit)? {
             Answer::Accepted => {
                 note(done);
                 Ok(())

@@ -35,14 +35,27 @@ fn stand<'a>(from: &str, began: bool, look: Option<&'a DatabaseStatus>) -> Stand
     let Some(status) = look else { return Stand::Open { began } };
     let elsewhere = status.primary.as_deref().filter(|primary| *primary != from);
     if let Some(primary) = elsewhere {
-        return Stand::Done { primary, epoch: status.epoch };
+        // It is named once it has the consent, and may still have to promote.
+        let peer = status.peer.as_ref().filter(|peer| peer.node == primary);
+        let of_peer = peer.and_then(|peer| peer.role.as_deref());
+        let role = if status.node == primary { Some(status.role.as_str()) } else { of_peer };
+        return if role.is_some_and(leads) {
+            Stand::Done { primary, epoch: status.epoch }
+        } else {
+            Stand::Open { began: true }
+        };
     }
     // What the peer is meanwhile tells nothing about the node that led.
     if status.node != from {
         return Stand::Open { began };
     }
-    let leads = matches!(status.role.as_str(), "primary" | "blocked" | "solo");
+    let leads = leads(&status.role);
     if began && leads { Stand::CalledOff } else { Stand::Open { began: !leads } }
+}
+
+/// Whether a role is one of those in which PostgreSQL runs as the primary.
+fn leads(role: &str) -> bool {
+    matches!(role, "primary" | "blocked" | "solo")
 }
 
 impl Node {
@@ -70,7 +83,14 @@ impl Node {
         // Who leads, whoever says so: the order may reach the other node than this question did.
         let before = self.ask_database(ANSWER_LIMIT)?;
         let from = before.primary.unwrap_or(before.node);
-        self.order(&order, "the node hands over")?;
+        match self.order_within(&order, "the node hands over", LOOK_LIMIT) {
+            // The order may have moved the address by which it was given, before the answer was out.
+            // Giving it again would hand back, so what became of it is looked at.
+            Err(Failure::Client(ClientError::CutOff { .. })) => {
+                note("no answer came; looking whether the node hands over");
+            }
+            other => other?,
+        }
         self.see_handed_over(&from)
     }
 
@@ -149,6 +169,8 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
+    use control::PeerStatus;
+
     use super::*;
 
     fn seen(node: &str, role: &str, primary: &str) -> DatabaseStatus {
@@ -159,6 +181,16 @@ mod tests {
             primary: Some(primary.to_owned()),
             ..DatabaseStatus::default()
         }
+    }
+
+    /// The same with what the peer said that it is.
+    fn with_peer(status: DatabaseStatus, node: &str, role: &str) -> DatabaseStatus {
+        let peer = PeerStatus {
+            node: node.to_owned(),
+            role: Some(role.to_owned()),
+            ..PeerStatus::default()
+        };
+        DatabaseStatus { peer: Some(peer), ..status }
     }
 
     /// How a hand-over from node1 stands after these looks.
@@ -180,10 +212,14 @@ mod tests {
         let looks = [
             Some(seen("node1", "primary", "node1")),
             Some(seen("node1", "handing-over", "node1")),
-            Some(seen("node1", "standby", "node2")),
+            Some(with_peer(seen("node1", "standby", "node2"), "node2", "promoting")),
+            Some(with_peer(seen("node1", "standby", "node2"), "node2", "solo")),
         ];
         assert_eq!(after(&looks[..2]), Stand::Open { began: true });
+        assert_eq!(after(&looks[..3]), Stand::Open { began: true }, "it may still fail");
         assert_eq!(after(&looks), DONE);
+        let promotes = Some(seen("node2", "promoting", "node2"));
+        assert_eq!(after(&[promotes]), Stand::Open { began: true });
     }
 
     /// Behind a virtual address the new primary answers, and leads where it is asked.

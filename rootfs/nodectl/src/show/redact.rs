@@ -4,7 +4,7 @@
 //! token in a command line, a key that somebody printed. Better a word too many is hidden.
 
 /// Values that follow one of these words and `=` or `:` are hidden, and those that follow an option of a
-/// command line, such as `--agent-token`, and a blank.
+/// command line, such as `--agent-token`, and a blank or a comma between quotes.
 const TELLING: [&str; 11] = [
     "password",
     "passwd",
@@ -18,6 +18,8 @@ const TELLING: [&str; 11] = [
     "access-key",
     "authorization",
 ];
+/// SQL has a blank between such a word and its value in quotes.
+const PASSWORD: [&str; 3] = ["password", "passwd", "passphrase"];
 const HIDDEN: &str = "(not shown)";
 
 /// A private key has fewer lines. One whose end was lost, as in a log that was cut, doesn't take all
@@ -31,7 +33,8 @@ pub fn redacted(text: &str) -> String {
     // How many more lines may be those of a private key.
     let mut key_lines: usize = 0;
     for line in text.split_inclusive('\n') {
-        let ends = line.contains("-----END ");
+        // Of several on one line, as where two files were joined, the last one tells.
+        let ends = line.rfind("-----END ") > line.rfind("-----BEGIN ");
         if line.contains("-----BEGIN ") && line.contains("PRIVATE KEY-----") {
             key_lines = if ends { 0 } else { KEY_LINES };
             shown.push_str(HIDDEN);
@@ -75,25 +78,30 @@ fn value_after(lower: &str, word: &str) -> Option<(usize, usize)> {
     loop {
         let at = from + lower.get(from..)?.find(word)?;
         from = at + word.len();
-        let Some(text) = separated(lower.get(..at)?, lower.get(from..)?) else { continue };
+        let Some(text) = separated(lower.get(..at)?, word, lower.get(from..)?) else { continue };
         let (value, length) = value_of(text);
         // What was hidden before stays as it is.
-        if length > 0 && !HIDDEN.starts_with(value.get(..length)?) {
+        if length > 0 && !value.starts_with(HIDDEN) {
             let start = lower.len() - value.len();
             return Some((start, start + length));
         }
     }
 }
 
-/// What follows `=` or `:` after a telling word; after an option of a command line a blank is enough.
-fn separated<'a>(before: &str, after: &'a str) -> Option<&'a str> {
+/// What follows `=` or `:` after a telling word; after an option of a command line a blank is enough,
+/// and a comma where options are a list of strings.
+fn separated<'a>(before: &str, word: &str, after: &'a str) -> Option<&'a str> {
     let unquoted = after.trim_start_matches(['"', '\'', '\\', ' ', '_']);
     if let Some(value) = unquoted.strip_prefix(['=', ':']) {
         return Some(value);
     }
-    let word = after.trim_start_matches(['"', '\'', '\\']);
-    let value = word.trim_start_matches([' ', '\t']);
-    (is_option(before) && value.len() < word.len()).then_some(value)
+    let ended = after.trim_start_matches(['"', '\'', '\\']);
+    let is_quoted = ended.len() < after.len();
+    let between = |c: char| matches!(c, ' ' | '\t') || (is_quoted && c == ',');
+    let value = ended.trim_start_matches(between);
+    let is_apart = value.len() < ended.len();
+    let is_literal = PASSWORD.contains(&word) && value.starts_with(['"', '\'']);
+    (is_apart && (is_option(before) || is_literal)).then_some(value)
 }
 
 /// Whether the word that goes on behind this text began with `--`.
@@ -105,7 +113,7 @@ fn is_option(before: &str) -> bool {
 
 /// What a text begins with, from the value itself on, and how long the value is.
 fn value_of(text: &str) -> (&str, usize) {
-    let text = text.trim_start_matches([' ', '\t']);
+    let text = unwrapped(text.trim_start_matches([' ', '\t']));
     let Some((quote, escapes)) = quote_of(text) else {
         let value = without_kind(text);
         return (value, bare_length(value));
@@ -121,6 +129,22 @@ fn value_of(text: &str) -> (&str, usize) {
     (value, quoted_length(value, quote, escapes))
 }
 
+/// A text without what languages put around values: brackets, `Some(`, a letter before a quote.
+fn unwrapped(text: &str) -> &str {
+    let mut text = text;
+    while !text.starts_with(HIDDEN) {
+        let inner = text.trim_start_matches(['[', '(']);
+        let inner = inner.strip_prefix("some(").unwrap_or(inner);
+        let before_quote = inner.strip_prefix(['b', 'e', 'r']);
+        let inner = before_quote.filter(|rest| rest.starts_with(['"', '\''])).unwrap_or(inner);
+        if inner.len() == text.len() {
+            break;
+        }
+        text = inner;
+    }
+    text
+}
+
 /// The quote that a text begins with, and how many backslashes are before it.
 fn quote_of(text: &str) -> Option<(char, usize)> {
     let unescaped = text.trim_start_matches('\\');
@@ -130,7 +154,9 @@ fn quote_of(text: &str) -> Option<(char, usize)> {
 
 /// A value without the word that says what kind of authorization it is.
 fn without_kind(value: &str) -> &str {
-    value.strip_prefix("bearer ").or(value.strip_prefix("basic ")).unwrap_or(value)
+    let kinds = ["bearer ", "basic ", "token "];
+    let after = kinds.iter().find_map(|kind| value.strip_prefix(kind));
+    after.map_or(value, |after| after.trim_start_matches(' '))
 }
 
 /// What ends a value without quotes.
@@ -218,6 +244,7 @@ mod tests {
             ("run --token\n", "run --token\n"),
             ("a -- token was read", "a -- token was read"),
             ("no--token was read", "no--token was read"),
+            (r#"args=["--token", "K10abc"]"#, r#"args=["--token", "(not shown)"]"#),
         ] {
             assert_eq!(redacted(line), shown);
         }
@@ -241,6 +268,31 @@ mod tests {
         ] {
             assert_eq!(redacted(line), shown);
         }
+    }
+
+    #[test]
+    fn a_value_is_found_in_what_languages_put_around_it() {
+        for (line, shown) in [
+            (r#"password: Some("hunter2") x"#, r#"password: Some("(not shown)") x"#),
+            (r#""token":["abc"] x"#, r#""token":["(not shown)"] x"#),
+            ("map[Authorization:[Bearer abc]] x", "map[Authorization:[Bearer (not shown) x"),
+            ("password=b'abc' x", "password=b'(not shown)' x"),
+            (r#"password=("abc") x"#, r#"password=("(not shown)") x"#),
+            ("Authorization: Token abc x", "Authorization: Token (not shown) x"),
+            ("Authorization: Bearer  abc x", "Authorization: Bearer  (not shown) x"),
+            ("ALTER ROLE app PASSWORD 'hun ter2';", "ALTER ROLE app PASSWORD '(not shown)';"),
+            (r#"secret "example" not found"#, r#"secret "example" not found"#),
+            ("password=(not shown) x", "password=(not shown) x"),
+            ("?password=&x=1", "?password=&x=1"),
+        ] {
+            assert_eq!(redacted(line), shown);
+        }
+    }
+
+    #[test]
+    fn a_private_key_behind_another_files_end_is_hidden() {
+        let text = "-----END CERTIFICATE----------BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----\nb\n";
+        assert_eq!(redacted(text), "(not shown)\nb\n");
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn database(handed_over: bool) -> DatabaseStatus {
         lsn: "1/23456789".to_owned(),
         peer: Some(PeerStatus {
             node: "node2".to_owned(),
-            role: Some("standby".to_owned()),
+            role: Some(if handed_over { "solo" } else { "standby" }.to_owned()),
             contact_ms: Some(40),
             channels: vec![
                 ChannelStatus { name: "lan".to_owned(), heard: true },
