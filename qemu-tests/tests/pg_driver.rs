@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use failover::{Data, Lsn, PgCommand, PgReport, Timeline};
 use node::{NEWCOMER, Node, settings};
+use pgkeeper::gate::hba::SUPERUSER;
 use pgkeeper::postgres::{Driver, RepairKind, Settings};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -269,6 +270,25 @@ fn a_promotion_outlasts_a_standstill_of_some_seconds() {
     thaw.join().expect("thawed");
     assert_eq!((timeline, b.postmaster()), (Timeline(2), postmaster));
     assert!(b.news.is_empty(), "{:?}", b.news);
+}
+
+/// Whoever can log in and is answered nothing is no better off than one who can't log in.
+#[test]
+fn a_postgresql_that_answers_nothing_is_ended_although_log_ins_work() {
+    let Some((folder, bin)) =
+        bench("a_postgresql_that_answers_nothing_is_ended_although_log_ins_work")
+    else {
+        return;
+    };
+    let (mut a, _b) = pair(folder.path(), &bin);
+    // The keeper asks for it in each of its looks, in this database.
+    let hang = "begin; lock table pg_catalog.pg_stat_wal_receiver in access exclusive mode; \
+                select pg_sleep(600)";
+    let mut locker = a.psql(SUPERUSER, hang).args(["-d", "postgres"]).spawn().expect("psql");
+    a.await_report("it hangs and is ended", |report| *report == PgReport::Exited);
+    locker.wait().expect("its session ended");
+    a.run(PgCommand::StartPrimary { wait: false });
+    write(&a, "again");
 }
 
 /// PostgreSQL itself would stand still, and never be promoted, until somebody gives it as many.

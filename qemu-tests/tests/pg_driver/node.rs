@@ -197,7 +197,7 @@ impl Node {
         self.await_report("the peer has flushed everything", there);
     }
 
-    fn psql(&self, role: &str, query: &str) -> Command {
+    pub(crate) fn psql(&self, role: &str, query: &str) -> Command {
         let mut command = Command::new(self.settings.programs.join("psql"));
         command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", role, "-d", DATABASE, "-h"]);
         command.arg(&self.settings.socket_folder);

@@ -37,7 +37,7 @@ mod sessions;
 pub mod startup;
 
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -75,6 +75,9 @@ pub(crate) const RULES: Rules = Rules {
     strangers: Rate { burst: 100, every: Duration::from_millis(20) },
     friend: Rate { burst: 200, every: Duration::from_millis(100) },
 };
+/// As whom this node's own programs count, which come from a virtual address when they go to it. They are
+/// known: no stranger may keep the K3s of a new leader out.
+const OURSELVES: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Connections of PostgreSQL that clients don't get: the keeper's own and those for superusers.
 pub const HEADROOM: usize = 10;
 
@@ -236,7 +239,10 @@ impl Gate {
             backend: settings.backend,
             places: settings.max_connections.saturating_sub(HEADROOM).max(1),
             patience: settings.patience,
-            admission: Mutex::new(Admission::new(RULES, settings.known)),
+            admission: Mutex::new(Admission::new(
+                RULES,
+                settings.known.into_iter().chain([OURSELVES]),
+            )),
             sessions: Sessions::default(),
             counters: Counters::default(),
             started: Instant::now(),
@@ -312,8 +318,10 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 /// A thread for the connection, or none.
 fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     let address = peer.ip().to_canonical();
+    let own = stream.local_addr().is_ok_and(|local| local.ip().to_canonical() == address);
+    let counted = if own { OURSELVES } else { address };
     one(&shared.counters.accepted);
-    let guest = match shared.admission(|admission, now| admission.admit_or_tell(address, now)) {
+    let guest = match shared.admission(|admission, now| admission.admit_or_tell(counted, now)) {
         Ok(guest) => guest,
         Err(line) => {
             if let Some(line) = line {

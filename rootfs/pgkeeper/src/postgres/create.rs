@@ -75,7 +75,7 @@ impl Worker {
         for user in self.users() {
             if !known.contains(&user.user.role) {
                 let role = identifier(&user.user.role);
-                self.ask_within(&format!("create role {role} login"), PATIENCE)?;
+                let mut make = format!("create role {role} login");
                 if user.owner {
                     let database = literal(&self.settings.database);
                     let owner = format!(
@@ -83,9 +83,10 @@ impl Worker {
                          where datname = {database} and not rolsuper"
                     );
                     let owner = first_value(self.ask_within(&owner, PATIENCE)?, &owner)?;
-                    let grant = format!("grant {} to {role}", identifier(&owner));
-                    self.ask_within(&grant, PATIENCE)?;
+                    make.push_str(&format!("; grant {} to {role}", identifier(&owner)));
                 }
+                // In one transaction: a role that is there counts as made, rights and all.
+                self.ask_within(&make, PATIENCE)?;
             }
         }
         Ok(())

@@ -152,6 +152,7 @@ impl Worker {
             match self.connect("postgres", Instant::now() + limit.min(HUNG_AFTER)) {
                 Ok(session) => {
                     self.session = Some(session);
+                    self.answered = Instant::now();
                     return Ok(());
                 }
                 Err(DriverError::Refused { code, .. }) if code == CANNOT_CONNECT_NOW => {}

@@ -19,6 +19,7 @@ use super::program;
 use super::server::Server;
 use super::session::{HUNG_AFTER, Session, first_value};
 use super::settings::Settings;
+use super::status::CANNOT_CONNECT_NOW;
 use super::wire::Rows;
 
 /// `postgres -V` reads nothing.
@@ -257,10 +258,11 @@ impl Worker {
         answer
     }
 
-    /// One more connection, as the superuser, to this database.
+    /// One more connection, as the superuser, to this database. That it can be had shows no life: where
+    /// something in PostgreSQL hangs, log-ins may still work when nothing that is asked is answered.
     pub(super) fn connect(&mut self, database: &str, end: Instant) -> Result<Session, DriverError> {
         let opened = Session::open(&self.settings.socket(), database, end, &self.shared.halt);
-        if is_answer(&opened) {
+        if matches!(&opened, Err(DriverError::Refused { code, .. }) if code == CANNOT_CONNECT_NOW) {
             self.answered = Instant::now();
         }
         opened
