@@ -30,7 +30,7 @@ pub enum ImagesError {
     #[error("{} has no SEED partition: build the image anew", path.display())]
     NoSeedPartition { path: PathBuf },
     #[error("{} is an image of {node} of the cluster {there}, and the seed is one of the cluster \
-        {ours}: build into another folder (`builder build --out`), or remove the image first", path.display())]
+        {ours}: build into another folder (`builder build --out`), or remove it first", path.display())]
     OtherCluster { path: PathBuf, node: String, there: String, ours: String },
     #[error(transparent)]
     Packed(#[from] PackedError),
