@@ -4,8 +4,11 @@ use failover::{Data, Event, PgCommand, PgReport, Side, Ticket, Timeline};
 
 use crate::event::Ev;
 use crate::pg::{Pg, Role};
-use crate::plan::MS;
+use crate::plan::{MS, Micros, SECOND};
 use crate::world::World;
+
+/// A checkpointer that is busy reads no changed names for so long, or longer.
+const NAMES_LATEST: Micros = 5 * SECOND;
 
 impl World {
     pub(crate) fn command(&mut self, side: Side, ticket: Ticket, command: PgCommand) {
@@ -22,7 +25,12 @@ impl World {
             PgCommand::Rewind => (200, 800),
             PgCommand::Reclone => (400, 1500),
         };
-        let delay = self.rng.between(low * MS, high * MS) * self.machine(side).slow;
+        let mut delay = self.rng.between(low * MS, high * MS) * self.machine(side).slow;
+        let names = matches!(command, PgCommand::RequirePeer | PgCommand::ReleasePeer);
+        let heeds = (names && self.machine(side).late_names).then(|| {
+            delay += self.rng.below(NAMES_LATEST);
+            self.rng.below(delay)
+        });
         let machine = self.machine_mut(side);
         machine.pg_busy = Some(ticket);
         match command {
@@ -31,7 +39,19 @@ impl World {
             _ => {}
         }
         let life = machine.life;
+        if let Some(heeds) = heeds {
+            self.after(heeds, Ev::PgHeeds(side, life, ticket, command));
+        }
         self.after(delay, Ev::PgDone(side, life, ticket, command));
+    }
+
+    /// A command has its effect, unless another one has overtaken it; its keeper doesn't know yet.
+    pub(crate) fn pg_heeds(&mut self, side: Side, life: u32, ticket: Ticket, command: PgCommand) {
+        let machine = self.machine(side);
+        if machine.life == life && machine.pg_busy == Some(ticket) && machine.pg.is_primary() {
+            self.tell(|_| format!("{side:?}: PostgreSQL heeds {command:?}"));
+            self.carry_out(side, command);
+        }
     }
 
     pub(crate) fn pg_done(&mut self, side: Side, life: u32, ticket: Ticket, command: PgCommand) {

@@ -17,6 +17,8 @@ pub(crate) enum Ev {
     Answer(Side, Answer),
     /// A record is durable.
     Persisted(Side, u32, Ticket),
+    /// What PostgreSQL was told takes effect, before it says so.
+    PgHeeds(Side, u32, Ticket, PgCommand),
     /// PostgreSQL has done what it was told.
     PgDone(Side, u32, Ticket, PgCommand),
     /// WAL arrives at a standby.

@@ -64,6 +64,8 @@ pub(crate) struct Machine {
     pub(crate) stale_since: Option<Micros>,
     pub(crate) wake: Micros,
     pub(crate) slow: u64,
+    /// Changed names of synchronous standbys are heeded late.
+    pub(crate) late_names: bool,
 }
 
 impl Machine {
@@ -97,6 +99,7 @@ impl Machine {
             stale_since: None,
             wake: Micros::MAX,
             slow: 1,
+            late_names: false,
         }
     }
 

@@ -28,7 +28,8 @@ const fn rule(
 }
 
 use Kind::{
-    Crash, Cut, CutWitness, Delay, DiskLoss, Force, Freeze, Isolate, Loss, OneWay, PgCrash,
+    Crash, Cut, CutWitness, Delay, DiskLoss, Force, Freeze, Isolate, LateNames, Loss, OneWay,
+    PgCrash,
 };
 use Kind::{
     PgFails, PowerLoss, Reinit, Slow, Stall, Switchover, Torn, Unplug, WitnessDown, WitnessForgets,
@@ -41,7 +42,7 @@ const MEMORY: &[Kind] = &[DiskLoss, Isolate, Cut, CutWitness, WitnessDown, Crash
 const JOINING: &[Kind] = &[Crash, Isolate, Delay, Slow, Unplug];
 
 /// Every rule, and the gate's rule, which isn't the core's.
-pub const MUTANTS: [Mutant; 25] = [
+pub const MUTANTS: [Mutant; 26] = [
     rule("persist_before_effect", Pair, ALL, |rules| rules.persist_before_effect = false),
     rule("withdraw_before_authority", PairWitness, CUTS, |rules| {
         rules.withdraw_before_authority = false;
@@ -62,6 +63,9 @@ pub const MUTANTS: [Mutant; 25] = [
     }),
     rule("names_before_publish", Pair, JOINING, |rules| rules.names_before_publish = false),
     rule("flush_before_publish", PairWitness, JOINING, |rules| rules.flush_before_publish = false),
+    rule("release_is_doubted", PairWitness, &[LateNames, Isolate, Cut, Crash], |rules| {
+        rules.release_is_doubted = false;
+    }),
     rule("recovery_flush_before_gate", PairWitness, &[PgCrash, Delay, Crash], |rules| {
         rules.recovery_flush_before_gate = false;
     }),

@@ -43,10 +43,14 @@ impl World {
                     cuts[own] += 1;
                     cuts[other] += 1;
                 }
-                self.net.witness_cut[own] += 1;
-                self.net.gateway_cut[own] += 1;
-                if fault.kind == Kind::Unplug && self.machine(side).is_running() {
-                    self.deliver(side, &Event::Unplugged);
+                let direct = is_direct_cable(fault);
+                self.net.witness_cut[own] += u32::from(!direct);
+                self.net.gateway_cut[own] += u32::from(!direct);
+                if fault.kind == Kind::Unplug {
+                    self.tell_machine(side, &Event::Unplugged);
+                    if direct {
+                        self.tell_machine(side.peer(), &Event::Unplugged);
+                    }
                 }
             }
             Kind::CutWitness => self.net.witness_cut[own] += 1,
@@ -67,6 +71,7 @@ impl World {
             Kind::PgCrash => self.pg_crashes(side),
             Kind::PgFails => self.machine_mut(side).pg_failures = 1 + fault.detail % 25,
             Kind::Slow => self.machine_mut(side).slow = 2 + fault.detail % 20,
+            Kind::LateNames => self.machine_mut(side).late_names = true,
             Kind::WitnessDown => self.witness_up = false,
             Kind::WitnessForgets => {
                 let incarnation = self.witness.incarnation + 1;
@@ -212,8 +217,10 @@ impl World {
                     less(&mut cuts[own]);
                     less(&mut cuts[other]);
                 }
-                less(&mut self.net.witness_cut[own]);
-                less(&mut self.net.gateway_cut[own]);
+                if !is_direct_cable(&fault) {
+                    less(&mut self.net.witness_cut[own]);
+                    less(&mut self.net.gateway_cut[own]);
+                }
             }
             Kind::CutWitness => less(&mut self.net.witness_cut[own]),
             Kind::GatewayLoss => less(&mut self.net.gateway_cut[own]),
@@ -223,6 +230,7 @@ impl World {
             Kind::StorageFails => self.storage_mended(side),
             Kind::PgFails => self.machine_mut(side).pg_failures = 0,
             Kind::Slow => self.machine_mut(side).slow = 1,
+            Kind::LateNames => self.machine_mut(side).late_names = false,
             Kind::WitnessDown => self.witness_up = true,
             Kind::FenceFails => less(&mut self.fence_fails),
             Kind::DiskLow => self.tell_machine(side, &Event::Trouble(Trouble::None)),
@@ -257,6 +265,7 @@ impl World {
             let machine = self.machine_mut(side);
             machine.pg_failures = 0;
             machine.slow = 1;
+            machine.late_names = false;
             machine.strike = None;
             let storage = std::mem::take(&mut machine.storage_fails);
             self.resume(side);
@@ -272,6 +281,11 @@ impl World {
             self.after(0, Ev::Wake(side));
         }
     }
+}
+
+/// What is pulled is the cable between the two, which both notice; gateway and witness are elsewhere.
+fn is_direct_cable(fault: &Fault) -> bool {
+    fault.kind == Kind::Unplug && (fault.detail >> 1).is_multiple_of(4)
 }
 
 /// A cable that breaks takes adverts along; a filter or a wrong route between the peers doesn't.

@@ -70,6 +70,8 @@ pub enum Kind {
     PgFails,
     /// PostgreSQL and fsync are slow.
     Slow,
+    /// PostgreSQL heeds changed names late, and its keeper learns of it later still.
+    LateNames,
     /// The witness is away.
     WitnessDown,
     /// The witness forgets.
@@ -88,7 +90,7 @@ pub enum Kind {
     DiskLow,
     /// The fence command fails.
     FenceFails,
-    /// All cables of a node are pulled, which it notices at once.
+    /// All cables of a node are pulled, or the one between the two; whose it is notices at once.
     Unplug,
     /// A client cancels what it waits for.
     Cancel,
@@ -96,7 +98,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Cut,
         Self::OneWay,
         Self::Isolate,
@@ -116,6 +118,7 @@ impl Kind {
         Self::PgCrash,
         Self::PgFails,
         Self::Slow,
+        Self::LateNames,
         Self::WitnessDown,
         Self::WitnessForgets,
         Self::Drift,

@@ -185,6 +185,7 @@ impl World {
             | Ev::Beat { to: side, .. }
             | Ev::Answer(side, _)
             | Ev::Persisted(side, ..)
+            | Ev::PgHeeds(side, ..)
             | Ev::PgDone(side, ..)
             | Ev::Wal { to: side, .. }
             | Ev::WalAck { to: side, .. }
@@ -222,6 +223,9 @@ impl World {
                 self.deliver(side, &Event::Witness(answer));
             }
             Ev::Persisted(side, life, ticket) => self.persisted(side, life, ticket),
+            Ev::PgHeeds(side, life, ticket, command) => {
+                self.pg_heeds(side, life, ticket, command);
+            }
             Ev::PgDone(side, life, ticket, command) => self.pg_done(side, life, ticket, command),
             Ev::Wal { to, life, upto } => self.wal_arrives(to, life, upto),
             Ev::WalAck { to, life, upto } => self.ack_arrives(to, life, upto),

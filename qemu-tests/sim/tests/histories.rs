@@ -29,12 +29,17 @@ fn nothing_is_violated_and_everything_is_reached() {
     let witness = clean(Topology::PairWitness);
     assert_eq!(witness.diverged, 0, "with a witness there is no exception");
     both.merge(witness);
-    // A disk that fails in the middle of a promotion or a hand-over is too rare to wait for.
-    let failing =
+    // A disk that fails in the middle of a promotion, a hand-over, a copy, or a wait for the leader is too
+    // rare to wait for.
+    let leading =
         [Kind::StorageFails, Kind::Switchover, Kind::Maintenance, Kind::Slow, Kind::Force];
-    for seed in 0..SEEDS / 2 {
-        let plan = Plan::draw_among(seed, Topology::PairWitness, Rules::ALL, &failing);
-        both.add(seed, &run_plan(plan, false));
+    let following =
+        [Kind::StorageFails, Kind::Isolate, Kind::DiskLoss, Kind::Switchover, Kind::Slow];
+    for (topology, failing) in [(Topology::PairWitness, &leading), (Topology::Pair, &following)] {
+        for seed in 0..SEEDS {
+            let plan = Plan::draw_among(seed, topology, Rules::ALL, failing);
+            both.add(seed, &run_plan(plan, false));
+        }
     }
     assert_eq!(both.violations, 0, "{:?}", both.kept);
     assert_eq!(both.unreached(), [], "transitions that no history takes");

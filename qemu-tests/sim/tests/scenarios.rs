@@ -59,6 +59,17 @@ fn the_standby_loses_power_and_the_primary_goes_on() {
     }
 }
 
+/// The survivor sees its own end of the cable between the two go dark, as if it were cut off itself.
+#[test]
+fn a_death_that_darkens_the_survivors_cable_is_a_death_all_the_same() {
+    for (dies, bound) in [(Side::A, 1500 * MS), (Side::B, 6500 * MS)] {
+        let direct = Fault { detail: 0, ..fault(Kind::Unplug, dies, 3 * SECOND, 20 * SECOND) };
+        let faults = [direct, fault(Kind::Crash, dies, 3 * SECOND, 20 * SECOND)];
+        let silence = longest_silence(AVAILABILITY, &faults, 15 * SECOND);
+        assert!(silence < bound, "{dies:?}: {silence} µs");
+    }
+}
+
 #[test]
 fn consistency_waits_for_whoever_is_missing() {
     for side in Side::BOTH {

@@ -7,7 +7,7 @@ use crate::boot::{Met, Standing, Verdict, verdict};
 use crate::event::Data;
 use crate::failover::{FRESH_HEARTBEATS, Failover};
 use crate::postgres::Running;
-use crate::settings::{Arbiter, LAG_ALLOWED, Policy};
+use crate::settings::{Arbiter, LAG_ALLOWED, LAG_BORNE, Policy};
 use crate::state::State;
 use crate::wire::Heartbeat;
 use crate::words::{Configuration, Epoch, Lsn, Members, Side};
@@ -107,9 +107,19 @@ impl Failover {
         let lost = !current && self.now.saturating_sub(self.entered) > times.loss;
         withdrawn
             || lost
+            || self.releases_commits()
             || (!(peer.flags.voter && peer.flags.fit) && current)
             || stalled
             || !self.pg.is_primary()
+    }
+
+    /// Commits may wait for nobody. A leader of both never asks for that; if it came to it all the same,
+    /// its gate shuts.
+    fn releases_commits(&self) -> bool {
+        let rules = self.settings.rules;
+        rules.names_before_publish
+            && rules.release_is_doubted
+            && self.pg.running == Running::Primary { waiting: false }
     }
 
     /// The peer acknowledges, and has all that clients could see.
@@ -154,7 +164,8 @@ impl Failover {
     /// A solo leader's standby keeps up.
     pub(crate) fn peer_keeps_up(&self) -> bool {
         let config = self.sure().config;
-        let near = |peer: Lsn| self.pg.lsn.0.saturating_sub(peer.0) <= LAG_ALLOWED;
+        let lag = if self.join.stable.is_some() { LAG_BORNE } else { LAG_ALLOWED };
+        let near = |peer: Lsn| self.pg.lsn.0.saturating_sub(peer.0) <= lag;
         let follows = |peer: &Heartbeat| {
             peer.state == State::SCatchUp && peer.config == config && peer.flags.fit
         };
@@ -190,20 +201,24 @@ impl Failover {
             Policy::PrimaryBiased => leads && lost,
             Policy::StandbyBiased => !leads && (lost || self.leader_is_hopeless()),
             Policy::Availability => {
+                // A cable that was pulled doesn't tell who was cut off. If it was this node, its gateway
+                // doesn't answer from then on.
+                let silence = self.link.silence(self.now);
                 let fresh = times.heartbeat.saturating_mul(FRESH_HEARTBEATS);
                 // The gateway must have answered ever since the last contact. If it was away in
                 // between, this node may have been the one that was cut off, and the peer may
                 // have acted by the same policy.
                 let contact = self.link.contact().unwrap_or_default();
                 let ever_since = |(since, last): (Duration, Duration)| {
-                    self.now.saturating_sub(last) <= fresh && since <= contact
+                    let after = self.link.pulled().is_none_or(|pulled| last > pulled);
+                    self.now.saturating_sub(last) <= fresh && since <= contact && after
                 };
                 let connected = !rules.gateway || self.gateway.is_some_and(ever_since);
-                let in_window = age.is_some_and(|age| {
+                let in_window = silence.is_some_and(|silence| {
                     if leads {
-                        age > times.solo_window
+                        silence > times.solo_window
                     } else {
-                        lost && age <= times.promote_window
+                        silence > times.loss && silence <= times.promote_window
                     }
                 });
                 // Whoever took the address after the last contact may have acknowledged commits
@@ -218,8 +233,8 @@ impl Failover {
     /// The policy's window for this candidate is over, and nothing else can still choose it.
     pub(crate) fn window_is_over(&self) -> bool {
         let availability = self.settings.arbiter.policy() == Policy::Availability;
-        let age = self.link.age(self.now);
-        let over = age.is_none_or(|age| age > self.settings.times.promote_window);
+        let silence = self.link.silence(self.now);
+        let over = silence.is_none_or(|silence| silence > self.settings.times.promote_window);
         availability && over && !self.store.wanted.config.led_by(self.me())
     }
 

@@ -208,7 +208,7 @@ impl Failover {
                 out.push(Action::Report(Notice::StorageFailed));
             }
             Event::Heard(channel, heartbeat) => self.hear(channel, &heartbeat),
-            Event::Unplugged => self.link.cut(),
+            Event::Unplugged => self.link.cut(self.now),
             Event::Witness(answer) => self.hear_witness(answer),
             Event::Postgres(report) => self.hear_postgres(report),
             Event::Fenced(ticket, off) if self.fence_ticket.0 == ticket => self.fence_ended(off),

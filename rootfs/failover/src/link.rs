@@ -37,6 +37,8 @@ pub(crate) struct Link {
     echo: (u64, u64),
     heard: [Option<Duration>; CHANNELS_MAX],
     contact: Option<Duration>,
+    /// When the last cable was pulled, if nothing was heard since.
+    pulled: Option<Duration>,
     proven: Option<Duration>,
     view: Option<Heartbeat>,
 }
@@ -52,6 +54,7 @@ impl Link {
             echo: (0, 0),
             heard: [None; CHANNELS_MAX],
             contact: None,
+            pulled: None,
             proven: None,
             view: None,
         }
@@ -121,20 +124,33 @@ impl Link {
             self.peer_seq = heartbeat.seq;
             self.proven = self.proven.max(Some(proof));
             self.contact = self.proven;
+            self.pulled = None;
             self.view = Some(*heartbeat);
         }
         newer
     }
 
-    /// Forgets the contact: the last cable was pulled.
-    pub(crate) fn cut(&mut self) {
-        self.contact = None;
+    /// The last cable was pulled: the peer isn't there any more. When it last was stays known, since a
+    /// peer that lost its power pulls a cable between the two as well.
+    pub(crate) fn cut(&mut self, now: Duration) {
+        self.pulled = Some(now);
         self.heard = [None; CHANNELS_MAX];
     }
 
-    /// How long ago the peer was certainly there, if ever in this boot.
+    /// How long ago the peer was certainly there; none if it never was in this boot, or certainly isn't
+    /// any more.
     pub(crate) fn age(&self, now: Duration) -> Option<Duration> {
+        self.silence(now).filter(|_| self.pulled.is_none())
+    }
+
+    /// How long ago the peer was certainly there, whatever became of the cables since.
+    pub(crate) fn silence(&self, now: Duration) -> Option<Duration> {
         self.contact.map(|contact| now.saturating_sub(contact))
+    }
+
+    /// When the last cable was pulled, if nothing was heard since.
+    pub(crate) fn pulled(&self) -> Option<Duration> {
+        self.pulled
     }
 
     /// When the peer was certainly there.
@@ -152,6 +168,7 @@ impl Link {
         self.sent.iter_mut().for_each(|(_, at)| back(at));
         self.heard.iter_mut().flatten().for_each(back);
         self.contact.iter_mut().for_each(back);
+        self.pulled.iter_mut().for_each(back);
         self.proven.iter_mut().for_each(back);
     }
 }
@@ -159,7 +176,7 @@ impl Link {
 /// Counters differ between histories that behave alike, so they aren't part of a link's identity.
 impl Hash for Link {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        (self.contact, self.heard, self.peer.is_some()).hash(hasher);
+        (self.contact, self.pulled, self.heard, self.peer.is_some()).hash(hasher);
         self.view.map(|view| Heartbeat { seq: 0, echo_seq: 0, ..view }).hash(hasher);
     }
 }

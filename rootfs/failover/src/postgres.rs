@@ -300,6 +300,15 @@ impl Postgres {
         Some((ticket, wanted))
     }
 
+    /// Commits may wait for nobody from now on. PostgreSQL lets them go when one of its processes reads
+    /// its settings, which may take minutes, and only some time later it is told here that it has.
+    pub(crate) fn doubt_waiting(&mut self) {
+        if matches!(self.command, Some((_, PgCommand::ReleasePeer))) {
+            self.running = Running::Primary { waiting: false };
+            self.barrier = None;
+        }
+    }
+
     fn next_command(&self, desire: Desire, fresh: bool) -> Option<PgCommand> {
         let busy = self.command.is_some();
         match (desire, self.running) {

@@ -30,6 +30,9 @@ impl Failover {
         let desire = self.desire();
         let fresh = self.sure().fresh;
         if let Some((ticket, command)) = self.pg.reach(self.now, desire, fresh) {
+            if self.settings.rules.release_is_doubted {
+                self.pg.doubt_waiting();
+            }
             out.push(Action::Postgres(ticket, command));
         }
         if serving && !self.gate {

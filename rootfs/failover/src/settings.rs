@@ -148,6 +148,10 @@ impl Default for Times {
 /// that the first synchronous commit doesn't wait for a long transfer.
 pub const LAG_ALLOWED: u64 = 1 << 20;
 
+/// How far behind it may fall while it is watched: one look that finds a burst of writes mustn't begin
+/// the watch anew, or a pair under steady writing would never be in sync again.
+pub(crate) const LAG_BORNE: u64 = 16 << 20;
+
 /// The rules of the protocol, each of which a test can switch off to see that the simulator
 /// notices. [`Rules::ALL`] is the only value outside of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -178,6 +182,8 @@ pub struct Rules {
     pub names_before_publish: bool,
     /// The peer has flushed all of it before it is published as a member.
     pub flush_before_publish: bool,
+    /// Commits may wait for nobody from the moment on at which they are to be released.
+    pub release_is_doubted: bool,
     /// After a crash of PostgreSQL the gate waits for the peer to flush the end of recovery.
     pub recovery_flush_before_gate: bool,
     /// A leader that sees a newer configuration stops at once.
@@ -219,6 +225,7 @@ impl Rules {
         lone_boot_waits: true,
         names_before_publish: true,
         flush_before_publish: true,
+        release_is_doubted: true,
         recovery_flush_before_gate: true,
         fence_on_newer: true,
         blocked_closes_gate: true,
