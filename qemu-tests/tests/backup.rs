@@ -129,11 +129,12 @@ impl Bench {
     fn configure(&self) {
         // Each test has a place of its own in the store.
         let prefix = format!("prefix = \"{}\"", self.folder.path().display());
+        let seed = SEED.replace("every = \"12h\"", "every = \"12h\"\nkeep = 2");
         let seed = match &self.store {
-            Some(Store { endpoint, bucket, .. }) => SEED
+            Some(Store { endpoint, bucket, .. }) => seed
                 .replace("https://s3.example.org", endpoint)
                 .replace("bucket = \"shop-17\"", &format!("bucket = \"{bucket}\"\n{prefix}")),
-            None => SEED
+            None => seed
                 .replace("target = \"s3\"", "target = \"directory\"\ndirectory = \"/state/backup\"")
                 .replace("endpoint = \"https://s3.example.org\"\nbucket = \"shop-17\"\n", ""),
         };
@@ -394,6 +395,27 @@ fn what_was_archived_comes_back_up_to_a_moment_and_to_the_end() {
     let label = status.backups[0].label.parse().expect("a label");
     bench.restore(RestoreTo::Backup { label });
     assert_eq!(bench.rows(), ["before-the-backup"]);
+}
+
+/// As after each of several changes of leaders.
+#[test]
+fn backups_that_came_soon_after_another_go_before_the_oldest() {
+    let bench = Bench::new();
+    let labels = |status: &BackupStatus| -> Vec<String> {
+        status.backups.iter().map(|backup| backup.label.clone()).collect()
+    };
+    let first = bench.wait_for("the first backup", |status| {
+        !status.backups.is_empty() && status.state == "idle"
+    });
+    let first = labels(&first).remove(0);
+    assert_eq!(bench.ask(PgRequest::BackupNow), Answer::Accepted);
+    let two = bench
+        .wait_for("a second backup", |status| status.backups.len() == 2 && status.state == "idle");
+    assert_eq!(bench.ask(PgRequest::BackupNow), Answer::Accepted);
+    bench.wait_for("a third backup in the second one's place", |status| {
+        let now = labels(status);
+        now.len() == 2 && now[0] == first && now[1] != two.backups[1].label
+    });
 }
 
 #[test]

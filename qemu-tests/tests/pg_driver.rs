@@ -229,7 +229,8 @@ fn a_leader_with_a_damaged_page_is_copied_with_it_and_that_is_told() {
     a.run(PgCommand::ReleasePeer);
     b.run(PgCommand::Stop);
     // Nothing but the test writes to it, or the damage would be written over.
-    a.ask("create table broken with (autovacuum_enabled = off) as select repeat('x', 100) from generate_series(1, 100)");
+    a.ask("create table broken (text text) with (autovacuum_enabled = off)");
+    a.ask("insert into broken select repeat('x', 100) from generate_series(1, 100)");
     a.ask_superuser("checkpoint");
     let table = a.ask("select pg_relation_filepath('broken')");
     let file = OpenOptions::new().write(true).open(a.data().join(table)).expect("a table");
@@ -237,9 +238,23 @@ fn a_leader_with_a_damaged_page_is_copied_with_it_and_that_is_told() {
     write(&a, "kept");
     b.run(PgCommand::Reclone);
     let repair = b.driver.detail().last_repair.expect("a repair");
-    assert_eq!((repair.kind, repair.damaged_pages), (RepairKind::Reclone, true));
+    assert_eq!(repair.kind, RepairKind::Reclone);
+    assert!(b.driver.detail().has_damaged_copy);
     b.run(FOLLOW);
     until_noted(&b, "kept");
+    a.await_peer(Lsn(1));
+    // What the copy replaced may be the last sound page, and a keeper that starts anew still tells.
+    let replaced = b.settings.folder.join("replaced/global/pg_control");
+    assert!(replaced.exists());
+    let settings = b.settings.clone();
+    drop(b);
+    let mut b = Node::start(&settings);
+    assert!(b.driver.detail().has_damaged_copy && replaced.exists());
+    a.ask("drop table broken");
+    a.ask_superuser("checkpoint");
+    b.run(PgCommand::Reclone);
+    assert!(!b.driver.detail().has_damaged_copy && !replaced.exists(), "the copy is sound");
+    b.run(FOLLOW);
     a.await_peer(Lsn(1));
 }
 

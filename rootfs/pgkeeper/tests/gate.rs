@@ -227,6 +227,17 @@ fn nothing_of_a_stranger_reaches_postgresql() {
     assert_eq!(bench.heard(), 0);
 }
 
+/// They come from the address that they go to. A stranger is turned away without a word after forty.
+#[test]
+fn a_nodes_own_programs_may_come_more_often_than_a_stranger() {
+    let bench = Bench::new();
+    for attempt in 0..80 {
+        let mut own = bench.plain();
+        own.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("written");
+        assert_eq!(code(&mut own), "08P01", "{attempt}");
+    }
+}
+
 #[test]
 fn cancels_are_swallowed_wherever_they_come() {
     let bench = Bench::new();

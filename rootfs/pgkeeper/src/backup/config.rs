@@ -22,6 +22,8 @@ pub struct Config {
     pub prefix: PathBuf,
     /// Seconds between two base backups.
     pub every_seconds: u64,
+    /// How many of them stay.
+    pub keep: usize,
     /// pgBackRest.
     #[serde(default = "pgbackrest")]
     pub pgbackrest: PathBuf,
@@ -81,6 +83,9 @@ impl Config {
         if config.every_seconds == 0 {
             return Err("`every_seconds` is 0: write how often backups are made".to_owned());
         }
+        if config.keep == 0 {
+            return Err("`keep` is 0: write how many backups stay".to_owned());
+        }
         if config.data.parent().is_none() || config.data.is_relative() {
             return Err("`data` must be an absolute path below `/`".to_owned());
         }
@@ -104,8 +109,9 @@ mod tests {
 
     use super::*;
 
-    const SOUND: &str = "target = '/state/backup'\nevery_seconds = 86400\nsettings = '/etc/p.conf'\n\
-        stanza = 'plant3'\nprograms = '/usr/lib/postgresql/17/bin'\ndata = '/state/postgres/data'\n";
+    const SOUND: &str = "target = '/state/backup'\nevery_seconds = 86400\nkeep = 7\n\
+        settings = '/etc/p.conf'\nstanza = 'plant3'\nprograms = '/usr/lib/postgresql/17/bin'\n\
+        data = '/state/postgres/data'\n";
 
     #[test]
     fn what_is_wrong_is_refused() {
@@ -113,6 +119,7 @@ mod tests {
         let refused = |from: &str, to: &str| Config::parse(&SOUND.replace(from, to)).unwrap_err();
         assert!(refused("target", "targte").contains("targte"));
         assert!(refused("86400", "0").contains("how often"));
+        assert!(refused("keep = 7", "keep = 0").contains("how many"));
         assert!(refused("plant3", "../x").contains("stanza"));
         assert!(refused("/state/postgres/data", "data").contains("absolute"));
         for directory in ["backup", "/state/backup/.."] {

@@ -27,7 +27,7 @@ use super::say;
 use super::shared::Shared;
 use super::tool;
 use super::worker::{Role, role};
-use crate::postgres::{boot, controldata, processes};
+use crate::postgres::{boot, controldata, damage, processes};
 
 /// Settings by which pgBackRest steers the recovery; they must not outlive it.
 const RECOVERY_SETTINGS: [&str; 2] = ["restore_command", "recovery_target"];
@@ -45,12 +45,21 @@ pub(super) fn run(config: &Config, shared: &Shared, to: &RestoreTo) -> Result<()
     remove(&restored).map_err(wrong(config, &restored))?;
     let done = make(config, shared, to, &restored).and_then(|()| swap(config, &restored));
     match &done {
+        Ok(()) => tell_of_no_damage(config),
         // The next run of the service finds it, says so, and deletes it.
-        Ok(()) | Err(BackupError::Ending(_)) => {}
+        Err(BackupError::Ending(_)) => {}
         // It has the size of the database, and nobody will use it.
         Err(_) => clear(config),
     }
     done
+}
+
+/// What the keeper tells of damaged pages was about the data that went.
+fn tell_of_no_damage(config: &Config) {
+    let folder = config.data.parent().unwrap_or(&config.data);
+    if let Err(error) = damage::no_longer_tell(folder) {
+        say(&format!("the keeper may tell of damaged pages, which are no more: {error}"));
+    }
 }
 
 /// Whether an earlier run of the service ended in the middle of a restore.
@@ -234,7 +243,7 @@ mod tests {
     /// A node with its data in `data`, and without a keeper.
     fn config(folder: &Path) -> Config {
         let text = format!(
-            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
+            "target = 't'\nevery_seconds = 1\nkeep = 2\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
              data = '{0}/data'\nkeeper_socket = '{0}/keeper.sock'\n",
             folder.display()
         );

@@ -11,7 +11,7 @@ use super::error::BackupError;
 use super::info::Info;
 use super::restore;
 use super::room::{self, Directory};
-use super::schedule::due;
+use super::schedule::{crowded, due};
 use super::shared::{IDLE, Order, Shared};
 use super::tool;
 use super::{ask, say};
@@ -252,7 +252,9 @@ impl<'s> Worker<'s> {
                 .to_owned();
             return Err(BackupError::Failed { what: "a base backup", why });
         }
-        self.expire()
+        let expired = self.expire();
+        self.info_at = None;
+        expired
     }
 
     /// Deletes what is beyond the number that is kept, and the log that only that needed. pgBackRest
@@ -262,9 +264,18 @@ impl<'s> Worker<'s> {
         if self.list_failure.is_some() || self.info.is_newest_damaged() {
             return Ok(());
         }
+        let what = "the deletion of old backups";
+        let backups = &self.info.backups;
+        let finished: Vec<u64> = backups.iter().map(|backup| backup.until_unix).collect();
+        for place in crowded(&finished, self.config.keep, self.config.every_seconds) {
+            let Some(backup) = backups.get(place) else { continue };
+            let mut command = tool::pgbackrest(self.config);
+            command.arg(format!("--set={}", backup.label)).arg("expire");
+            tool::run(command, what, self.shared)?;
+        }
         let mut command = tool::pgbackrest(self.config);
         command.arg("expire");
-        tool::run(command, "the deletion of old backups", self.shared).map(drop)
+        tool::run(command, what, self.shared).map(drop)
     }
 
     fn make_in(&self, directory: &Directory) -> Result<(), BackupError> {
@@ -328,7 +339,7 @@ mod tests {
         install.arg("-m700").arg(folder.join("script")).arg(&program);
         assert!(install.status().unwrap().success());
         let text = format!(
-            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 'plant3'\nprograms = '/p'\n\
+            "target = 't'\nevery_seconds = 1\nkeep = 2\nsettings = '/s'\nstanza = 'plant3'\nprograms = '/p'\n\
              data = '{here}/data'\nkeeper_socket = '{here}/keeper.sock'\n\
              pgbackrest = '{here}/pgbackrest'\n"
         );
@@ -469,7 +480,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("keeper.sock");
         let text = format!(
-            "target = 't'\nevery_seconds = 1\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
+            "target = 't'\nevery_seconds = 1\nkeep = 2\nsettings = '/s'\nstanza = 's'\nprograms = '/p'\n\
              data = '/d/data'\nkeeper_socket = '{}'\n",
             socket.display()
         );

@@ -30,19 +30,18 @@ fn given_up(repair: &Repair) -> Option<String> {
 }
 
 /// What is wrong with data that is a copy of wrong data.
-fn damaged(repair: &Repair) -> Option<String> {
-    let text = "pages of the database are damaged on both nodes, since this one was copied from its \
-                peer: `pg_dump` tells which tables, `nodectl pg backup list` which backups are sound";
-    repair.damaged_pages.then(|| text.to_owned())
-}
+const DAMAGED: &str = "pages of the database are damaged on both nodes, since this one was copied from \
+                       its peer: `pg_dump` tells which tables, `nodectl pg backup list` which backups are \
+                       sound; what this node had before is kept beside until `nodectl pg reinit` copies a \
+                       sound database";
 
 impl control::Keeper for Keeper {
     fn snapshot(&self) -> DatabaseStatus {
         let told = self.health.ill().into_iter().chain(self.witness_silent.as_deref());
         let mut trouble: Vec<String> = told.map(str::to_owned).collect();
-        if let Some(repair) = &self.postgres.detail().last_repair {
-            trouble.extend(given_up(repair).into_iter().chain(damaged(repair)));
-        }
+        let postgres = self.postgres.detail();
+        trouble.extend(postgres.last_repair.as_ref().and_then(given_up));
+        trouble.extend(postgres.has_damaged_copy.then(|| DAMAGED.to_owned()));
         control::snapshot(&self.core.status(), &self.names, Some(&self.gate.status()), &trouble)
     }
 

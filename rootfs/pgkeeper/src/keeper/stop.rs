@@ -22,8 +22,8 @@ use super::role::Keeper;
 
 /// Beyond the protocol's own bound of a hand-over.
 const HAND_OVER_MORE: Duration = Duration::from_secs(1);
-/// From the end of our own lead to the record that the peer leads.
-const CONSENT: Duration = Duration::from_millis(500);
+/// From the end of our own lead to the record that the peer leads, on a slow disk.
+const CONSENT: Duration = Duration::from_secs(2);
 /// Heartbeats that tell the peer of our consent; any of them will do.
 const TOLD_IN_HEARTBEATS: u32 = 4;
 /// For a shutdown with a checkpoint.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use failover::Data;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::damage;
 use super::discarded;
 use super::error::{DriverError, about};
 use super::kept;
@@ -41,11 +42,18 @@ pub(super) fn data(settings: &Settings, say: &dyn Fn(&str)) -> Data {
             if let Some(kept) = kept {
                 say(&format!("a copy of the peer's data was interrupted; it replaced {kept}"));
             }
-            let _none = fs::remove_dir_all(settings.clone_data());
+            match damage::keep_replaced(settings, say) {
+                Ok(()) => drop(fs::remove_dir_all(settings.clone_data())),
+                Err(error) => say(&stays(&error)),
+            }
         }
-        Err(error) => say(&format!("what a copy replaced stays until it can be kept: {error}")),
+        Err(error) => say(&stays(&error)),
     }
     what_is(&data)
+}
+
+fn stays(error: &DriverError) -> String {
+    format!("what a copy replaced stays until it can be kept: {error}")
 }
 
 /// Kills what works in these folders until nothing does; `kill` says whether a folder is free.

@@ -68,8 +68,14 @@ impl Worker {
         command
     }
 
-    /// Makes roles that a newer seed names.
+    /// Makes roles that a newer seed names. If it can't, it is tried again later (status.rs).
     pub(super) fn make_roles(&mut self) -> Result<(), DriverError> {
+        let made = self.make_missing_roles();
+        self.lacks_roles = made.is_err();
+        made
+    }
+
+    fn make_missing_roles(&mut self) -> Result<(), DriverError> {
         let known = self.ask_within("select rolname from pg_roles", PATIENCE)?;
         let known: Vec<String> = known.into_iter().flatten().flatten().collect();
         for user in self.users() {

@@ -29,8 +29,6 @@ pub struct Repair {
     pub transactions_discarded: Option<u64>,
     /// Where the dropped WAL and a report about it are.
     pub archive: Option<PathBuf>,
-    /// The peer has pages whose checksums are wrong, and so has this copy.
-    pub damaged_pages: bool,
 }
 
 /// How PostgreSQL is.
@@ -53,6 +51,8 @@ pub struct Detail {
     pub lag_bytes: Option<u64>,
     /// On a standby: whether it streams from the peer.
     pub streams: bool,
+    /// This node's data is a copy of pages whose checksums were wrong.
+    pub has_damaged_copy: bool,
     /// The last repair since the daemon's start.
     pub last_repair: Option<Repair>,
 }

@@ -100,7 +100,7 @@ fn has_log(folder: &Path) -> io::Result<bool> {
 }
 
 /// What the files below a folder hold.
-fn size(folder: &Path) -> io::Result<u64> {
+pub(super) fn size(folder: &Path) -> io::Result<u64> {
     let mut sum = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

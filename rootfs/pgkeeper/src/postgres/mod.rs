@@ -18,12 +18,14 @@
 //! - **PostgreSQL is gone** (`server.rs`): no process works in the data folder any more.
 //! - **A copy is complete** (`reclone.rs`): it takes the place of the data in one rename, after
 //!   everything in it is on the disk.
+//! - **What a damaged copy replaced** (`damage.rs`) stays while the disk has room.
 //! - **What a rewind drops** (`rewind.rs`) is on the disk elsewhere before the rewind begins.
 
 pub(crate) mod boot;
 mod config;
 pub mod controldata;
 mod create;
+pub(crate) mod damage;
 mod detail;
 mod discarded;
 mod driver;

@@ -9,6 +9,7 @@ use failover::Data;
 use super::boot;
 use super::config::{self, Purpose};
 use super::controldata::ControlData;
+use super::damage;
 use super::detail::RepairKind;
 use super::discarded::{self, Discarded};
 use super::error::{DriverError, about};
@@ -27,7 +28,8 @@ impl Worker {
         self.role("copying the peer's data");
         let (data, clone) = (self.settings.data(), self.settings.clone_data());
         self.keep_replaced(None)?;
-        let damaged_pages = self.copy_even_damaged(&clone)?;
+        damage::make_room(&self.settings, &*self.say);
+        let is_damaged = self.copy_even_damaged(&clone)?;
         boot::forget_own_settings(&clone)?;
         boot::make_standby(&clone)?;
         // Data that was a primary's may hold what nobody else has.
@@ -35,9 +37,16 @@ impl Worker {
             Data::Primary => self.control_if_readable(&data)?,
             Data::Standby | Data::Missing => None,
         };
+        if is_damaged {
+            damage::remember(&self.settings)?;
+        }
         boot::swap(&clone, &data)?;
         let discarded = self.keep_replaced(control.as_ref())?;
-        self.repaired(RepairKind::Reclone, begin, discarded, damaged_pages);
+        if !is_damaged {
+            let folder = &self.settings.folder;
+            damage::forget(folder).map_err(about("forget the damage in", folder))?;
+        }
+        self.repaired(RepairKind::Reclone, begin, discarded);
         Ok(())
     }
 
@@ -75,7 +84,8 @@ impl Worker {
     }
 
     /// Deletes what is in the copy's place, but only after what nobody else has is safe elsewhere:
-    /// it may be data that this copy, or an earlier one that was interrupted, replaced.
+    /// it may be data that this copy, or an earlier one that was interrupted, replaced. All of it stays
+    /// where that copy was damaged.
     fn keep_replaced(
         &self,
         control: Option<&ControlData>,
@@ -86,6 +96,7 @@ impl Worker {
         if let Some(kept) = &kept {
             (self.say)(&format!("the copy replaces {kept}"));
         }
+        damage::keep_replaced(&self.settings, &*self.say)?;
         if clone.exists() {
             fs::remove_dir_all(&clone).map_err(about("delete the replaced data in", &clone))?;
         }

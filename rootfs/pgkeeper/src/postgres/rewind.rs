@@ -15,6 +15,7 @@ use rustix::process::Signal;
 use super::boot;
 use super::config::{self, Part, Purpose, Waits};
 use super::controldata::{ControlData, Left, lsn};
+use super::damage;
 use super::detail::{Repair, RepairKind};
 use super::discarded::{self, Discarded};
 use super::error::DriverError;
@@ -65,7 +66,7 @@ impl Worker {
         }
         boot::forget_own_settings(&data)?;
         boot::make_standby(&data)?;
-        self.repaired(RepairKind::Rewind, begin, discarded, false);
+        self.repaired(RepairKind::Rewind, begin, discarded);
         Ok(())
     }
 
@@ -162,7 +163,6 @@ impl Worker {
         kind: RepairKind,
         begin: Instant,
         discarded: Option<Discarded>,
-        damaged_pages: bool,
     ) {
         self.parted = false;
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -174,9 +174,10 @@ impl Worker {
             bytes_discarded: discarded.as_ref().and_then(|it| it.bytes),
             transactions_discarded: discarded.as_ref().and_then(|it| it.transactions),
             archive: discarded.and_then(|it| it.archive),
-            damaged_pages,
         };
+        let has_damaged_copy = damage::is_remembered(&self.settings);
         self.shared.detail(|detail| {
+            detail.has_damaged_copy = has_damaged_copy;
             detail.last_repair = Some(repair);
             "stopped".clone_into(&mut detail.role);
         });

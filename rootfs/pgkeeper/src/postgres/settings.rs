@@ -5,6 +5,7 @@
 //!                  new         while initdb works                   .s.PGSQL.5433
 //!                  clone       while a copy is made                 peer-ca.pem: while it may stream
 //!                  discarded/  what rewinds dropped
+//!                  replaced/   what a copy of damaged data replaced: damage.rs
 //! ```
 
 use std::collections::BTreeMap;

@@ -15,6 +15,8 @@ use super::worker::{Worker, literal};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Every so many looks the peer's slot is looked after.
 const SLOT_LOOKS: u32 = 10;
+/// Every so many, a minute apart, roles are made that couldn't be made before.
+const ROLE_LOOKS: u32 = 600;
 /// SQLSTATE of a server that starts, or ends, or isn't consistent yet.
 pub(super) const CANNOT_CONNECT_NOW: &str = "57P03";
 
@@ -133,6 +135,9 @@ impl Worker {
                     self.end_standing();
                 } else if look.slot_is_wrong() && self.looks.is_multiple_of(SLOT_LOOKS) {
                     self.mend_slot(in_recovery);
+                } else if self.lacks_roles && !in_recovery && self.looks.is_multiple_of(ROLE_LOOKS)
+                {
+                    self.mend_roles();
                 }
             }
             // That is an answer too: it lives, and lets nobody in yet.
@@ -171,6 +176,12 @@ impl Worker {
         self.end_certainly();
         self.tell(PgReport::Exited);
         (self.say)(&format!("PostgreSQL has not answered for {silent:?} and was ended: {error}"));
+    }
+
+    fn mend_roles(&mut self) {
+        if let Err(error) = self.make_roles() {
+            (self.say)(&format!("roles of the seed can't be made: {error}"));
+        }
     }
 
     fn mend_slot(&mut self, in_recovery: bool) {

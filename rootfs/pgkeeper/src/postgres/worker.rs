@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use super::Say;
 use super::config::{self, Part};
 use super::controldata::Least;
+use super::damage;
 use super::driver::{Order, Report, Shared};
 use super::error::DriverError;
 use super::flag::wait;
@@ -53,6 +54,8 @@ pub(super) struct Worker {
     pub(super) looks: u32,
     /// It was told that a standby can't follow, and nothing was repaired since.
     pub(super) parted: bool,
+    /// Roles of the seed couldn't be made, by whoever leads.
+    pub(super) lacks_roles: bool,
 }
 
 impl Worker {
@@ -69,8 +72,10 @@ impl Worker {
         let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
         let major = digits.parse();
         let major = major.map_err(|_| DriverError::Strange { query: "postgres -V".to_owned() })?;
+        let has_damaged_copy = damage::is_remembered(&settings);
         shared.detail(|detail| {
             detail.version = version;
+            detail.has_damaged_copy = has_damaged_copy;
             "stopped".clone_into(&mut detail.role);
         });
         let now = Instant::now();
@@ -89,6 +94,7 @@ impl Worker {
             answered: now,
             looks: 0,
             parted: false,
+            lacks_roles: false,
         })
     }
 
