@@ -104,6 +104,10 @@ fn every_mistake_names_line_key_and_mend() {
             "6: instances[0].priority: the owner's priority does not change; choose 254",
         ),
         (
+            "[[instances.checks]]\nname = 'a'\nkind = 'file'\npath = '/x'\nweight = -1",
+            "1: instances[0].preempt: a check with a weight, and no preemption: nobody takes over",
+        ),
+        (
             "authentication = 'hmac'\n[[instances.keys]]\nsecret = 'hex:00'",
             "8: instances[0].keys[0].secret: a key of 1 bytes: it needs 32 to 64; make one",
         ),

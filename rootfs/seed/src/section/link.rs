@@ -39,7 +39,8 @@ section! {
     LinkMatch {
         /// By hardware address: the surest way, if each card is known.
         mac: MacAddress = optional;
-        /// By the kernel's name, such as `"enp1s0"` or `"eth*"`; must fit one card only.
+        /// By the kernel's own name, such as `"eth0"` or `"e*"`, since nothing here gives names such as
+        /// `enp1s0`; must fit one card only.
         name: LinkPattern = optional;
         /// By driver, such as `"virtio_net"` or `"e1000e"`; must fit one card only.
         driver: LinkPattern = optional;

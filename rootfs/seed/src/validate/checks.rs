@@ -4,8 +4,11 @@ use super::vips::OWNER;
 use super::{Findings, Rule, repeated, rule};
 use crate::section::Seed;
 
-pub(super) const RULES: &[Rule] =
-    &[rule(&["vips"], checks_differ), rule(&["vips"], owners_priority_stays)];
+pub(super) const RULES: &[Rule] = &[
+    rule(&["vips"], checks_differ),
+    rule(&["vips"], owners_priority_stays),
+    rule(&["vips"], weights_want_preemption),
+];
 
 /// As many `vipd` takes for a VIP.
 const MAX_CHECKS: usize = 32;
@@ -27,6 +30,20 @@ fn checks_differ(seed: &Seed, findings: &mut Findings<'_, '_>) {
                 format!("a VIP has at most {MAX_CHECKS} checks"),
                 format!("there are {}", vip.checks.len()),
                 "gather some of them in one command",
+            );
+        }
+    }
+}
+
+fn weights_want_preemption(seed: &Seed, findings: &mut Findings<'_, '_>) {
+    for (index, vip) in seed.vips.iter().enumerate() {
+        let weighted = vip.checks.iter().find(|check| check.weight.get() != 0);
+        if let Some(check) = weighted.filter(|_| !vip.preempt && vip.priority.get() != OWNER) {
+            findings.at(
+                &format!("vips[{index}].preempt"),
+                "a check's weight moves nothing without preemption",
+                format!("nobody takes over from the {} of \"{}\"", check.weight, check.name),
+                "write `preempt = true`, or give the checks no `weight`",
             );
         }
     }

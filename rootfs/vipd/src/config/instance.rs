@@ -304,6 +304,12 @@ fn judge(instance: &InstanceConfig, section: &Section<'_>, reader: &mut Reader<'
         let wrong = "a virtual MAC with unicast peers".to_owned();
         report("virtual_mac", wrong, "unicast crosses routers, a MAC does not: remove one of both");
     }
+    let weighted = instance.checks.iter().any(|check| check.weight != 0);
+    if !instance.preempt && weighted && !instance.priority.is_owner() {
+        let wrong =
+            "a check with a weight, and no preemption: nobody takes over from a lesser priority";
+        report("preempt", wrong.to_owned(), "write `preempt = true`, or give the checks no weight");
+    }
     if instance.priority.is_owner() && instance.checks.iter().any(|check| check.weight != 0) {
         let wrong = "the owner's priority does not change".to_owned();
         report("priority", wrong, "choose 254 or less, or give the checks no weight");

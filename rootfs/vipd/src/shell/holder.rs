@@ -85,6 +85,14 @@ impl Holder {
         failed
     }
 
+    /// The addresses of a router that go when it lets go of them; an owner's real ones stay.
+    pub(super) fn going(link: Option<&LinkId>, settings: &Settings, all: &Landscape) -> Vec<Cidr> {
+        let stays = |cidr: &&Cidr| {
+            settings.priority.is_owner() && link.is_some_and(|link| is_real(link, cidr, all))
+        };
+        settings.addresses.iter().filter(|cidr| !stays(cidr)).copied().collect()
+    }
+
     /// Ends all connections of addresses that went away; how many, and the first failure.
     pub(super) fn end_connections(&mut self, addresses: &[Cidr]) -> (usize, Option<NetlinkError>) {
         self.end(addresses, Sockets::destroy)
@@ -124,7 +132,12 @@ impl Holder {
         let (mut removed, mut failed) = (Vec::new(), Vec::new());
         for link in landscape.links().filter(|link| is_ours(link)) {
             match self.netlink.delete_link(&link.id) {
-                Ok(()) => removed.push(format!("interface {}", link.id)),
+                Ok(()) => {
+                    removed.push(format!("interface {}", link.id));
+                    let on = landscape.addresses().iter().filter(|(at, _)| *at == link.id.index);
+                    let on: Vec<Cidr> = on.map(|(_, address)| cidr_of(address)).collect();
+                    failed.extend(self.end_connections(&on).1);
+                }
                 Err(error) => failed.push(error),
             }
         }
@@ -143,7 +156,10 @@ impl Holder {
                 continue;
             }
             match self.netlink.delete_address(&link.id, address) {
-                Ok(()) => removed.push(format!("{address} on {}", link.id)),
+                Ok(()) => {
+                    removed.push(format!("{address} on {}", link.id));
+                    failed.extend(self.end_connections(&[cidr_of(address)]).1);
+                }
                 Err(error) if error.is_gone() => {}
                 Err(error) => failed.push(error),
             }
@@ -185,6 +201,10 @@ fn address(cidr: &Cidr) -> Address {
         lifetime: Lifetime { valid: None, preferred: ipv6.then_some(0) },
         ..Address::new(cidr.address, cidr.prefix)
     }
+}
+
+fn cidr_of(address: &Address) -> Cidr {
+    Cidr { address: address.ip, prefix: address.prefix }
 }
 
 /// Whether an owner's address was there before us, and stays.

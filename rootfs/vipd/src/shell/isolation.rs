@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::io::Errno;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{
@@ -26,7 +27,7 @@ pub(super) fn isolate(realtime_priority: Option<u8>, starts_programs: bool) -> V
     if let Some(priority) = realtime_priority.filter(|_| !scheduler::runs_in_real_time()) {
         note("no real-time priority, timers may be late", scheduler::run_in_real_time(priority));
     }
-    note("all capabilities are kept", drop_capabilities());
+    note("some capabilities are kept, for programs of checks too", drop_capabilities());
     note("no new privileges", set_no_new_privs(true).map_err(io::Error::from));
     note("no system calls are denied", seccomp::deny_what_is_never_needed(starts_programs));
     failed
@@ -46,11 +47,17 @@ fn lock_memory() -> io::Result<()> {
 fn drop_capabilities() -> io::Result<()> {
     clear_ambient_capability_set()?;
     // What is not in the bounding set no child gets, not even the two that stay with us.
+    let mut refused = None;
     for capability in CapabilitySet::all().iter() {
-        // One that this kernel does not know, or that is gone already, can't be given up again.
-        let _ = remove_capability_from_bounding_set(capability);
+        match remove_capability_from_bounding_set(capability) {
+            // One that this kernel does not know can't be given up.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(error) => refused = Some(error),
+        }
     }
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: KEPT, permitted: KEPT, inheritable: none };
-    Ok(set_capabilities(None, sets)?)
+    set_capabilities(None, sets)?;
+    // Without CAP_SETPCAP checks that run as root have what this process has.
+    refused.map_or(Ok(()), |error| Err(error.into()))
 }

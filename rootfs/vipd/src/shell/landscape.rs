@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use netlink::owner::NODE;
 use netlink::{Address, Check, Event, Link, Netlink, NetlinkError};
 
 use super::holder::ADDRESS_TAG;
@@ -15,7 +16,7 @@ use crate::router::Settings;
 #[derive(Debug, Default)]
 pub(super) struct Landscape {
     links: BTreeMap<u32, Link>,
-    /// In the kernel's order: an interface's first address is its primary one.
+    /// In the kernel's order as far as it is known: IPv6 is listed newest first, and news come last.
     addresses: Vec<(u32, Address)>,
 }
 
@@ -79,8 +80,9 @@ impl Landscape {
         self.links.values()
     }
 
-    /// The address that a router sends from, if it has one now.
-    pub(super) fn primary(&self, settings: &Settings) -> Option<IpAddr> {
+    /// The address that a router sends from, if it has one now. The one that it has sent from stays,
+    /// since peers know it; else the node's own from the seed comes before what others gave it.
+    pub(super) fn primary(&self, settings: &Settings, present: Option<IpAddr>) -> Option<IpAddr> {
         let link = self.link(&settings.interface)?;
         let owner = settings.priority.is_owner();
         let virtual_one = |address: &Address| {
@@ -96,6 +98,11 @@ impl Landscape {
             of_link.map(|(_, address)| address).partition(|address| virtual_one(address));
         // An owner that has nothing else sends from the address that it owns.
         let shared = shared.into_iter().filter(|_| owner);
+        let mut own = own;
+        own.sort_by_key(|address| {
+            let (is_own, fades) = (address.protocol == NODE, address.lifetime.preferred == Some(0));
+            (Some(address.ip) != present, !is_own, fades)
+        });
         let mut candidates = own.into_iter().chain(shared).map(|address| address.ip);
         if let Some(wanted) = settings.source {
             return candidates.find(|address| *address == wanted);
@@ -147,7 +154,7 @@ mod tests {
     }
 
     fn primary(addresses: &[&str], extra: &str, vip: &str) -> Option<String> {
-        landscape(addresses).primary(&settings(extra, vip)).map(|address| address.to_string())
+        landscape(addresses).primary(&settings(extra, vip), None).map(|address| address.to_string())
     }
 
     #[test]
@@ -171,6 +178,22 @@ mod tests {
         assert_eq!(far.as_deref(), Some("2001:db8::1"));
         let near = primary(&both, "peers = ['fe80::2']", "2001:db8::10/64");
         assert_eq!(near.as_deref(), Some("fe80::1"));
+    }
+
+    #[test]
+    fn the_source_stays_whatever_comes_and_is_the_seeds_own_to_begin_with() {
+        let settings = settings("peers = ['2001:db8::2']", "2001:db8::10/64");
+        let own = Address { protocol: NODE, ..Address::new("2001:db8::1".parse().unwrap(), 64) };
+        for others in [vec!["2001:db8:1::9"], vec!["2001:db8:1::9", "2001:db8:2::9"]] {
+            let mut landscape = landscape(&others);
+            let first: IpAddr = others[0].parse().unwrap();
+            assert_eq!(landscape.primary(&settings, None), Some(first));
+            landscape.hear(Event::Address(3, own));
+            assert_eq!(landscape.primary(&settings, None), Some(own.ip));
+            assert_eq!(landscape.primary(&settings, Some(first)), Some(first));
+            landscape.hear(Event::AddressGone(3, Address::new(first, 24)));
+            assert_eq!(landscape.primary(&settings, Some(first)), Some(own.ip));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use vrrp::{Action, State};
 use super::{Daemon, Due, REMOVE_AGAIN, RETRY, clock};
 use crate::report;
 use crate::schedule::next_pause;
-use crate::shell::holder::named;
+use crate::shell::holder::{Holder, named};
 
 /// Claims looked at per turn; one is as good as many.
 const CLAIMS_PER_TURN: usize = 16;
@@ -65,8 +65,15 @@ impl Daemon {
         self.log.complain(now, index, "late", text);
     }
 
-    /// After a fault: tries again.
+    /// After a fault: tries again. It may be that a virtual interface was deleted by somebody; nothing is
+    /// held there, so it is made anew.
     pub(super) fn retry(&mut self, now: Duration, index: usize) {
+        if let Some(unit) = self.units.get_mut(index)
+            && unit.router.settings().virtual_mac
+            && !unit.router.is_active()
+        {
+            unit.wire = None;
+        }
         self.reconcile(now, index);
         let actions = self.units.get_mut(index).map(|unit| unit.router.set_fault(now, None));
         self.act(now, index, actions.unwrap_or_default());
@@ -224,8 +231,15 @@ impl Daemon {
         // What was left over before has been ours again.
         unit.leftover = None;
         self.take_away(now, index);
+        self.end_own_connections(index);
+    }
+
+    /// Ends the connections of a router's addresses, which are on this machine no more.
+    fn end_own_connections(&mut self, index: usize) {
         let Some(unit) = self.units.get_mut(index) else { return };
-        let (ended, failed) = self.holder.end_connections(&unit.router.settings().addresses);
+        let link = unit.virtual_link.as_ref().or(unit.wire.as_ref().map(|wire| &wire.link));
+        let going = Holder::going(link, unit.router.settings(), &self.landscape);
+        let (ended, failed) = self.holder.end_connections(&going);
         unit.router.counters.connections_ended += u64::try_from(ended).unwrap_or(0);
         if let Some(error) = failed {
             self.log.line(error);
@@ -236,6 +250,10 @@ impl Daemon {
         let left = |unit: &super::Unit| unit.leftover.is_some() && !unit.router.is_active();
         if self.units.get(index).is_some_and(left) {
             self.take_away(now, index);
+            // Programs may have connected to it once more while it stayed.
+            if self.units.get(index).is_some_and(|unit| unit.leftover.is_none()) {
+                self.end_own_connections(index);
+            }
             self.tell_holder(now);
         }
     }

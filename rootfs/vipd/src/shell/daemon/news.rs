@@ -132,7 +132,7 @@ impl Daemon {
         }
         let ready = unit.wire.is_some() && (!settings.virtual_mac || unit.virtual_link.is_some());
         let up = ready && self.landscape.is_up(&settings.interface);
-        let primary = self.landscape.primary(&settings);
+        let primary = self.landscape.primary(&settings, unit.router.primary());
         let mut actions = Vec::new();
         // Down before the address goes, since nothing can be sent any more.
         if !up {
