@@ -25,8 +25,8 @@ Examples:
   nodectl pg maintenance on                 before work on the network between the nodes
   nodectl pg maintenance off
 
-While it is on, on either node, nobody takes over by itself; switchover works, and what was
-acknowledged stays safe. It outlives reboots.";
+Tell both nodes. While it is on nobody takes over or goes on alone, so a leader that loses its
+standby shuts clients out. Switchover works, and what was acknowledged stays safe. It outlives reboots.";
 
 const FORCE_EXAMPLES: &str = "\
 Examples:

@@ -9,8 +9,8 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use control::{
-    Answer, Fact, LogLine, Logs, MissingPart, PgRequest, Reason, Request, ServiceName, Status,
-    VipRequest, VipStatus,
+    Answer, Fact, LogLine, Logs, MissingPart, PgRequest, Reason, Request, ServiceName,
+    ServiceState, Status, VipRequest, VipStatus,
 };
 
 use crate::cli::Failure;
@@ -92,11 +92,15 @@ impl Node {
         }
     }
 
-    /// The same with what vipd and pgkeeper add where they run, or with why they don't.
+    /// The same with what vipd and pgkeeper add where they run, or with why they don't. One that was
+    /// stopped has nothing to add, and its service's line says that it is down.
     fn ask_status(&self) -> Result<Status, Failure> {
         let mut status = self.ask_agent()?;
-        let runs = |name: &str| status.services.iter().any(|service| service.name == name);
-        let (vipd, keeper) = (runs("vipd"), runs("pgkeeper"));
+        let is_up = |name: &str| {
+            let mut services = status.services.iter();
+            services.any(|service| service.name == name && service.state != ServiceState::Down)
+        };
+        let (vipd, keeper) = (is_up("vipd"), is_up("pgkeeper"));
         if vipd {
             match self.ask_vips(SIBLING_LIMIT) {
                 Ok(vips) => status.vip = vips,
@@ -230,11 +234,13 @@ impl Node {
         };
         let siblings = [Request::Vip(VipRequest::Metrics), Request::Pg(PgRequest::Metrics)];
         for request in siblings {
-            if let Ok(Answer::Metrics { text: more }) = self.client.one(&request) {
+            let told = self.client.one_within(&request, SIBLING_LIMIT);
+            if let Ok(Answer::Metrics { text: more }) = told {
                 text.push_str(&more);
             }
         }
-        if let Ok(Answer::Backups(status)) = self.client.one(&Request::Pg(PgRequest::Backups)) {
+        let backups = Request::Pg(PgRequest::Backups);
+        if let Ok(Answer::Backups(status)) = self.client.one_within(&backups, SIBLING_LIMIT) {
             text.push_str(&control::backup_metrics(&status));
         }
         Ok(text)
