@@ -1,7 +1,7 @@
 //! How long a database is gone.
 //!
-//! Whoever has the address is struck, since that is what every system here has in common. Ours says
-//! when it is in sync again; peers can't be asked, and aren't waited for.
+//! Whoever has the address is struck, since that is what every system here has in common. Ours and
+//! Patroni say when they are whole again; repmgr leaves that to a person, and isn't waited for.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use qemu_tests::rig::expect::{answers, claims};
 use qemu_tests::rig::fault::{Fault, Injected, Node, Stop};
 use qemu_tests::rig::pair::GAP;
 
-use super::{etcd, spread};
+use super::{etcd, patroni, spread};
 use crate::pg::HEAL_LIMIT;
 use crate::{PG_PAIR, PG_WITNESS};
 
@@ -76,10 +76,10 @@ pub(super) const SYSTEMS: &[System] = &[
 
 /// Rounds of any number of strikes spread evenly over a period that is cut by the golden ratio.
 const GOLDEN_PER_MILLE: u64 = 618;
-/// Where Patroni takes orders.
-const PATRONI_PORT: u16 = 8008;
 /// Forming a cluster of peers takes most of it.
 const STRIKE_LIMIT: Duration = Duration::from_mins(15);
+/// It takes minutes until a struck member of Patroni follows again, so only some runs wait for that.
+const ASKED_EVERY: u64 = 4;
 /// How long anybody may take to be back. Patroni's lease alone is thirty seconds.
 const BACK_LIMIT: Duration = Duration::from_mins(3);
 /// A fault that isn't over by itself ends so long after clients are answered again.
@@ -182,27 +182,29 @@ fn strike_ours(t: &mut Drill, fault: fn(Node) -> Fault, boots: bool) -> Result<(
 }
 
 fn their_power_cut(t: &mut Drill) -> Result<(), Stop> {
-    strike_theirs(t, Node::power_cut, before_repmgr, AFTERWARDS)
+    strike_theirs(t, Node::power_cut, before_repmgr, AFTERWARDS).map(drop)
 }
 
 fn their_kill(t: &mut Drill) -> Result<(), Stop> {
-    strike_theirs(t, |node| node.kill9("postgres"), before_repmgr, AFTERWARDS)
+    strike_theirs(t, |node| node.kill9("postgres"), before_repmgr, AFTERWARDS).map(drop)
 }
 
 fn their_freeze(t: &mut Drill) -> Result<(), Stop> {
-    strike_theirs(t, Node::freeze, before_repmgr, TO_KNOW_BETTER)
+    strike_theirs(t, Node::freeze, before_repmgr, TO_KNOW_BETTER).map(drop)
 }
 
 fn patronis_power_cut<const ROUND_MS: u64>(t: &mut Drill) -> Result<(), Stop> {
-    strike_theirs(t, Node::power_cut, before_patroni::<ROUND_MS>, AFTERWARDS)
+    let struck = strike_theirs(t, Node::power_cut, before_patroni::<ROUND_MS>, AFTERWARDS)?;
+    if t.seed.is_multiple_of(ASKED_EVERY) { patroni::wait_until_whole(t, struck) } else { Ok(()) }
 }
 
 fn patronis_kill<const ROUND_MS: u64>(t: &mut Drill) -> Result<(), Stop> {
     strike_theirs(t, |node| node.kill9("postgres"), before_patroni::<ROUND_MS>, AFTERWARDS)
+        .map(drop)
 }
 
 fn patronis_freeze<const ROUND_MS: u64>(t: &mut Drill) -> Result<(), Stop> {
-    strike_theirs(t, Node::freeze, before_patroni::<ROUND_MS>, TO_KNOW_BETTER)
+    strike_theirs(t, Node::freeze, before_patroni::<ROUND_MS>, TO_KNOW_BETTER).map(drop)
 }
 
 fn before_repmgr(t: &mut Drill, _: Node) -> Result<(), Stop> {
@@ -217,19 +219,21 @@ fn before_patroni<const ROUND_MS: u64>(t: &mut Drill, primary: Node) -> Result<(
     t.let_pass(Duration::from_millis(ROUND_MS + part))
 }
 
+/// Gives whom it struck.
 fn strike_theirs(
     t: &mut Drill,
     fault: fn(Node) -> Fault,
     before: fn(&mut Drill, Node) -> Result<(), Stop>,
     before_last_read: Duration,
-) -> Result<(), Stop> {
+) -> Result<Node, Stop> {
     let (primary, _) = t.vip_roles()?;
     let clients = t.start_plain_writers()?;
     before(t, primary)?;
     let injected = hit(t, fault(primary))?;
     t.heal(injected)?;
     t.let_pass(before_last_read)?;
-    t.finish_writers(clients, BACK_LIMIT).map(drop)
+    t.finish_writers(clients, BACK_LIMIT)?;
+    Ok(primary)
 }
 
 fn patronis_switchover<const ROUND_MS: u64>(t: &mut Drill) -> Result<(), Stop> {
@@ -239,7 +243,7 @@ fn patronis_switchover<const ROUND_MS: u64>(t: &mut Drill) -> Result<(), Stop> {
     let order = format!("{{\"leader\":\"{}\"}}", t.name(primary));
     // Members that nobody has asked for a while take longer to answer than their leader waits, which
     // then finds no candidate. Whoever orders this orders it again.
-    t.post_until_accepted(primary, PATRONI_PORT, "/switchover", &order, BACK_LIMIT)?;
+    t.post_until_accepted(primary, patroni::PORT, "/switchover", &order, BACK_LIMIT)?;
     t.measure(STRUCK, 1);
     t.mark();
     t.let_pass(AFTERWARDS)?;

@@ -2,6 +2,7 @@
 
 mod etcd;
 mod failover;
+mod patroni;
 mod takeover;
 
 use std::error::Error;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::port::{Listener, PortError, Speaker};
 use crate::switch::PowerSwitch;
 use crate::words::{Ask, Facts, Question, Role, Said};
-use crate::{address, door, http, place, process, state};
+use crate::{address, database, door, http, place, process, state};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -88,8 +88,12 @@ impl Hand {
                 Ok(Value::Null)
             }
             Ask::ReadFile { path } => Ok(json!(place::read_of_node(&path)?)),
+            Ask::ReadRows { database, table } => {
+                Ok(serde_json::to_value(database::rows(&database, &table)?)?)
+            }
             Ask::Order { request } => Ok(serde_json::to_value(door::ask(&request)?)?),
             Ask::Post { port, path, json } => Ok(json!(http::post(port, &path, &json)?)),
+            Ask::Get { port, path } => Ok(json!(http::get(port, &path)?)),
             Ask::PlugPowerSwitchIn => {
                 self.switch = Some(PowerSwitch::plug_in()?);
                 Ok(Value::Null)

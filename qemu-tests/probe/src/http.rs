@@ -1,4 +1,4 @@
-//! An order to a server of the guest's own that speaks HTTP, such as Patroni's REST API.
+//! A server of the guest's own that speaks HTTP, such as Patroni's REST API, asked or given an order.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -21,8 +21,16 @@ pub enum HttpError {
 
 /// Posts JSON, and gives what was answered if that is a success.
 pub fn post(port: u16, path: &str, json: &str) -> Result<String, HttpError> {
-    let request = request(path, json);
-    let answer = exchange(port, &request).map_err(|source| HttpError::Socket { port, source })?;
+    success(port, &request(path, json))
+}
+
+/// Gets a page.
+pub fn get(port: u16, path: &str) -> Result<String, HttpError> {
+    success(port, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+}
+
+fn success(port: u16, request: &str) -> Result<String, HttpError> {
+    let answer = exchange(port, request).map_err(|source| HttpError::Socket { port, source })?;
     body_of(&answer).map(str::to_owned).ok_or(HttpError::Refused { port, answer })
 }
 
@@ -64,7 +72,11 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let server = thread::spawn(move || {
-            let answers = ["HTTP/1.0 200 OK\r\n\r\ndone", "HTTP/1.0 412 No\r\n\r\nno standby"];
+            let answers = [
+                "HTTP/1.0 200 OK\r\n\r\ndone",
+                "HTTP/1.0 412 No\r\n\r\nno standby",
+                "HTTP/1.0 200 OK\r\n\r\n{}",
+            ];
             answers.map(|answer| {
                 let (mut stream, _) = listener.accept().expect("a client");
                 let mut asked = [0; 512];
@@ -76,7 +88,9 @@ mod tests {
         assert_eq!(post(port, "/switchover", "{}").expect("a success"), "done");
         let refused = post(port, "/switchover", "{}").expect_err("no success").to_string();
         assert!(refused.contains("412 No") && refused.contains("no standby"), "{refused}");
-        let [asked, _] = server.join().expect("it served");
+        assert_eq!(get(port, "/cluster").expect("a success"), "{}");
+        let [asked, _, got] = server.join().expect("it served");
+        assert!(got.starts_with("GET /cluster HTTP/1.0\r\n"), "{got}");
         assert!(asked.starts_with("POST /switchover HTTP/1.0\r\n"), "{asked}");
         assert!(asked.ends_with("Content-Length: 2\r\n\r\n{}"), "{asked}");
     }

@@ -15,6 +15,7 @@
 //! [`words`] is what both ends say; the rest runs in the guest.
 
 pub mod address;
+pub mod database;
 pub mod door;
 pub mod hand;
 pub mod http;

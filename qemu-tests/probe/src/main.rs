@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use probe::hand::Hand;
 use probe::words::Role;
-use probe::{place, port};
+use probe::{database, place, port};
 
 /// The kernel's killer of processes passes over whoever has this.
 const NEVER_KILLED: &str = "-1000";
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         ["make-orphans", count] => make_orphans(count),
         ["orphan"] => be_an_orphan(),
         ["hog-memory"] => hog_memory(),
+        [database::ROLE, name, query] => Err(database::become_psql(name, query).into()),
         _ => Err("the rig starts this in its guests; by hand it has nothing to do".into()),
     };
     match outcome {

@@ -80,12 +80,17 @@ pub fn signal(name: &str, signal: Signal) -> Result<u32, ProcessError> {
     Ok(count)
 }
 
-/// Starts this program in another role, on its own.
-pub fn start_role(arguments: &[&str]) -> Result<std::process::Child, ProcessError> {
+/// This program in another role.
+pub fn role(arguments: &[&str]) -> Result<Command, ProcessError> {
     let mut command = Command::new("/probe");
     let input = place::no_input().map_err(ProcessError::Start)?;
     command.args(arguments).stdin(input);
-    command.spawn().map_err(ProcessError::Start)
+    Ok(command)
+}
+
+/// Starts it, on its own.
+pub fn start_role(arguments: &[&str]) -> Result<std::process::Child, ProcessError> {
+    role(arguments)?.spawn().map_err(ProcessError::Start)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use control::Request;
-use ledger::Operation;
 use ledger::client::Settings;
+use ledger::{Operation, Row};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -75,11 +75,15 @@ pub enum Ask {
     HogMemory,
     /// Reads a small file of the guest.
     ReadFile { path: String },
+    /// Reads the clients' rows in the node's own PostgreSQL, past the gate; answered with [`OwnRows`].
+    ReadRows { database: String, table: String },
     /// Asks the node's PID 1, its database keeper or its backups, as `nodectl` does; answered with
     /// the answer.
     Order { request: Request },
     /// Posts JSON to a server of the guest's that speaks HTTP; answered with what that answers.
     Post { port: u16, path: String, json: String },
+    /// Gets a page of such a server; answered with it.
+    Get { port: u16, path: String },
     /// Plugs a power switch in, which fence commands find at the guest's address.
     PlugPowerSwitchIn,
     /// Which of its outlets somebody asked to cut.
@@ -114,6 +118,14 @@ pub enum Said {
     Did {
         operation: Operation,
     },
+}
+
+/// What a node's own PostgreSQL holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct OwnRows {
+    /// Whether it is a standby.
+    pub follows: bool,
+    pub rows: Vec<Row>,
 }
 
 /// A guest, as it sees itself.

@@ -178,6 +178,12 @@ impl Machine {
         format!("{} {DISK_BYTES}", words.join(" ").replace(&folder, ""))
     }
 
+    /// Why its disk failed though nobody broke it.
+    pub fn desk_failure(&self) -> Option<String> {
+        let failure = |store: &mut Store| store.desk_failure().map(ToString::to_string);
+        self.disk.as_ref().and_then(|disk| disk.with_store(failure))
+    }
+
     /// Gives a node a new disk: the image, its seed, and nothing that it ever wrote.
     fn fit_disk(&mut self) -> Result<(), MachineError> {
         let Body::Node { seed } = &self.spec.body else { return Ok(()) };

@@ -58,7 +58,13 @@ impl Drill {
         Ok(answer.as_str().unwrap_or_default().to_owned())
     }
 
-    /// The same, again until it is accepted.
+    /// Gets what a peer's program on a node has to show by HTTP.
+    pub fn get(&self, node: Node, port: u16, path: &str) -> Result<String, Stop> {
+        let answer = self.probe(node)?.ask(Ask::Get { port, path: path.to_owned() })?;
+        Ok(answer.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Posts again until it is accepted.
     pub fn post_until_accepted(
         &mut self,
         node: Node,

@@ -4,11 +4,13 @@
 //! What a drill waits for, a node's keeper says. What a drill is judged by, it doesn't: that is what
 //! clients were told and what the wire said.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
+use ::probe::words::{Ask, OwnRows};
 use control::DatabaseStatus;
 use ledger::check::converged::{self, Role};
 use ledger::check::rows::lost_in_last_read;
@@ -16,7 +18,7 @@ use ledger::check::{enough, gap, promises};
 use ledger::client::Settings;
 use ledger::client::postgres::{Certificates, Target};
 use ledger::client::session::Appends;
-use ledger::{History, Kind};
+use ledger::{History, Kind, Operation, Outcome};
 
 use super::drill::{Clients, Drill};
 use super::fault::{Node, Stop};
@@ -27,6 +29,10 @@ const PAIR: usize = 2;
 /// processors share two real ones meanwhile.
 const FORM_LIMIT: Duration = Duration::from_mins(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A standby in sync has every acknowledged row on its disk; an emulated one replays it a moment later.
+const REPLAY_LIMIT: Duration = Duration::from_secs(10);
+/// The reader of a node's own rows is no client.
+const NOBODYS: u32 = u32::MAX;
 /// Clients: as in the pair's cluster files.
 const DATABASE_PORT: u16 = 5432;
 const DATABASE: &str = "ledger";
@@ -163,10 +169,18 @@ impl Drill {
         })
     }
 
-    /// Stops the clients and judges what they were told: every promise was kept, and they waited no
-    /// longer than the budget.
+    /// Stops the clients and judges what they were told: every promise was kept, by both nodes if the
+    /// pair was settled, and they waited no longer than the budget.
     pub fn finish_writers(&mut self, clients: Clients, budget: Duration) -> Result<History, Stop> {
-        let history = self.finish_clients(clients)?;
+        let mut history = self.finish_clients(clients)?;
+        // Without the clients' own read nobody knows what they would find, whatever the standby has.
+        if self.settled
+            && history.acknowledged(Kind::Read).next().is_some()
+            && let Some(read) = self.read_standby(&history)?
+        {
+            self.history.operations.push(read.clone());
+            history.operations.push(read);
+        }
         if let Some(lost) = lost_in_last_read(&history) {
             self.measure(LOST, u64::try_from(lost).unwrap_or(u64::MAX));
         }
@@ -194,8 +208,7 @@ impl Drill {
             }
         }
         let (primary, _) = self.wait_for_sync(limit)?;
-        let took = self.now().saturating_sub(self.last_mark()).as_millis();
-        self.measure(IN_SYNC_AGAIN, u64::try_from(took).unwrap_or(u64::MAX));
+        self.measure_since_mark(IN_SYNC_AGAIN);
         self.note(format!("{} leads", self.name(primary)));
         let address = self.vip()?.address;
         let mut nodes = Vec::new();
@@ -209,6 +222,47 @@ impl Drill {
             });
         }
         self.check(converged::converged(&nodes));
+        self.settled = true;
         Ok(())
+    }
+
+    /// What the standby itself has. By its own word it is in sync; by this it is, since whatever was
+    /// acknowledged meanwhile is there too.
+    fn read_standby(&mut self, history: &History) -> Result<Option<Operation>, Stop> {
+        let follows = |node: &Node| self.keeper(*node).is_some_and(|it| it.role == "standby");
+        let Some(standby) = self.pair().into_iter().find(follows) else { return Ok(None) };
+        let acknowledged = history.acknowledged(Kind::Append).filter_map(|append| append.value);
+        let acknowledged: BTreeSet<u64> = acknowledged.collect();
+        let deadline = self.now() + REPLAY_LIMIT;
+        loop {
+            let invoked = self.now();
+            let (database, table) = (DATABASE.to_owned(), TABLE.to_owned());
+            let answer = self.probe(standby)?.ask(Ask::ReadRows { database, table })?;
+            let strange = |error| Stop::Unknown(format!("rows of {}: {error}", self.name(standby)));
+            let OwnRows { follows, rows } = serde_json::from_value(answer).map_err(strange)?;
+            let name = self.name(standby).to_owned();
+            if !follows {
+                return Err(Stop::Violated(format!("{name} calls itself a standby, and is none")));
+            }
+            // What it has on its disk it replays in its own time.
+            let replayed: BTreeSet<u64> = rows.iter().map(|row| row.1).collect();
+            if replayed.is_superset(&acknowledged) || self.now() > deadline {
+                self.note(format!("{name}, the standby, has {} rows itself", rows.len()));
+                return Ok(Some(Operation {
+                    process: NOBODYS,
+                    kind: Kind::Read,
+                    value: None,
+                    invoked: invoked.into(),
+                    completed: self.now().into(),
+                    outcome: Outcome::Ok,
+                    node: Some(name),
+                    timeline: None,
+                    epoch: None,
+                    rows: Some(rows),
+                    note: String::new(),
+                }));
+            }
+            self.let_pass(LOOK_AGAIN)?;
+        }
     }
 }

@@ -298,6 +298,21 @@ fn judge(drill: &mut Drill, ended: Ended) {
     let excused: Vec<&str> = drill.excused.iter().map(String::as_str).collect();
     let finding = console_clean(lines, &excused);
     drill.check(finding);
+    let failures = drill.cluster.nodes.iter().filter_map(|node| {
+        node.desk_failure().map(|why| format!("the disk of {}: {why}", node.name))
+    });
+    if let Some(why) = failures.reduce(|one, other| format!("{one}; {other}")) {
+        prove_nothing(&mut drill.findings, &why);
+        drill.check(Finding::unknown("the desk keeps what guests write", why));
+    }
+}
+
+/// A guest whose disk fails does what it must, and a desk that is full isn't the fault that was drilled.
+fn prove_nothing(findings: &mut [Finding], why: &str) {
+    for finding in findings.iter_mut().filter(|finding| finding.verdict == Verdict::Violated) {
+        finding.verdict = Verdict::Unknown;
+        finding.reasons.push(format!("but the desk failed: {why}"));
+    }
 }
 
 /// A drill that ended early has clients whose promises nobody looked at. A promise that was broken is
@@ -338,4 +353,21 @@ fn wait_for_person(drill: &Drill) {
     eprintln!("-- Enter ends it");
     let mut line = String::new();
     let _answered = std::io::stdin().read_line(&mut line);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_violated_on_a_desk_that_failed() {
+        let lost = Finding::violated("nothing acknowledged is lost", "row 7 is");
+        let mut findings = [Finding::pass("fine", ""), lost];
+        prove_nothing(&mut findings, "no space left on device");
+        assert_eq!(Verdict::over(&findings), Verdict::Unknown);
+        assert_eq!(
+            findings[1].reasons,
+            ["row 7 is", "but the desk failed: no space left on device"]
+        );
+    }
 }

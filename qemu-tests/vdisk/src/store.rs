@@ -70,6 +70,7 @@ pub struct Store {
     broken: Vec<Range<u64>>,
     full: bool,
     counts: Counts,
+    desk_failure: Option<io::Error>,
 }
 
 /// A sector that waits for a flush.
@@ -125,6 +126,7 @@ impl Store {
             broken: Vec::new(),
             full: false,
             counts: Counts::default(),
+            desk_failure: None,
         })
     }
 
@@ -142,6 +144,16 @@ impl Store {
 
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Why this disk failed though nobody broke it: the desk that it is on is full, or broken.
+    pub fn desk_failure(&self) -> Option<&io::Error> {
+        self.desk_failure.as_ref()
+    }
+
+    fn desk_failed(&mut self, error: io::Error) -> Fault {
+        self.desk_failure.get_or_insert(error);
+        Fault::InputOutput
     }
 
     /// Sectors that a cut would put at risk now.
@@ -171,7 +183,8 @@ impl Store {
         self.counts.reads += 1;
         let first = offset / SECTOR;
         for (sector, piece) in (first..).zip(buffer.chunks_exact_mut(SECTOR_BYTES)) {
-            self.read_sector(sector, piece).map_err(|_| Fault::InputOutput)?;
+            let read = self.read_sector(sector, piece);
+            read.map_err(|error| self.desk_failed(error))?;
         }
         Ok(())
     }
@@ -225,8 +238,9 @@ impl Store {
     }
 
     fn make_durable(&mut self, sector: u64, bytes: &Sector) -> Result<(), Fault> {
-        // The desk's own disk is full or broken: the guest sees what it would see of its own.
-        self.durable.write(sector, bytes).map_err(|_| Fault::InputOutput)
+        // The guest sees what it would see of a disk of its own.
+        let written = self.durable.write(sector, bytes);
+        written.map_err(|error| self.desk_failed(error))
     }
 
     fn read_sector(&self, sector: u64, buffer: &mut [u8]) -> io::Result<()> {

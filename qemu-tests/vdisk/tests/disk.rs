@@ -182,3 +182,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_desk_that_fails_is_told_from_a_fault_that_was_asked_for() {
+    let (mut store, image) = disk();
+    store.break_range(0..SECTOR);
+    assert_eq!(store.read(0, &mut [0; 512]), Err(Fault::InputOutput));
+    assert!(store.desk_failure().is_none());
+    store.heal();
+    image.as_file().set_len(0).expect("cut short");
+    assert_eq!(store.read(0, &mut [0; 512]), Err(Fault::InputOutput));
+    assert!(store.desk_failure().is_some());
+}

@@ -102,6 +102,8 @@ pub struct Drill {
     mark: Duration,
     deadline: Duration,
     clients: Option<Clients>,
+    /// The pair was in sync, and nothing has gone wrong since.
+    pub(in crate::rig) settled: bool,
     step: bool,
 }
 
@@ -127,6 +129,7 @@ impl Drill {
             excused: Vec::new(),
             formed: Duration::ZERO,
             clients: None,
+            settled: false,
             step,
         }
     }
@@ -206,10 +209,6 @@ impl Drill {
         self.mark = self.now();
     }
 
-    pub(super) fn last_mark(&self) -> Duration {
-        self.mark
-    }
-
     /// Turns a node on, and doesn't wait for it.
     pub fn start(&mut self, node: Node) -> Result<(), Stop> {
         self.mark();
@@ -260,6 +259,7 @@ impl Drill {
         let (number, nodes) = (self.faults.len(), fault.nodes());
         let span = FaultSpan { label, nodes, from: self.mark, until: None, proof: None };
         self.faults.push(span);
+        self.settled = false;
         self.note_power(&fault, true);
         let (injected, proof) = fault::inject(&mut self.cluster, fault, number)?;
         self.take_proof(number, proof)?;
@@ -326,6 +326,12 @@ impl Drill {
     pub fn measure(&mut self, name: &str, value: u64) {
         self.note(format!("measured: {name} {value}"));
         self.measures.push(Measure { name: name.to_owned(), value });
+    }
+
+    /// The same for the milliseconds since the last fault, heal or mark.
+    pub fn measure_since_mark(&mut self, name: &str) {
+        let took = self.now().saturating_sub(self.mark).as_millis();
+        self.measure(name, u64::try_from(took).unwrap_or(u64::MAX));
     }
 
     /// Holds or is violated, for what no checker knows.
