@@ -1,20 +1,25 @@
 //! One check in progress: started, waited for in the loop, and ended when its time is up.
 //!
-//! Commands are children; TCP and plain HTTP are sockets that never block. HTTPS is a child too,
+//! Commands are children, which nobody waits for: not for their end, and not for their start either,
+//! since a program's pages may lie on a disk that hangs. TCP and plain HTTP are sockets that never block;
+//! of files that are looked for, the same can't be had. HTTPS is a child too,
 //! this program again as `vipd probe`: TLS is a lot of code to have in a process that may change the
 //! machine's addresses.
 
+use std::ffi::CString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::ffi::OsStringExt;
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, connect,
     getpeername, getsockname, recv, send, socket_with, sockopt,
 };
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{
+    Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid,
+};
+use sys::process::{Program, Started, no_input, start};
 
 use super::landscape::Landscape;
 use crate::config::{CheckConfig, Subject, Url};
@@ -33,7 +38,7 @@ pub(super) enum Progress {
 
 #[derive(Debug)]
 enum Running {
-    Child(Child),
+    Child(Started),
     Tcp(OwnedFd),
     Http { socket: OwnedFd, request: Vec<u8>, sent: usize, answer: Vec<u8> },
 }
@@ -46,7 +51,7 @@ pub(super) struct Probe {
     running: Option<Running>,
     /// A child that was killed and has not ended yet. There is no next attempt before it has, so
     /// that a script which hangs in the kernel does not become a crowd.
-    dying: Option<Child>,
+    dying: Option<Started>,
 }
 
 impl Probe {
@@ -110,11 +115,7 @@ impl Probe {
     pub(super) fn go_on(&mut self) -> Progress {
         let progress = match &mut self.running {
             None => return Progress::Waiting,
-            Some(Running::Child(child)) => match child.try_wait() {
-                Ok(None) => Progress::Waiting,
-                Ok(Some(status)) => truth(status.success()),
-                Err(_) => Progress::Bad,
-            },
+            Some(Running::Child(child)) => end_of(child),
             Some(Running::Tcp(socket)) => connected(socket),
             Some(Running::Http { socket, request, sent, answer }) => {
                 go_on_with_http(socket, request, sent, answer)
@@ -129,9 +130,9 @@ impl Probe {
     /// Ends the attempt; a child is killed with whatever it started.
     pub(super) fn abandon(&mut self) {
         if let Some(Running::Child(child)) = self.running.take() {
-            if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-                let _ = kill_process_group(group, Signal::KILL);
-            }
+            // It leads its group, unless it hasn't come so far.
+            let _ = kill_process_group(child.pid, Signal::KILL);
+            let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
             self.dying = Some(child);
             self.bury();
         }
@@ -139,10 +140,7 @@ impl Probe {
 
     /// Takes note of a killed child's end.
     pub(super) fn bury(&mut self) {
-        let ended = |child: &mut Child| !matches!(child.try_wait(), Ok(None));
-        if self.dying.as_mut().is_some_and(ended) {
-            self.dying = None;
-        }
+        self.dying.take_if(|child| end_of(child) != Progress::Waiting);
     }
 }
 
@@ -150,17 +148,38 @@ fn truth(good: bool) -> Progress {
     if good { Progress::Good } else { Progress::Bad }
 }
 
-fn run(command: &[String]) -> io::Result<Child> {
-    let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        // A group of its own, so that a timeout ends what a script has started, too.
-        .process_group(0);
-    sys::process::hears_signals(&mut command).spawn()
+/// Starts a program in a session of its own, so that a timeout ends what a script has started, too.
+fn run(command: &[String]) -> io::Result<Started> {
+    let command: Result<Vec<CString>, _> =
+        command.iter().map(|word| CString::new(word.as_str())).collect();
+    let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        CString::new([name.into_vec(), value.into_vec()].join(&b'=')).ok()
+    };
+    let environment: Vec<CString> = std::env::vars_os().filter_map(variable).collect();
+    let nothing = no_input()?;
+    start(&Program {
+        command: &command?,
+        environment: &environment,
+        working_directory: c".",
+        directories: &[],
+        input: nothing.as_fd(),
+        output: nothing.as_fd(),
+        cgroup: None,
+        identity: None,
+        limits: &[],
+        oom_score: None,
+        realtime_priority: None,
+    })
+}
+
+/// Whether a child has ended, and how.
+fn end_of(child: &Started) -> Progress {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    match waitid(WaitId::PidFd(child.pidfd.as_fd()), options) {
+        Ok(None) => Progress::Waiting,
+        Ok(Some(status)) => truth(status.exit_status() == Some(0)),
+        Err(_) => Progress::Bad,
+    }
 }
 
 fn begin_connect(address: SocketAddr) -> io::Result<OwnedFd> {
