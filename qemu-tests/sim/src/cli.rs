@@ -26,6 +26,13 @@ sim: the failover protocol under simulated faults
   --replay SEED         tell one history; a failing one is shrunk first
   --mutants N           switch each rule off, and hunt through N seeds for the consequence
   --explore ROUNDS      every history of so many rounds
+
+Exit codes: 0 nothing is violated, 1 something is, 2 wrong command line.
+
+Examples:
+  sim --seeds 1000000                          some five minutes
+  sim --replay 4711 --topology pair-witness    the story of one history
+  sim --mutants 20000                          what each rule is for
 ";
 
 /// Seeds are handed to threads in portions, so that none waits long for the last.
@@ -87,7 +94,12 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, Misuse> {
 
 /// Runs the command with the words that follow its name.
 pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
-    let options = match parse(words) {
+    let words: Vec<String> = words.collect();
+    if words.iter().any(|word| ["--help", "-h"].contains(&word.as_str())) {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let options = match parse(words.into_iter()) {
         Ok(options) => options,
         Err(Misuse(reason)) => {
             eprint!("sim: {reason}\n\n{USAGE}");

@@ -103,7 +103,8 @@
 //! - With [`Policy::Availability`] and no witness, both nodes can lead if every channel between them
 //!   is dead, adverts of the virtual address included ([`Event::ForeignVip`]), *and* both have had an
 //!   answering gateway ever since the last contact; or if a node stands still, clock and all, between
-//!   its last look and its promotion, or goes down between its record and its first advert. Then the
+//!   its last look and its promotion, needs longer for its record and its promotion than the windows
+//!   lie apart (four seconds at the usual times), or goes down before its first advert. Then the
 //!   higher epoch stays, the other side's writes are archived and reported ([`Notice::Diverged`]).
 //! - A leader that stood still together with its clock may open its gate on what it finds in its
 //!   sockets, and show old data until it hears the peer or misses it: at most the bound of silence.
@@ -116,7 +117,8 @@
 //!
 //! Actions are carried out in their order, and each answer is given once; what PostgreSQL did first
 //! is told first. A record is durable (file and folder) before `Persisted`. `StopReceiver` is
-//! answered when nothing can be acknowledged any more. The gate swallows cancel requests and cuts
+//! answered when nothing can be acknowledged any more; `ReleasePeer` may take effect at any moment between
+//! its order and its answer. The gate swallows cancel requests and cuts
 //! sessions at once; clients have no other way in. A heartbeat that isn't authentic is not handed
 //! on. PostgreSQL reports its status several times per bound of silence, and dies with the daemon.
 //! A fence is confirmed only if the peer is off; one that is called off is ended, and may have cut.
