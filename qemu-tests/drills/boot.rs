@@ -92,10 +92,7 @@ fn boot_twice(t: &mut Drill) -> Result<(), Stop> {
 
 /// Who the node thinks it is.
 fn identity(t: &Drill) -> Result<String, Stop> {
-    let node = t.node("node1")?;
-    let path = "/etc/machine-id".to_owned();
-    let answer = t.probe(node)?.ask(probe::words::Ask::ReadFile { path })?;
-    Ok(answer.as_str().unwrap_or_default().to_owned())
+    t.read_file(t.node("node1")?, "/etc/machine-id")
 }
 
 /// The protective and the primary partition table, as the disk has them.

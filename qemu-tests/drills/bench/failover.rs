@@ -78,7 +78,8 @@ pub(super) const SYSTEMS: &[System] = &[
 const GOLDEN_PER_MILLE: u64 = 618;
 /// Forming a cluster of peers takes most of it.
 const STRIKE_LIMIT: Duration = Duration::from_mins(15);
-/// It takes minutes until a struck member of Patroni follows again, so only some runs wait for that.
+/// It takes a minute until a member of Patroni that lost its power follows again, so only some runs wait
+/// for that.
 const ASKED_EVERY: u64 = 4;
 /// How long anybody may take to be back. Patroni's lease alone is thirty seconds.
 const BACK_LIMIT: Duration = Duration::from_mins(3);

@@ -1,9 +1,8 @@
 //! Machines that lose their power, and processes that end.
 
-use probe::words::Ask;
 use qemu_tests::rig::drill::Drill;
 use qemu_tests::rig::expect::{answers, claims, is, yields};
-use qemu_tests::rig::fault::{Node, Stop};
+use qemu_tests::rig::fault::Stop;
 use vdisk::store::Cut;
 
 use super::{CRASH_BUDGET, HEAL_LIMIT, RESTART_BUDGET, SOLO_BUDGET, shut};
@@ -63,21 +62,17 @@ pub(crate) fn freeze_thaw(t: &mut Drill) -> Result<(), Stop> {
     Ok(())
 }
 
-fn read(t: &Drill, node: Node, path: &str) -> Result<String, Stop> {
-    let text = t.probe(node)?.ask(Ask::ReadFile { path: path.to_owned() })?;
-    Ok(text.as_str().unwrap_or_default().to_owned())
-}
-
 fn primary_loses(t: &mut Drill, process: &str) -> Result<(), Stop> {
     let (primary, _) = t.pair_roles()?;
-    let postmaster = read(t, primary, "/state/postgres/data/postmaster.pid")?;
+    let postmaster = t.read_file(primary, "/state/postgres/data/postmaster.pid")?;
     let postmaster = postmaster.lines().next().unwrap_or_default().to_owned();
     let clients = t.start_writers()?;
     let killed = t.inject(primary.kill9(process))?;
     t.expect("the primary's door is shut", shut(primary), CRASH_BUDGET)?;
     t.mark();
     t.expect("a row is acknowledged again", answers(), RESTART_BUDGET)?;
-    let left = read(t, primary, &format!("/proc/{postmaster}/comm")).unwrap_or_default();
+    // Without a process of this number there is no such file.
+    let left = t.read_file(primary, &format!("/proc/{postmaster}/comm")).unwrap_or_default();
     let seen = format!("process {postmaster} is now {left:?}");
     t.assert("nobody is served while the old PostgreSQL is there", left.trim() != "postgres", seen);
     t.heal(killed)?;

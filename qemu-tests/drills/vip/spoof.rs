@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::Duration;
 
-use probe::words::Ask;
 use qemu_tests::rig::drill::Drill;
 use qemu_tests::rig::expect::claims;
 use qemu_tests::rig::fault::Stop;
@@ -60,8 +59,7 @@ pub(super) fn spoofed_advert(t: &mut Drill) -> Result<(), Stop> {
 fn reported(t: &Drill, node: qemu_tests::rig::fault::Node) -> Result<Result<String, String>, Stop> {
     let deadline = t.now() + LOG_LIMIT;
     loop {
-        let log = t.probe(node)?.ask(Ask::ReadFile { path: LOG.to_owned() })?;
-        let log = log.as_str().unwrap_or_default().to_owned();
+        let log = t.read_file(node, LOG)?;
         if REASONS.iter().all(|reason| log.contains(reason)) {
             return Ok(Ok("named in its log".to_owned()));
         }

@@ -58,6 +58,12 @@ impl Drill {
         Ok(answer.as_str().unwrap_or_default().to_owned())
     }
 
+    /// Reads a small file of a node.
+    pub fn read_file(&self, node: Node, path: &str) -> Result<String, Stop> {
+        let answer = self.probe(node)?.ask(Ask::ReadFile { path: path.to_owned() })?;
+        Ok(answer.as_str().unwrap_or_default().to_owned())
+    }
+
     /// Gets what a peer's program on a node has to show by HTTP.
     pub fn get(&self, node: Node, port: u16, path: &str) -> Result<String, Stop> {
         let answer = self.probe(node)?.ask(Ask::Get { port, path: path.to_owned() })?;

@@ -228,7 +228,7 @@ impl Drill {
 
     /// What the standby itself has. By its own word it is in sync; by this it is, since whatever was
     /// acknowledged meanwhile is there too.
-    fn read_standby(&mut self, history: &History) -> Result<Option<Operation>, Stop> {
+    fn read_standby(&self, history: &History) -> Result<Option<Operation>, Stop> {
         let follows = |node: &Node| self.keeper(*node).is_some_and(|it| it.role == "standby");
         let Some(standby) = self.pair().into_iter().find(follows) else { return Ok(None) };
         let acknowledged = history.acknowledged(Kind::Append).filter_map(|append| append.value);

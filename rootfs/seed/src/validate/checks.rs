@@ -2,7 +2,7 @@
 
 use super::vips::OWNER;
 use super::{Findings, Rule, repeated, rule};
-use crate::section::Seed;
+use crate::section::{Permit, Seed};
 
 pub(super) const RULES: &[Rule] = &[
     rule(&["vips"], checks_differ),
@@ -43,7 +43,11 @@ fn weights_want_preemption(seed: &Seed, findings: &mut Findings<'_, '_>) {
                 &format!("vips[{index}].preempt"),
                 "a check's weight moves nothing without preemption",
                 format!("nobody takes over from the {} of \"{}\"", check.weight, check.name),
-                "write `preempt = true`, or give the checks no `weight`",
+                // The database's address goes with its permit, and never preempts.
+                match vip.permit {
+                    Permit::Database => "give the checks no `weight`",
+                    Permit::None => "write `preempt = true`, or give the checks no `weight`",
+                },
             );
         }
     }

@@ -114,7 +114,7 @@ impl<'a> Prepared<'a> {
         // them, the child would overwrite one with another.
         let lowest = report.min(program.input.as_raw_fd()).min(program.output.as_raw_fd());
         if lowest <= libc::STDERR_FILENO {
-            return Err(io::Error::other("a standard descriptor of PID 1 is closed"));
+            return Err(io::Error::other("a standard descriptor is closed"));
         }
         Ok(Self {
             program,

@@ -94,11 +94,10 @@ impl Landscape {
                 && address.ip.is_ipv6() == settings.ipv6
                 && address.check == Check::Passed
         });
-        let (shared, own): (Vec<&Address>, Vec<&Address>) =
+        let (shared, mut own): (Vec<&Address>, Vec<&Address>) =
             of_link.map(|(_, address)| address).partition(|address| virtual_one(address));
         // An owner that has nothing else sends from the address that it owns.
         let shared = shared.into_iter().filter(|_| owner);
-        let mut own = own;
         own.sort_by_key(|address| {
             let (is_own, fades) = (address.protocol == NODE, address.lifetime.preferred == Some(0));
             (Some(address.ip) != present, !is_own, fades)

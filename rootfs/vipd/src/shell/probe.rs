@@ -6,7 +6,7 @@
 //! this program again as `vipd probe`: TLS is a lot of code to have in a process that may change the
 //! machine's addresses.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -152,7 +152,7 @@ fn truth(good: bool) -> Progress {
 fn run(command: &[String]) -> io::Result<Started> {
     let command: Result<Vec<CString>, _> =
         command.iter().map(|word| CString::new(word.as_str())).collect();
-    let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+    let variable = |(name, value): (OsString, OsString)| {
         CString::new([name.into_vec(), value.into_vec()].join(&b'=')).ok()
     };
     let environment: Vec<CString> = std::env::vars_os().filter_map(variable).collect();
