@@ -120,7 +120,7 @@ fn unknown_key_of_a_node() {
        |
     30 | prioity = 110
        | ^^^^^^^ unknown key
-       = mend: remove it; known are name, roles, addresses, timezone, console, links, routes, vips, failover, database, patroni, etcd, k3s, services, balancer, registry, witness, dns, time, operators, debug
+       = mend: remove it; known are name, roles, addresses, links, routes, vips, failover, database, patroni, etcd, k3s, services, balancer, registry, witness, dns, time, operators, debug
 
     pair.toml: 1 problem
     "#);

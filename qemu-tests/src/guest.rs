@@ -1,8 +1,8 @@
 //! A running virtual machine that ends with its test.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{ChildStdin, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ const POLL: Duration = Duration::from_millis(10);
 pub enum GuestError {
     #[error("QEMU can't be started: {0}")]
     Start(io::Error),
+    #[error("nothing can be typed at its console: {0}")]
+    Keyboard(io::Error),
     #[error(transparent)]
     Control(#[from] QmpError),
     #[error("the guest was still running after {0:?}")]
@@ -41,6 +43,7 @@ pub enum GuestError {
 pub struct Guest {
     running: Running,
     pub console: Console,
+    keyboard: ChildStdin,
     control: Control,
 }
 
@@ -60,16 +63,23 @@ impl Guest {
         events: &Events,
     ) -> Result<Self, GuestError> {
         let mut command = qemu.command(machine);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut running = Running::spawn(&mut command).map_err(GuestError::Start)?;
         hurry(running.child().id());
-        let output = running.child().stdout.take().ok_or_else(|| {
-            GuestError::Start(io::Error::other("its standard output is not a pipe"))
-        })?;
+        let child = running.child();
+        let (Some(keyboard), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            let missing = io::Error::other("its standard input and output are no pipes");
+            return Err(GuestError::Start(missing));
+        };
         console.read(output);
         let socket = machine.control.as_deref().unwrap_or(Path::new(""));
         let control = Control::connect(socket, running.child(), events)?;
-        Ok(Self { running, console: console.clone(), control })
+        Ok(Self { running, console: console.clone(), keyboard, control })
+    }
+
+    /// Types a line at its console.
+    pub fn type_line(&mut self, text: &str) -> Result<(), GuestError> {
+        self.keyboard.write_all(format!("{text}\n").as_bytes()).map_err(GuestError::Keyboard)
     }
 
     /// Sends a command of QEMU's control protocol and waits for its answer.

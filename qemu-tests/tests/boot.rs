@@ -40,6 +40,25 @@ fn it_boots_directly_and_powers_off_at_the_button() {
 }
 
 #[test]
+fn whoever_is_at_the_console_gets_a_shell_where_the_seed_says_so() {
+    let bench = Bench::get();
+    let folder = tempfile::tempdir().expect("a folder");
+    let machine = bench.machine(&bench.image, false, folder.path());
+    let seed = image::sealed_lab_seed("node1");
+    let disk = &machine.disks[0].file;
+    image::write_seed(disk, &format!("{seed}\n[debug]\nshell = true\n"));
+    let mut guest = Guest::start(&bench.qemu, &machine).expect("started");
+    let ready = guest.console.wait_for("edgepair: ready node=node1", BOOT_LIMIT);
+    assert!(ready.is_some(), "{}", guest.console.transcript());
+    // The terminal's echo of this doesn't have the answers in it.
+    guest.type_line("echo answer=$((6 * 7)) user=$(busybox id -u)").expect("typed");
+    let answer = guest.console.wait_for("answer=42 user=0", END_LIMIT);
+    assert!(answer.is_some(), "{}", guest.console.transcript());
+    guest.press_power_button().expect("pressed");
+    assert!(guest.wait_for_end(END_LIMIT).is_ok(), "{}", guest.console.transcript());
+}
+
+#[test]
 fn it_boots_through_uefi_as_on_hardware() {
     boot(true);
 }

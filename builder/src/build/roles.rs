@@ -1,4 +1,4 @@
-//! Roles that a seed gives its node and that nothing in the image plays.
+//! Roles that a seed gives its node, or a shell, and that nothing in the image plays.
 //!
 //! A node boots without such a role, and is ready without it, as it knows only what is in its
 //! image; so whoever builds the image is told. A role is played if a service of an overlay is there
@@ -9,26 +9,27 @@ use std::collections::BTreeMap;
 use super::seeds::SealedSeed;
 use crate::root::overlay::Overlay;
 
-/// A warning for each role of these nodes that no overlay of the image serves.
+/// A warning for each role or shell of these nodes that no overlay of the image serves.
 pub fn warnings(image: &str, overlays: &[Overlay], seeds: &[SealedSeed]) -> Vec<String> {
     let services = || overlays.iter().flat_map(|overlay| &overlay.manifest.services);
-    let is_served = |role: &str| {
-        let when = format!("roles.{role}");
-        services().any(|service| service.when.as_ref() == Some(&when))
-    };
-    let mut idle: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let is_served = |when: &str| services().any(|service| service.when.as_deref() == Some(when));
+    let mut idle: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for SealedSeed { node, text, .. } in seeds {
         // It was good when it was sealed.
-        let roles = seed::parse(node, text).map_or(Vec::new(), |seed| seed.node.roles);
-        for role in roles.iter().map(|role| role.word()).filter(|role| !is_served(role)) {
-            idle.entry(role).or_default().push(node);
+        let Ok(seed) = seed::parse(node, text) else { continue };
+        let roles = seed.node.roles.iter().map(|role| role.word());
+        let roles = roles.map(|role| (format!("roles.{role}"), format!("the role {role:?}")));
+        let shell = ("debug.shell".to_owned(), "the shell that `debug.shell` asks for".to_owned());
+        let wanted = roles.chain(seed.debug.shell.then_some(shell));
+        for (_, what) in wanted.filter(|(when, _)| !is_served(when)) {
+            idle.entry(what).or_default().push(node);
         }
     }
-    let warning = |(role, nodes): (&str, Vec<&str>)| {
+    let warning = |(what, nodes): (String, Vec<&str>)| {
         let nodes = nodes.join(" and ");
         format!(
-            "warning: nothing in the image {image:?} runs the role {role:?}, so {nodes} will be \
-             without it: choose another --image, or add an overlay for it"
+            "warning: nothing in the image {image:?} runs {what}, so {nodes} will be without it: \
+             choose another --image, or add an overlay for it"
         )
     };
     idle.into_iter().map(warning).collect()
@@ -71,5 +72,9 @@ mod tests {
         assert!(server.starts_with(begin), "{server}");
         let both = warnings("edge", &overlays(&["base"]), &seeds[..1]);
         assert_eq!(both.len(), 2, "{both:?}");
+        let asks =
+            SealedSeed { text: format!("{SEED}\n[debug]\nshell = true\n"), ..sealed("node1") };
+        let found = warnings("edge", &overlays(&["base", "db"]), &[asks]);
+        assert!(found.iter().any(|warning| warning.contains("`debug.shell`")), "{found:?}");
     }
 }

@@ -152,7 +152,6 @@ impl Writer<'_> {
     fn node(&mut self) {
         let path = format!("nodes[{}]", self.index);
         self.routes.add("node", &path);
-        self.routes.add("node", "node");
         self.routes.add("links", format!("{path}.links"));
         match self.site.item("format") {
             Some(format) => self.misfit("format", format),
@@ -161,14 +160,6 @@ impl Writer<'_> {
         self.routes.add("format", "format");
         let mut table = Table::new();
         for key in ["name", "roles"] {
-            if let Some(item) = self.node.table.get(key) {
-                set(&mut table, key, item.clone());
-            }
-        }
-        if let Some(shared) = self.site.item("node").and_then(Item::as_table_like) {
-            merge(&mut table, shared);
-        }
-        for key in ["timezone", "console"] {
             if let Some(item) = self.node.table.get(key) {
                 set(&mut table, key, item.clone());
             }

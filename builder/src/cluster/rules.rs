@@ -9,11 +9,10 @@ use super::site::{COMMON_TABLES, ROLE_TABLES, Site};
 use super::tables::text;
 
 /// Keys of a node beside its own versions of tables.
-const NODE_KEYS: &[&str] = &["name", "roles", "addresses", "timezone", "console"];
+const NODE_KEYS: &[&str] = &["name", "roles", "addresses"];
 
 /// Keys of the whole file beside the tables above.
-const FILE_KEYS: &[&str] =
-    &["format", "cluster", "node", "nodes", "links", "routes", "vips", "secrets"];
+const FILE_KEYS: &[&str] = &["format", "cluster", "nodes", "links", "routes", "vips", "secrets"];
 
 /// Keys of `[secrets]`; two of them are tables by the name of a VIP.
 const SECRETS: &[&str] = &[
@@ -54,17 +53,6 @@ impl Site {
                 "belongs to seeds",
                 "write each node as [[nodes]], at the top level",
             );
-        }
-        for key in ["name", "roles"] {
-            let shared = self.item("node").and_then(Item::as_table_like);
-            if shared.is_some_and(|node| node.contains_key(key)) {
-                self.report_key(
-                    &format!("node.{key}"),
-                    "[node] holds what all nodes share",
-                    "differs between nodes",
-                    format!("write `{key}` in each [[nodes]]"),
-                );
-            }
         }
     }
 

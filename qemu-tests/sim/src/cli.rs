@@ -32,7 +32,7 @@ Exit codes: 0 nothing is violated, 1 something is, 2 wrong command line.
 Examples:
   sim --seeds 1000000                          some five minutes
   sim --replay 4711 --topology pair-witness    the story of one history
-  sim --mutants 20000                          what each rule is for
+  sim --mutants 60000                          what each rule is for
 ";
 
 /// Seeds are handed to threads in portions, so that none waits long for the last.

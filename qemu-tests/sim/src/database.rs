@@ -63,7 +63,9 @@ impl World {
         if fails {
             machine.pg_failures -= 1;
         }
-        let done = !fails && self.carry_out(side, command);
+        let sound = matches!(command, PgCommand::Stop | PgCommand::StopClean | PgCommand::Reclone)
+            || !machine.pg.damaged;
+        let done = sound && !fails && self.carry_out(side, command);
         let pg = &mut self.machine_mut(side).pg;
         let report = if done {
             PgReport::Done(ticket, Timeline(pg.timeline), pg.lsn())
@@ -140,6 +142,7 @@ impl World {
             pg.rewind_to(&wal);
         } else {
             pg.wal = wal;
+            pg.damaged = false;
         }
         pg.half_rewound = false;
         pg.timeline = timeline;

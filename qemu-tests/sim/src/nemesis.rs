@@ -1,12 +1,15 @@
 //! Faults: how each kind begins, and how it ends.
 
-use failover::{Command, Data, Event, Register, Side, Trouble};
+use failover::{Command, Data, Event, Members, Register, Side, Trouble};
 
 use crate::event::Ev;
 use crate::machine::{Disk, Strike};
 use crate::pg::Pg;
 use crate::plan::{CLUSTER, Fault, Kind, MS, Micros, SECOND};
 use crate::world::World;
+
+/// How long an operator keeps a machine off while the other one is made to lead.
+const OPERATORS_PAUSE: Micros = 3 * SECOND;
 
 impl World {
     pub(crate) fn fault_begins(&mut self, place: usize) {
@@ -69,6 +72,10 @@ impl World {
             }
             Kind::StorageFails => self.machine_mut(side).storage_fails = true,
             Kind::PgCrash => self.pg_crashes(side),
+            Kind::Damage => {
+                self.damage(side);
+                return false;
+            }
             Kind::PgFails => self.machine_mut(side).pg_failures = 1 + fault.detail % 25,
             Kind::Slow => self.machine_mut(side).slow = 2 + fault.detail % 20,
             Kind::LateNames => self.machine_mut(side).late_names = true,
@@ -115,7 +122,8 @@ impl World {
     /// Power goes, and comes back after a while.
     fn power(&mut self, fault: &Fault) -> bool {
         let both = fault.kind == Kind::PowerLoss;
-        if fault.kind == Kind::DiskLoss {
+        let last_copy = self.machine(fault.side.peer()).pg.damaged;
+        if fault.kind == Kind::DiskLoss && !last_copy {
             self.lose_disk(fault.side);
         }
         self.reboot(fault.side, fault.lasts);
@@ -124,6 +132,10 @@ impl World {
             self.reboot(fault.side.peer(), lasts);
         }
         false
+    }
+
+    pub(crate) fn switch_off(&mut self, side: Side) {
+        self.reboot(side, OPERATORS_PAUSE);
     }
 
     fn reboot(&mut self, side: Side, delay: Micros) {
@@ -155,6 +167,30 @@ impl World {
             self.judge.forget_alone(side, peer.max(witness).unwrap_or_default());
         }
         self.tell(|_| format!("{side:?}: its disk is empty"));
+    }
+
+    /// Only where the other node has every acknowledged commit too, and keeps it: for all else there are
+    /// backups.
+    fn damage(&mut self, side: Side) {
+        let [one, other] = Side::BOTH.map(|side| self.machine(side).durable);
+        let in_sync = one.zip(other).is_some_and(|(one, other)| {
+            let members = one.config.members == Members::Both && one.voter && other.voter;
+            members && one.config == other.config
+        });
+        // A node that forgets what its data is good for winds it back, one whose copy was ordered isn't fit
+        // until it has one, and whoever forces a damaged node to lead has nobody to lead.
+        let spoilers = [Kind::Torn, Kind::Reinit, Kind::Force];
+        let spoils = self.plan.faults.iter().any(|fault| spoilers.contains(&fault.kind));
+        let stands_still = self.machine(side).paused.is_some();
+        if in_sync && !spoils && !stands_still && !self.is_damaged() {
+            self.machine_mut(side).pg.damaged = true;
+            self.pg_crashes(side);
+        }
+    }
+
+    /// A node's data is damaged for good.
+    pub(crate) fn is_damaged(&self) -> bool {
+        Side::BOTH.iter().any(|side| self.machine(*side).pg.damaged)
     }
 
     fn pg_crashes(&mut self, side: Side) {

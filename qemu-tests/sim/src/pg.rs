@@ -53,6 +53,8 @@ pub(crate) struct Pg {
     pub(crate) source: Option<u32>,
     /// A rewind was begun and not finished.
     pub(crate) half_rewound: bool,
+    /// It doesn't start from what is on its disk; only a copy helps.
+    pub(crate) damaged: bool,
 }
 
 impl Pg {
@@ -70,6 +72,7 @@ impl Pg {
             waiting: Vec::new(),
             source: None,
             half_rewound: false,
+            damaged: false,
         }
     }
 

@@ -94,11 +94,13 @@ pub enum Kind {
     Unplug,
     /// A client cancels what it waits for.
     Cancel,
+    /// PostgreSQL ends, and never starts from this data again.
+    Damage,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Cut,
         Self::OneWay,
         Self::Isolate,
@@ -130,6 +132,7 @@ impl Kind {
         Self::FenceFails,
         Self::Unplug,
         Self::Cancel,
+        Self::Damage,
     ];
 }
 

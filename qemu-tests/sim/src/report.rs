@@ -25,7 +25,8 @@ pub struct Report {
     pub only_copies_lost: u64,
     /// Histories in which `availability` was deceived and both nodes led.
     pub diverged: u64,
-    /// Histories in which only the operator could go on, after a node had lost its memory.
+    /// Histories in which only the operator could go on, after a node had lost its memory, or the only
+    /// copy was damaged.
     pub needed_operator: u64,
     /// fsyncs of records.
     pub syncs: u64,
@@ -133,7 +134,10 @@ impl Report {
         line(format_args!("acknowledged         {}", self.acknowledged));
         line(format_args!("records fsynced      {}", self.syncs));
         line(format_args!("diverged             {} (availability, deceived)", self.diverged));
-        line(format_args!("needed an operator   {} (after memory was lost)", self.needed_operator));
+        line(format_args!(
+            "needed an operator   {} (after memory or the only copy was lost)",
+            self.needed_operator
+        ));
         line(format_args!("given up             {} (accepted beforehand)", self.lost));
         line(format_args!("only copies lost     {} (with their disk)", self.only_copies_lost));
         line(format_args!("slowest healing      {} ms", self.slowest_heal / 1000));

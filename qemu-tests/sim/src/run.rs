@@ -1,6 +1,6 @@
 //! One history: faults first, then everything is mended and the pair must find together again.
 
-use failover::{Command, Event, Rules, Side, Source, State};
+use failover::{Command, Event, Members, Rules, Side, Source, State};
 
 use crate::judge::Violation;
 use crate::plan::{MS, Micros, Plan, SECOND, Topology};
@@ -85,7 +85,8 @@ fn mend(world: &mut World) -> bool {
                 world.tell_machine(side, &Event::Operator(Command::Maintenance(false)));
             }
         }
-        let stuck = world.judge.memory_lost && forced_at.is_none() && waited > PATIENCE;
+        let lost = world.judge.memory_lost || world.only_copy_is_damaged();
+        let stuck = lost && forced_at.is_none() && waited > PATIENCE;
         if stuck && world.nobody_leads() {
             forced_at = Some(world.now);
             world.operator_chooses();
@@ -125,6 +126,18 @@ impl World {
         Side::BOTH.iter().all(|side| self.machine(*side).gate.is_none())
     }
 
+    /// Who led alone can't start its database any more. The other one may have all of it, if it agreed to
+    /// that just before.
+    fn only_copy_is_damaged(&self) -> bool {
+        Side::BOTH.iter().any(|side| {
+            let machine = self.machine(*side);
+            let alone = machine.durable.is_some_and(|record| {
+                record.config.led_by(*side) && record.config.members == Members::Leader
+            });
+            alone && machine.pg.damaged
+        })
+    }
+
     /// The operator compares both nodes, and forces the one with more to show.
     fn operator_chooses(&mut self) {
         let held = Side::BOTH.map(|side| {
@@ -132,7 +145,15 @@ impl World {
             let acked = &self.judge.acked;
             acked.iter().filter(|(place, serial)| wal.get(*place) == Some(serial)).count()
         });
-        let better = if held[0] >= held[1] { Side::A } else { Side::B };
+        let [damaged_a, damaged_b] = Side::BOTH.map(|side| self.machine(side).pg.damaged);
+        let better =
+            if damaged_b || (held[0] >= held[1] && !damaged_a) { Side::A } else { Side::B };
+        // A leader whose database doesn't start is switched off first: the other one can't know.
+        if damaged_a || damaged_b {
+            self.switch_off(better.peer());
+            let until = self.now + SECOND;
+            self.run_until(until);
+        }
         let order = Event::Operator(Command::ForcePrimary { accept_data_loss: true });
         let before = self.judge.sources[Source::Operator as usize];
         self.tell_machine(better, &order);

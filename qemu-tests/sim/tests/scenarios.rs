@@ -165,6 +165,41 @@ fn a_standby_that_never_starts_is_replaced_by_a_copy() {
     }
 }
 
+/// Whoever waits for it has every acknowledged commit, and nobody but it can agree to that one's claim.
+#[test]
+fn a_leader_that_comes_back_without_a_working_postgres_gives_way() {
+    let crash = fault(Kind::Crash, Side::A, 3 * SECOND, 4 * SECOND);
+    let damage = fault(Kind::Damage, Side::A, 3 * SECOND + 50 * MS, MS);
+    let away = |kind| fault(kind, Side::B, 2 * SECOND, 15 * SECOND);
+    for (arbiter, arbitration) in [
+        (FENCE, away(Kind::FenceFails)),
+        (WITNESS, away(Kind::WitnessDown)),
+        (AVAILABILITY, away(Kind::GatewayLoss)),
+        (CONSISTENCY, away(Kind::GatewayLoss)),
+    ] {
+        gives_way(arbiter, &[arbitration, crash, damage]);
+    }
+}
+
+/// It claimed to go on alone while it still could.
+#[test]
+fn nobody_agrees_to_a_leader_whose_postgres_is_gone() {
+    let cut = fault(Kind::Cut, Side::A, 3 * SECOND, 2 * SECOND);
+    let damage = fault(Kind::Damage, Side::A, 4 * SECOND, MS);
+    let reboot = fault(Kind::Crash, Side::A, 4 * SECOND + 500 * MS, 300 * MS);
+    let away = fault(Kind::WitnessDown, Side::B, 2 * SECOND, 15 * SECOND);
+    gives_way(WITNESS, &[away, cut, damage]);
+    gives_way(WITNESS, &[away, cut, damage, reboot]);
+}
+
+fn gives_way(arbiter: Arbiter, faults: &[Fault]) {
+    for outcome in outcomes(arbiter, faults, 17 * SECOND) {
+        let (silence, story) = (outcome.longest_silence, outcome.story.join("\n"));
+        assert!(silence < 9 * SECOND, "{arbiter:?}: {silence} µs\n{story}");
+        assert!(!outcome.needed_operator && outcome.lost == 0, "{arbiter:?}\n{story}");
+    }
+}
+
 #[test]
 fn power_returns_to_the_stale_node_first() {
     // B dies, A goes on alone and dies; B comes back seven seconds before A.

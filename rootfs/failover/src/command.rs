@@ -45,7 +45,10 @@ pub enum Refusal {
     #[error("this node already leads, or is about to")]
     Leading,
     /// The peer is there and leads.
-    #[error("the peer is reachable and leads; order a switchover there")]
+    #[error(
+        "the peer is reachable and leads; order a switchover there, or stop its pgkeeper if its \
+         PostgreSQL never starts"
+    )]
     PeerLeads,
     /// The loss of data wasn't accepted.
     #[error("acknowledged commits may be lost; say --i-accept-data-loss if that is all right")]

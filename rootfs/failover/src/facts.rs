@@ -95,6 +95,16 @@ impl Failover {
         self.leads_as(Members::Both) && self.peer().is_some_and(ready)
     }
 
+    /// The peer gave up its acknowledgements when it lost sight of this node. It has every acknowledged
+    /// commit still, and with this node's consent it leads.
+    pub(crate) fn peer_may_claim(&self) -> bool {
+        let config = self.sure().config;
+        let withdrawn = |peer: &Heartbeat| {
+            peer.config == config && peer.has_withdrawn() && peer.flags.fit && peer.flags.voter
+        };
+        self.leads_as(Members::Both) && self.peer().is_some_and(withdrawn)
+    }
+
     /// A leader can't acknowledge, or can't rely on what it would acknowledge.
     pub(crate) fn is_unacked(&self) -> bool {
         let Some(peer) = self.peer() else { return true };
@@ -214,9 +224,12 @@ impl Failover {
                     self.now.saturating_sub(last) <= fresh && since <= contact && after
                 };
                 let connected = !rules.gateway || self.gateway.is_some_and(ever_since);
+                // A peer that was offered to lead may have begun to count just before the offer's end.
+                let late =
+                    self.gave_up.is_some_and(|at| self.now.saturating_sub(at) <= times.solo_window);
                 let in_window = silence.is_some_and(|silence| {
                     if leads {
-                        silence > times.solo_window
+                        silence > times.solo_window && !late
                     } else {
                         silence > times.loss && silence <= times.promote_window
                     }

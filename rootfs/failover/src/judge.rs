@@ -26,7 +26,10 @@ impl Failover {
             Input::Published => self.leads_as(Members::Both),
             Input::Unacked => self.is_unacked(),
             Input::InSync => self.is_in_sync() && !self.is_unacked(),
-            Input::Resign => self.shall_resign() && self.peer_can_lead(),
+            Input::Resign => {
+                let heir = self.peer_can_lead() || (self.keeps_failing() && self.peer_may_claim());
+                self.shall_resign() && heir
+            }
             Input::GaveUp => {
                 let took = self.now.saturating_sub(self.entered);
                 took > self.settings.times.handover_bound && wanted.config.led_by(me)
@@ -67,11 +70,16 @@ impl Failover {
     fn shall_resign(&self) -> bool {
         // Between two nodes that ail alike the role would go to and fro for ever.
         let worse = self.peer().is_some_and(|peer| peer.flags.trouble < self.trouble);
-        let ill = worse || self.pg.keeps_failing(self.now, self.settings.times.restart_bound);
+        let ill = worse || self.keeps_failing();
         // A peer that didn't take over just now won't do so at once; each attempt is an outage.
         let rest = self.settings.times.handover_bound.saturating_mul(HANDOVER_RESTS);
         let rested = self.gave_up.is_none_or(|at| self.now.saturating_sub(at) > rest);
         self.resign || (ill && rested && !self.in_maintenance())
+    }
+
+    /// PostgreSQL doesn't come back here.
+    fn keeps_failing(&self) -> bool {
+        self.pg.keeps_failing(self.now, self.settings.times.restart_bound)
     }
 
     fn is_silent(&self) -> bool {

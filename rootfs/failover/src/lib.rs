@@ -46,13 +46,14 @@
 //!
 //!  Rendezvous --LeadTogether--> PBlocked --InSync--> PSync --Unacked--> PBlocked --Won--> PSolo
 //!  Rendezvous --LeadAlone--> Promoting --Promoted--> PSolo --Published--> PSync
-//!  Rendezvous --Stand-->     Candidate --Won-->      Promoting
+//!  Rendezvous --Stand|Offered--> Candidate --Won-->  Promoting
 //!  Rendezvous --Follow-->    SCatchUp  --Joined-->   SSync --Silence|Offered--> Candidate
 //!
 //!  PSync|PBlocked --Resign--> HandOver --GaveUp--> PBlocked
 //!  PSync|PBlocked|PSolo|HandOver|Promoting --Superseded--> Fenced
 //!
 //!  Candidate --WindowOver|Dropped--> SStale --Follow--> SCatchUp
+//!  SStale --Offered--> Candidate
 //!  SSync --Dropped--> SCatchUp
 //!  SSync|SCatchUp|SStale|Fenced --Won--> Promoting
 //!
@@ -109,6 +110,8 @@
 //! - A leader that stood still together with its clock may open its gate on what it finds in its
 //!   sockets, and show old data until it hears the peer or misses it: at most the bound of silence.
 //!   It can't acknowledge a write.
+//! - A leader of both whose PostgreSQL fails again and again has its peer lead, if that one's data is fit, it
+//!   has its vote, and there is no maintenance. Where it led alone it has the only copy, and keeps trying.
 //! - If memory is lost *and* the other side can't know whether it was overtaken, nobody leads until
 //!   the operator says who. So too if the only copy is lost.
 //! - `ForcePrimary` loses what it says it may lose.

@@ -211,9 +211,14 @@ impl Failover {
         heartbeat
     }
 
-    /// A candidate shows its claim only when it has nothing left to give up.
+    /// A candidate shows its claim only when it has nothing left to give up, and a leader only while it
+    /// could serve: the peer must not agree to one whose PostgreSQL is gone, for it could lead itself.
     fn shown_claim(&self) -> Option<Configuration> {
-        let shows = self.state != State::Candidate || self.has_withdrawn_acks();
+        let shows = if self.state == State::Candidate {
+            self.has_withdrawn_acks()
+        } else {
+            self.pg.is_primary() || !self.sure().config.led_by(self.me())
+        };
         self.sure().claim.filter(|_| shows)
     }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vrrp::election::{ADVERT_GAP, ANNOUNCE_AGAIN, ANNOUNCE_GAP};
+use vrrp::election::{ADVERT_GAP, ANNOUNCE_AGAIN, ANNOUNCE_GAP, DEFENCE_GAP};
 use vrrp::{Action, Config, Election, Event, Heard, Interval, Priority, State, Version};
 
 /// Our address ends in 2, so that a tie can go either way.
@@ -303,6 +303,32 @@ fn what_is_provoked_after_a_takeover_takes_nothing_from_its_announcements() {
     // That at 0.6 s would follow too closely, and say nothing new.
     let later = run(&mut election, DOWN + SECOND, DOWN + SECOND * 9);
     assert_eq!(later, [DOWN + ANNOUNCE_AGAIN[2], DOWN + ANNOUNCE_AGAIN[3]]);
+}
+
+/// Somebody claims an address every ten milliseconds; when that is answered.
+fn answers(election: &mut Election, from: Duration, seconds: u32) -> Vec<Duration> {
+    let instants = (0..seconds * 100).map(|step| from + Duration::from_millis(10) * step);
+    let answered = |now: &Duration| {
+        let mut actions = election.step(*now, Event::ForeignClaim);
+        actions.extend(election.step(*now, Event::Timer));
+        actions.contains(&Action::Announce)
+    };
+    instants.filter(answered).collect()
+}
+
+/// Of two Actives that hear no adverts of each other, each takes the other's answers for claims.
+#[test]
+fn claims_that_do_not_end_are_answered_ever_more_seldom() {
+    let mut election = active(Config { refresh: None, ..config() });
+    let first = answers(&mut election, CALM, 120);
+    assert_eq!(first[..3], [CALM, CALM + ANNOUNCE_GAP, CALM + ANNOUNCE_GAP * 3]);
+    let gaps: Vec<Duration> =
+        first.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
+    assert!(gaps.is_sorted() && gaps.last() == Some(&DEFENCE_GAP), "{gaps:?}");
+    let calm_again = CALM + SECOND * 120 + DEFENCE_GAP * 3;
+    run(&mut election, CALM + SECOND * 120, calm_again);
+    let again = answers(&mut election, calm_again, 1);
+    assert_eq!(again.first(), Some(&calm_again), "a new quarrel is answered at once");
 }
 
 #[test]

@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn finds_the_word_that_was_meant_and_no_other() {
-        let known = ["name", "roles", "timezone", "adresses"];
+        let known = ["name", "roles", "gateway", "adresses"];
         assert_eq!(nearest("nmae", known), Some("name"));
         assert_eq!(nearest("Role", known), Some("roles"));
         assert_eq!(nearest("addresses", known), Some("adresses"));

@@ -20,8 +20,6 @@ pub use numbers::{
 };
 pub use quantity::{Bytes, DurationText};
 pub use secret::{REDACTED, Secret};
-pub use text::{
-    AbsolutePath, Argument, Console, Fingerprint, Line, NodeLabel, NodeTaint, TimeZone,
-};
+pub use text::{AbsolutePath, Argument, Fingerprint, Line, NodeLabel, NodeTaint};
 
 pub(crate) use network::{address_from, can_be_reached};

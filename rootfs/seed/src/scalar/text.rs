@@ -24,16 +24,6 @@ text_name! {
 }
 
 text_name! {
-    /// A name of the time zone database. The node's clock runs in UTC; this is for display.
-    TimeZone, "time zone such as \"Europe/Berlin\"", time_zone
-}
-
-text_name! {
-    /// A console of the kernel such as `ttyS0,115200` or `tty0`.
-    Console, "console", console
-}
-
-text_name! {
     /// The SHA-256 of a certificate, as 64 hexadecimal digits; colons are allowed.
     Fingerprint, "SHA-256 fingerprint", fingerprint
 }
@@ -78,37 +68,6 @@ fn absolute_path(text: &str) -> Result<(), Wrong> {
         return Ok(());
     };
     Err(Wrong::new("a path from the root belongs here", why, "write it like \"/state/backup\""))
-}
-
-fn time_zone(text: &str) -> Result<(), Wrong> {
-    let part = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphabetic())
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+'))
-    };
-    if text.len() <= 64 && text.split('/').all(part) {
-        return Ok(());
-    }
-    Err(Wrong::new(
-        "a time zone is named by area and city",
-        format!("\"{}\" is no such name", shorten(text)),
-        "write it like \"UTC\" or \"Europe/Berlin\"",
-    ))
-}
-
-fn console(text: &str) -> Result<(), Wrong> {
-    let (device, options) = text.split_once(',').unwrap_or((text, ""));
-    let device_fits = (device.starts_with("tty") || device.starts_with("hvc"))
-        && device.len() > "tty".len()
-        && !text.ends_with(',');
-    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric());
-    if device_fits && device.len() <= 15 && plain(device) && options.len() <= 15 && plain(options) {
-        return Ok(());
-    }
-    Err(Wrong::new(
-        "a console is a terminal device of the kernel",
-        format!("\"{}\" is none", shorten(text)),
-        "write it like \"ttyS0,115200\" or \"tty0\", without /dev/",
-    ))
 }
 
 fn fingerprint(text: &str) -> Result<(), Wrong> {

@@ -1,7 +1,7 @@
 //! `[node]` and `[debug]`: who the node is, and how much it lets you see.
 
 use crate::reader::{choice, section};
-use crate::scalar::{Console, NodeName, TimeZone};
+use crate::scalar::NodeName;
 
 choice! {
     /// What a node does at its site.
@@ -46,11 +46,6 @@ section! {
         name: NodeName = required;
         /// What the node does; the same list as under its name in `[[cluster.nodes]]`.
         roles: Vec<Role> = required;
-        /// Time zone of displayed times. The clock itself runs in UTC. No effect yet: all times are shown
-        /// in UTC.
-        timezone: TimeZone = default("'UTC'");
-        /// Serial or graphical console for messages, beside those the kernel was told of. No effect yet.
-        console: Console = optional;
     }
     stand_in = "name = 'unread'\nroles = []";
 }
@@ -58,7 +53,7 @@ section! {
 section! {
     /// Help for finding faults. A shell exists only in images that were built with one.
     Debug {
-        /// Offers a shell on the console, if the image has one. No effect yet: nothing starts a shell.
+        /// Keeps a root shell on the kernel's last console, without a password, if the image has one.
         shell: bool = default("false");
         /// What the console shows.
         console_level: ConsoleLevel = default("'info'");

@@ -54,8 +54,5 @@ section! {
     Witness {
         /// Port to listen on.
         port: Port = default("7431");
-        /// Names of the clusters that are served; empty: only this site's. No effect yet: a node serves
-        /// its own site's pair.
-        clusters: Vec<Word> = default("[]");
     }
 }

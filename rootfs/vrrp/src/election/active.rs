@@ -13,6 +13,9 @@ pub const ADVERT_GAP: Duration = Duration::from_millis(10);
 /// The least time between two announcements. Neighbours follow the last claim they heard, so a
 /// provocation within the gap is answered at its end and never forgotten.
 pub const ANNOUNCE_GAP: Duration = Duration::from_millis(200);
+/// The longest time between two answers to claims that don't end. Two Actives that hear no adverts of each
+/// other answer each other for ever, and each answer is a claim (RFC 5227, section 2.4, has ten seconds).
+pub const DEFENCE_GAP: Duration = Duration::from_secs(10);
 /// How long after its takeover a new Active announces again, beside the announcement that belongs to
 /// it: nobody answers one, so a single frame that is lost would cost the neighbours all the time to
 /// the next. What lost the first may lose what follows at once, hence the gaps grow. The last comes
@@ -32,6 +35,12 @@ pub(super) struct Active {
     next_advert: Duration,
     announced_at: Duration,
     next_announce: Option<Duration>,
+    /// When somebody else last claimed an address.
+    claimed_at: Option<Duration>,
+    /// Doubles with each answer, and is the least time to the next one.
+    defence_gap: Duration,
+    /// The next announcement is such an answer.
+    defends: bool,
 }
 
 /// What an Active makes of another router's advert.
@@ -62,6 +71,9 @@ impl Active {
             next_advert: now.saturating_add(config.interval.duration()),
             announced_at: now,
             next_announce: next_announce(now, now, config),
+            claimed_at: None,
+            defence_gap: Duration::ZERO,
+            defends: false,
         }
     }
 
@@ -121,7 +133,29 @@ impl Active {
         config: &Config,
         actions: &mut Vec<Action>,
     ) {
-        let allowed_at = self.announced_at.saturating_add(ANNOUNCE_GAP);
+        self.announce_after(ANNOUNCE_GAP, now, config, actions);
+    }
+
+    /// Answers somebody else's claim: soon at first, and ever more seldom while claims go on.
+    pub(super) fn defend(&mut self, now: Duration, config: &Config, actions: &mut Vec<Action>) {
+        // Whoever answers as seldom as we do isn't quiet yet.
+        let quiet = |at: Duration| now.saturating_sub(at) > DEFENCE_GAP * 2;
+        if self.claimed_at.is_none_or(quiet) {
+            self.defence_gap = Duration::ZERO;
+        }
+        self.claimed_at = Some(now);
+        self.defends = true;
+        self.announce_after(self.defence_gap.max(ANNOUNCE_GAP), now, config, actions);
+    }
+
+    fn announce_after(
+        &mut self,
+        gap: Duration,
+        now: Duration,
+        config: &Config,
+        actions: &mut Vec<Action>,
+    ) {
+        let allowed_at = self.announced_at.saturating_add(gap);
         if now >= allowed_at {
             self.announce(now, config, actions);
         } else {
@@ -144,6 +178,9 @@ impl Active {
 
     fn announce(&mut self, now: Duration, config: &Config, actions: &mut Vec<Action>) {
         actions.push(Action::Announce);
+        if std::mem::take(&mut self.defends) {
+            self.defence_gap = (self.defence_gap * 2).clamp(ANNOUNCE_GAP, DEFENCE_GAP);
+        }
         self.announced_at = now;
         self.next_announce = next_announce(self.took_over_at, now, config);
     }

@@ -34,7 +34,7 @@ mod backup;
 mod table;
 mod words;
 
-pub use active::{ADVERT_GAP, ANNOUNCE_AGAIN, ANNOUNCE_GAP};
+pub use active::{ADVERT_GAP, ANNOUNCE_AGAIN, ANNOUNCE_GAP, DEFENCE_GAP};
 pub use table::{EventKind, TABLE};
 pub use words::{Action, Config, Event, Heard, State};
 
@@ -154,7 +154,7 @@ impl Election {
             }
             Event::ForeignClaim => {
                 if let Role::Active(active) = &mut self.role {
-                    active.announce_soon(now, &self.config, actions);
+                    active.defend(now, &self.config, actions);
                 }
             }
         }
