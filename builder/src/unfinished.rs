@@ -172,8 +172,14 @@ impl Drop for Scratch {
 
 impl Running {
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
+        // The interrupt's handler ends what is listed: nothing may be started that it doesn't see, neither
+        // just before it looks nor afterwards.
+        let mut listed = listed();
+        if INTERRUPTED.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let child = command.spawn()?;
-        listed().processes.insert(child.id());
+        listed.processes.insert(child.id());
         Ok(Self { child })
     }
 
